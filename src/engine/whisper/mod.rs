@@ -1,0 +1,1 @@
+//! whisper.cpp with our own decoding loop.

@@ -1,0 +1,117 @@
+//! What the pipeline says of itself, in plain numbers.
+
+use serde::Serialize;
+
+use crate::time::Span;
+use crate::transcript::seconds;
+
+/// How a transcription went.
+///
+/// Serializes to the report that `examples/transcribe.rs` writes with `--report`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// Whether the input was read to its end.
+    #[serde(skip)]
+    pub ended: Ended,
+    /// Segments that the sink took.
+    pub segments: u64,
+    /// Length of the audio that was read, in seconds.
+    pub audio_s: f64,
+    /// Speech in it as the detector found it, in seconds.
+    pub speech_s: f64,
+    /// Wall time from start to end, in seconds.
+    pub processing_s: f64,
+    /// Processing time / audio time: below 1 is faster than real time.
+    pub rtf: f64,
+    /// Windows that were given to the engine.
+    pub windows: u64,
+    /// Windows whose audio was encoded. Equal to `windows` unless an engine encodes a window twice.
+    pub encodes: u64,
+    /// Tokens that were decoded.
+    pub decode_steps: u64,
+    /// Decodings that were repeated at a higher temperature.
+    pub fallbacks: u64,
+    /// Silence that no engine was given, in seconds.
+    pub skipped_silence_s: f64,
+    /// Speech that no segment covers, in seconds.
+    pub uncovered_s: f64,
+    /// The longest spans of such speech, at most [`SPANS_MAX`].
+    pub uncovered: Vec<SpanS>,
+    /// Packets that could not be decoded.
+    pub damaged_packets: u64,
+    /// Where audio is missing from the input and was replaced by silence, at most [`SPANS_MAX`] spans.
+    pub damage: Vec<SpanS>,
+    /// Why reading stopped before the input's end, if it did.
+    pub stopped_early: Option<String>,
+    /// Bytes.
+    pub memory: MemoryReport,
+    /// The pool's account.
+    pub blocks: Blocks,
+}
+
+/// Most spans of one kind that a summary lists: 4,096 x 16 bytes. Sums count all of them.
+pub const SPANS_MAX: usize = 4_096;
+
+/// A span as it is written: in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct SpanS {
+    /// Start.
+    #[serde(rename = "start_s", serialize_with = "seconds")]
+    pub start: crate::time::Time,
+    /// End.
+    #[serde(rename = "end_s", serialize_with = "seconds")]
+    pub end: crate::time::Time,
+}
+
+impl From<Span> for SpanS {
+    fn from(span: Span) -> Self {
+        Self { start: span.start, end: span.end }
+    }
+}
+
+/// How a transcription ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// The input was read to its end.
+    #[default]
+    Complete,
+    /// It was cancelled: the transcript holds what was ready by then.
+    Cancelled,
+    /// Parts of the input could not be read: the transcript holds the rest.
+    Damaged,
+}
+
+/// Bytes that the pipeline holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct MemoryReport {
+    /// What the plan promised for the whole process.
+    pub plan_bytes: u64,
+    /// The model's weights.
+    pub model_bytes: u64,
+    /// The engine's working memory.
+    pub state_bytes: u64,
+    /// The pool of decoded audio.
+    pub pool_bytes: u64,
+    /// Most slots of the pool that were in use at once.
+    pub pool_blocks_peak: u64,
+    /// Highest private memory of the process that was seen.
+    pub peak_private_bytes: u64,
+    /// Highest resident memory of the process.
+    pub peak_rss_bytes: u64,
+    /// Peak private memory less what the process held right after the engine was warm.
+    pub over_model_and_state_bytes: u64,
+}
+
+/// The pool's account: equal after every transcription, however it ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Blocks {
+    /// Blocks that were taken.
+    pub acquired: u64,
+    /// Blocks that were given back.
+    pub released: u64,
+}

@@ -1,0 +1,59 @@
+//! Where encoded audio comes from.
+
+use std::io::{Read, Seek};
+
+use crate::error::Error;
+
+mod file;
+
+pub use file::FileSource;
+
+/// An input that can be opened, perhaps more than once.
+pub trait Source: Send {
+    /// Returns a name for messages: a path, as a person wrote it.
+    fn name(&self) -> String;
+
+    /// Opens the input at its start. Called again, with [`Access::Forward`], when a container turns out to be damaged
+    /// in a way that only reading forward survives (a truncated mkv, mp4 or aiff).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreadable`] when the input cannot be opened, or not again.
+    fn open(&mut self, access: Access) -> Result<Input, Error>;
+}
+
+/// How an input is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Access {
+    /// Seeking is allowed where the input can seek.
+    Seek,
+    /// Only forward, as from a pipe.
+    Forward,
+}
+
+/// What a source opens to.
+#[non_exhaustive]
+pub enum Input {
+    /// The bytes of a file in some container.
+    Encoded(Box<dyn Bytes>),
+}
+
+/// Encoded bytes in order.
+pub trait Bytes: Read + Seek + Send + Sync {
+    /// Returns whether `seek` works.
+    fn is_seekable(&self) -> bool;
+
+    /// Returns the length in bytes, if it is known.
+    fn byte_len(&self) -> Option<u64>;
+}
+
+impl std::fmt::Debug for Input {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Encoded(bytes) => {
+                f.debug_struct("Encoded").field("byte_len", &bytes.byte_len()).finish_non_exhaustive()
+            }
+        }
+    }
+}
