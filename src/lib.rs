@@ -6,14 +6,17 @@ mod cancel;
 mod config;
 pub mod engine;
 mod error;
+pub mod pool;
 mod report;
 pub mod sink;
 pub mod source;
 mod time;
 mod transcript;
+pub mod vad;
+pub mod window;
 
 pub use cancel::Cancel;
-pub use config::{Config, Vad, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, WINDOW_S_MIN};
+pub use config::{Config, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, Vad, WINDOW_S_MIN};
 pub use error::{ConfigError, Error};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
 pub use time::{Span, Time};

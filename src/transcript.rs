@@ -100,7 +100,13 @@ impl Token {
     /// Makes a token.
     #[must_use]
     pub fn new(id: u32, text: impl Into<String>, p: f32, start: Time, end: Time) -> Self {
-        Self { id, text: text.into(), p, start, end }
+        Self {
+            id,
+            text: text.into(),
+            p,
+            start,
+            end,
+        }
     }
 }
 

@@ -88,7 +88,11 @@ impl<'a> Request<'a> {
     /// Makes a request without previous text for a new window.
     #[must_use]
     pub fn new(cancel: &'a Cancel) -> Self {
-        Self { previous: &[], again: false, cancel }
+        Self {
+            previous: &[],
+            again: false,
+            cancel,
+        }
     }
 }
 

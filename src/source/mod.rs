@@ -51,9 +51,10 @@ pub trait Bytes: Read + Seek + Send + Sync {
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Encoded(bytes) => {
-                f.debug_struct("Encoded").field("byte_len", &bytes.byte_len()).finish_non_exhaustive()
-            }
+            Self::Encoded(bytes) => f
+                .debug_struct("Encoded")
+                .field("byte_len", &bytes.byte_len())
+                .finish_non_exhaustive(),
         }
     }
 }
