@@ -17,6 +17,8 @@ pub mod window;
 
 pub use cancel::Cancel;
 pub use config::{Config, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, Vad, WINDOW_S_MIN};
+#[cfg(feature = "whisper")]
+pub use engine::whisper::{ModelError, ModelHeader, Whisper, WhisperOptions};
 pub use error::{ConfigError, Error};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
 pub use time::{Span, Time};
