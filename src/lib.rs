@@ -4,12 +4,16 @@ pub mod audio;
 pub mod budget;
 mod cancel;
 mod config;
-pub mod engine;
 mod error;
+mod time;
+
+pub mod source;
+pub mod decode;
+pub mod resample;
+
+pub mod engine;
 mod report;
 pub mod sink;
-pub mod source;
-mod time;
 mod transcript;
 
 pub use cancel::Cancel;
