@@ -32,7 +32,9 @@ pub(super) fn feed(
     let mut resampler = Resampler::new();
     while !blocks.closed {
         let Some(chunk) = decoder.next()? else { break };
-        resampler.push(chunk.format, chunk.samples, &mut |samples| blocks.write(samples));
+        resampler.push(chunk.format, chunk.samples, &mut |samples| {
+            blocks.write(samples)
+        });
         progress.read(decoder.position_bytes());
     }
     resampler.finish(&mut |samples| blocks.write(samples));
@@ -57,11 +59,24 @@ struct Blocks<'a> {
 impl<'a> Blocks<'a> {
     fn new(config: &Config, pool: &'a Pool, cancel: &'a Cancel, out: Sender<Block>) -> Self {
         let skip = config.start.samples();
-        let wanted = config.duration.map_or(u64::MAX, |duration| duration.samples());
-        Self { pool, cancel, out, block: None, skip, wanted, closed: wanted == 0 }
+        let wanted = config
+            .duration
+            .map_or(u64::MAX, |duration| duration.samples());
+        Self {
+            pool,
+            cancel,
+            out,
+            block: None,
+            skip,
+            wanted,
+            closed: wanted == 0,
+        }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "bounded by a slice's length")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "bounded by a slice's length"
+    )]
     fn write(&mut self, samples: &[f32]) {
         let skipped = self.skip.min(samples.len() as u64);
         self.skip -= skipped;

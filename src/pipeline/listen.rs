@@ -121,7 +121,9 @@ impl Listener<'_> {
 
     /// Gives silence in front of the next speech back. Returns whether there is room for more audio, or nothing is left.
     fn skip_silence(&mut self, ended: bool) -> bool {
-        let Some(speech) = &mut self.speech else { return false };
+        let Some(speech) = &mut self.speech else {
+            return false;
+        };
         let held = self.window.span();
         let start = match speech.spans().find(|span| span.end > held.start) {
             Some(span) => span.start - Time::from_samples(LEAD_SAMPLES),
@@ -166,7 +168,10 @@ impl Listener<'_> {
             let alone = self.ask(span, true)?;
             let missed_alone = self.missed(span, &alone);
             let worth = |heard: &Heard, missed: &[Span]| {
-                (std::cmp::Reverse(heard.doubtful), std::cmp::Reverse(samples_in(missed)))
+                (
+                    std::cmp::Reverse(heard.doubtful),
+                    std::cmp::Reverse(samples_in(missed)),
+                )
             };
             if worth(&alone, &missed_alone) >= worth(&heard, &missed) {
                 (heard, missed) = (alone, missed_alone);
@@ -176,16 +181,33 @@ impl Listener<'_> {
     }
 
     fn ask(&mut self, span: Span, again: bool) -> Result<Heard, Stop> {
-        let previous: &[u32] = if self.config.previous_text { &self.previous } else { &[] };
-        let request = Request { previous, at: span.start, again, cancel: self.cancel };
+        let previous: &[u32] = if self.config.previous_text {
+            &self.previous
+        } else {
+            &[]
+        };
+        let request = Request {
+            previous,
+            at: span.start,
+            again,
+            cancel: self.cancel,
+        };
         Ok(self.engine.transcribe(self.window.slice(span), &request)?)
     }
 
     /// Speech in the part of a window that an answer is done with, and that none of its segments covers.
     fn missed(&self, span: Span, heard: &Heard) -> Vec<Span> {
-        let Some(speech) = &self.speech else { return Vec::new() };
-        let done = Span::new(span.start, span.start + Time::from_samples(heard.consumed as u64));
-        let spoken = speech.spans().map(|spoken| spoken.overlap(done)).filter(|s| !s.is_empty());
+        let Some(speech) = &self.speech else {
+            return Vec::new();
+        };
+        let done = Span::new(
+            span.start,
+            span.start + Time::from_samples(heard.consumed as u64),
+        );
+        let spoken = speech
+            .spans()
+            .map(|spoken| spoken.overlap(done))
+            .filter(|s| !s.is_empty());
         let text = heard
             .segments
             .iter()
@@ -204,8 +226,14 @@ impl Listener<'_> {
         for segment in &mut heard.segments {
             segment.shift(span.start);
         }
-        let mut done = heard.consumed.max(ADVANCE_SAMPLES_MIN).min(span.length().samples() as usize);
-        let text_end = heard.segments.last().map_or(span.start, |segment| segment.end);
+        let mut done = heard
+            .consumed
+            .max(ADVANCE_SAMPLES_MIN)
+            .min(span.length().samples() as usize);
+        let text_end = heard
+            .segments
+            .last()
+            .map_or(span.start, |segment| segment.end);
         for gap in missed {
             let before = gap.start.samples_since(span.start);
             if gap.start >= text_end && before > ADVANCE_SAMPLES_MIN {
@@ -224,13 +252,27 @@ impl Listener<'_> {
     }
 
     /// Decodes speech inside a window that has no text once more, alone; what is still without text is reported.
-    fn hear_gap(&mut self, window: Span, gap: Span, segments: &mut Vec<Segment>) -> Result<(), Stop> {
+    fn hear_gap(
+        &mut self,
+        window: Span,
+        gap: Span,
+        segments: &mut Vec<Segment>,
+    ) -> Result<(), Stop> {
         let lead = Time::from_samples(LEAD_SAMPLES);
         let span = Span::new(gap.start - lead, gap.end + lead).overlap(window);
-        let request = Request { previous: &[], at: span.start, again: false, cancel: self.cancel };
+        let request = Request {
+            previous: &[],
+            at: span.start,
+            again: false,
+            cancel: self.cancel,
+        };
         self.done.windows += 1;
         let heard = self.engine.transcribe(self.window.slice(span), &request)?;
-        let found = if heard.doubtful { Vec::new() } else { heard.segments };
+        let found = if heard.doubtful {
+            Vec::new()
+        } else {
+            heard.segments
+        };
         let at = segments.partition_point(|segment| segment.start < gap.start);
         let texts = found.into_iter().map(|mut segment| {
             segment.shift(span.start);

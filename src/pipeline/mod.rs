@@ -81,7 +81,16 @@ impl<E: Engine> Transcriber<E> {
         let window = Window::new(window_capacity(&config))?;
         let speech = speech_map(&config)?;
         let (cancel, progress) = (Cancel::new(), Progress::default());
-        Ok(Self { config, plan, engine, pool, window, speech, cancel, progress })
+        Ok(Self {
+            config,
+            plan,
+            engine,
+            pool,
+            window,
+            speech,
+            cancel,
+            progress,
+        })
     }
 
     /// Returns what was planned.
@@ -142,7 +151,11 @@ impl<E: Engine> Transcriber<E> {
         let pool = self.pool.stats();
         let mut summary = ran.summary(&self.config, &self.cancel);
         summary.processing_s = began.elapsed().as_secs_f64();
-        summary.rtf = if summary.audio_s > 0.0 { summary.processing_s / summary.audio_s } else { 0.0 };
+        summary.rtf = if summary.audio_s > 0.0 {
+            summary.processing_s / summary.audio_s
+        } else {
+            0.0
+        };
         summary.encodes = after.encodes - encodes_before.encodes;
         summary.decode_steps = after.decode_steps - encodes_before.decode_steps;
         summary.fallbacks = after.fallbacks - encodes_before.fallbacks;
@@ -157,7 +170,10 @@ impl<E: Engine> Transcriber<E> {
             pool_blocks_peak: pool.lent_peak,
             ..MemoryReport::default()
         };
-        let ending = Ending { duration: ran.listened.heard_to, uncovered: ran.listened.uncovered };
+        let ending = Ending {
+            duration: ran.listened.heard_to,
+            uncovered: ran.listened.uncovered,
+        };
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)
     }
@@ -199,12 +215,22 @@ impl<E: Engine> Transcriber<E> {
         }
         let decoded = match decoded {
             Ok(decoded) => decoded?,
-            Err(panic) if listened.heard_to > self.config.start => {
-                DecodeStats { stopped_early: Some(panic.0), ..DecodeStats::default() }
+            Err(panic) if listened.heard_to > self.config.start => DecodeStats {
+                stopped_early: Some(panic.0),
+                ..DecodeStats::default()
+            },
+            Err(panic) => {
+                return Err(Error::Undecodable {
+                    name,
+                    reason: panic.0,
+                });
             }
-            Err(panic) => return Err(Error::Undecodable { name, reason: panic.0 }),
         };
-        Ok(Ran { decoded, listened, segments })
+        Ok(Ran {
+            decoded,
+            listened,
+            segments,
+        })
     }
 }
 
@@ -217,7 +243,11 @@ struct Ran {
 
 impl Ran {
     fn summary(&self, config: &Config, cancel: &Cancel) -> Summary {
-        let Self { decoded, listened, segments } = self;
+        let Self {
+            decoded,
+            listened,
+            segments,
+        } = self;
         let damaged = decoded.stopped_early.is_some() || decoded.damaged_packets > 0;
         let mut summary = Summary {
             segments: *segments,
@@ -265,14 +295,19 @@ fn spawn<'scope, T: Send + 'scope>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> Handle<'scope, T> {
-    thread::Builder::new().name(name.into()).spawn_scoped(scope, work)
+    thread::Builder::new()
+        .name(name.into())
+        .spawn_scoped(scope, work)
 }
 
 fn join<T>(handle: Handle<'_, T>) -> Result<T, Panic> {
     let handle = handle.map_err(|error| Panic(format!("no thread could be started: {error}")))?;
     handle.join().map_err(|panic| {
         let said = panic.downcast_ref::<&str>().map(ToString::to_string);
-        Panic(said.or_else(|| panic.downcast_ref().cloned()).unwrap_or_else(|| "panic".into()))
+        Panic(
+            said.or_else(|| panic.downcast_ref().cloned())
+                .unwrap_or_else(|| "panic".into()),
+        )
     })
 }
 

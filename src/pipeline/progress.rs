@@ -42,11 +42,15 @@ impl Progress {
     pub(super) fn restart(&self, bytes_total: Option<u64>) {
         self.0.position_samples.store(0, Ordering::Relaxed);
         self.0.bytes_read.store(0, Ordering::Relaxed);
-        self.0.bytes_total.store(bytes_total.unwrap_or(0), Ordering::Relaxed);
+        self.0
+            .bytes_total
+            .store(bytes_total.unwrap_or(0), Ordering::Relaxed);
     }
 
     pub(super) fn reached(&self, position: Time) {
-        self.0.position_samples.store(position.samples(), Ordering::Relaxed);
+        self.0
+            .position_samples
+            .store(position.samples(), Ordering::Relaxed);
     }
 
     pub(super) fn read(&self, bytes: u64) {
