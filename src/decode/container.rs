@@ -13,7 +13,7 @@ use symphonia::core::formats::well_known::{
     FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
 use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, Track, TrackType};
-use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions, ReadBytes};
+use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
@@ -36,6 +36,9 @@ const MP2_DELAY: i64 = 481;
 
 /// Damaged headers in a row that are passed over in streams where the next one can be found.
 const RETRIES_MAX: u32 = 10_000;
+
+/// Bytes that the demuxer has read at most and not yet used.
+const READ_AHEAD_BYTES: u64 = 64 << 10;
 
 /// Times that reading is started again behind damage.
 const RESTARTS_MAX: u32 = 1_000;
@@ -74,6 +77,12 @@ pub(super) struct Container {
     data_end: Option<u64>,
     restarts: u32,
     retries: u32,
+    /// How far the input was read when the last packet came.
+    packet_position: u64,
+    /// The last packet's stamp.
+    last_ticks: i64,
+    /// Packets up to this stamp came before reading was started again.
+    heard_ticks: i64,
     /// One packet is read ahead, because only the last one's length says where its padding begins.
     ahead: Option<Next>,
     track_id: u32,
@@ -113,6 +122,9 @@ impl Container {
             data_end: layout.data_end,
             restarts: 0,
             retries: 0,
+            packet_position: 0,
+            last_ticks: i64::MIN,
+            heard_ticks: i64::MIN,
             ahead: None,
             track_id: 0,
             time_base: None,
@@ -263,8 +275,12 @@ impl Container {
             });
             match result {
                 Ok(Some(Some(packet))) if packet.track_id != self.track_id => {}
+                Ok(Some(Some(packet))) if packet.pts.get() <= self.heard_ticks => {}
                 Ok(Some(Some(packet))) => {
                     self.retries = 0;
+                    self.heard_ticks = i64::MIN;
+                    self.last_ticks = packet.pts.get();
+                    self.packet_position = self.input.position();
                     let timing = self.timing(&packet);
                     return Next::Packet(packet, timing);
                 }
@@ -314,27 +330,28 @@ impl Container {
         match &mut self.parts {
             Parts::One => Ok(false),
             Parts::Fragments(_) => self.go_on(),
-            Parts::Clusters(clusters) if !matches!(fault, Fault::CutOff) => {
-                let Some(demuxer) = self.demuxer.take() else {
-                    return Ok(false);
-                };
-                let Some(view) = clusters.resume(&self.input, demuxer.into_inner().pos())? else {
+            Parts::Clusters(clusters) => {
+                // An element that claims to be long is read to the end of the file before it is found out.
+                let from = self.packet_position.saturating_sub(READ_AHEAD_BYTES);
+                let Some(view) = clusters.resume(&self.input, from)? else {
                     return Ok(false);
                 };
                 self.demuxer = Some(probe(view)?);
+                self.heard_ticks = self.last_ticks;
                 Ok(true)
             }
-            Parts::Clusters(_) => Ok(false),
         }
     }
 
     /// The end, if the headers do not say that there should be more.
     fn finish(&self) -> Next {
-        let len = self
-            .input
-            .byte_len()
-            .unwrap_or_else(|| self.input.position());
-        match self.data_end {
+        let len = self.input.byte_len();
+        let len = len.unwrap_or_else(|| self.input.position());
+        let data_end = match &self.parts {
+            Parts::Fragments(fragments) => Some(fragments.data_end),
+            _ => self.data_end,
+        };
+        match data_end {
             Some(end) if len < end => broken(Fault::CutOff),
             _ => Next::End,
         }

@@ -352,8 +352,21 @@ impl Decoder {
                 }
                 Err(fault) => self.stop(format!("the next part cannot be decoded: {fault:?}")),
             },
-            Next::End => self.ended = true,
+            Next::End => self.end(),
             Next::Broken(reason) => self.stop(reason),
+        }
+    }
+
+    /// Ends where the input ends, which may be earlier than its headers say.
+    fn end(&mut self) {
+        self.ended = true;
+        let rate_hz = self.format.rate_hz;
+        let declared = self
+            .container
+            .audio_frames(rate_hz)
+            .filter(|_| self.tail.is_some());
+        if declared.is_some_and(|end| self.timeline.next_frame() + u64::from(rate_hz) < end) {
+            self.stop("the file is cut off".into());
         }
     }
 

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use super::{Layout, Parts};
+use super::{Layout, Parts, search};
 use crate::decode::codec::Fault;
 use crate::decode::view::{Handle, View};
 
@@ -28,9 +28,6 @@ const HEADER_BYTES_MAX: u64 = 1 << 20;
 /// Elements that are looked at before the first cluster.
 const ELEMENTS_MAX: usize = 4_096;
 
-/// Bytes that are searched at once for a cluster.
-const SEARCH_BYTES: usize = 32 << 10;
-
 /// Places to start again.
 pub(in crate::decode) struct Clusters {
     head: Vec<u8>,
@@ -39,15 +36,14 @@ pub(in crate::decode) struct Clusters {
 }
 
 impl Clusters {
-    /// Shows the clusters from the next one on, or nothing if there is none. `position` is where the last view was
-    /// left, counted in it.
+    /// Shows the clusters from the first one on that starts behind `from` and behind the one before, or nothing if
+    /// there is none.
     pub(in crate::decode) fn resume(
         &mut self,
         input: &Arc<Handle>,
-        position: u64,
+        from: u64,
     ) -> Result<Option<View>, Fault> {
-        let from = self.at + position.saturating_sub(self.head.len() as u64).max(1);
-        let Some(at) = find_cluster(input, from)? else {
+        let Some(at) = search(input, from.max(self.at + 1), is_cluster)? else {
             return Ok(None);
         };
         self.at = at;
@@ -166,29 +162,7 @@ fn element(bytes: &[u8]) -> Option<(u32, u64, Option<u64>)> {
     ))
 }
 
-/// Searches for a cluster.
-///
-/// # Memory
-///
-/// A buffer of 32 KiB while it searches.
-fn find_cluster(input: &Handle, from: u64) -> Result<Option<u64>, Fault> {
-    // What must be seen at once of a cluster: its name, its length, and the name of its first element.
-    const SEEN: usize = 4 + 8 + 1;
-    let mut block = vec![0; SEARCH_BYTES];
-    let mut at = from;
-    loop {
-        let count = input.read_at(at, &mut block)?;
-        let found = (0..count).find(|index| is_cluster(&block[*index..count]));
-        if let Some(index) = found {
-            return Ok(Some(at + index as u64));
-        }
-        if count < block.len() {
-            return Ok(None);
-        }
-        at += (count - SEEN) as u64;
-    }
-}
-
+/// Returns whether a cluster starts here: its name, and that of an element that may come first in one.
 fn is_cluster(bytes: &[u8]) -> bool {
     if !bytes.starts_with(&CLUSTER.to_be_bytes()) {
         return false;

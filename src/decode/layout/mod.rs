@@ -106,3 +106,29 @@ fn pass_id3(input: &Handle) -> io::Result<(u64, Vec<u8>)> {
     }
     Ok((at, head))
 }
+
+/// Bytes that are searched at once.
+const SEARCH_BYTES: usize = 32 << 10;
+
+/// Bytes that are shown of a place when it is asked whether what is searched for starts there.
+const SEEN_BYTES: usize = 16;
+
+/// Searches from `from` on for a place where `starts` holds.
+///
+/// # Memory
+///
+/// A buffer of 32 KiB while it searches.
+fn search(input: &Handle, from: u64, starts: fn(&[u8]) -> bool) -> io::Result<Option<u64>> {
+    let mut block = vec![0; SEARCH_BYTES];
+    let mut at = from;
+    loop {
+        let count = input.read_at(at, &mut block)?;
+        if let Some(index) = (0..count).find(|index| starts(&block[*index..count])) {
+            return Ok(Some(at + index as u64));
+        }
+        if count < block.len() {
+            return Ok(None);
+        }
+        at += (count - SEEN_BYTES) as u64;
+    }
+}

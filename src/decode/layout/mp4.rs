@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use super::{Layout, Parts};
+use super::{Layout, Parts, search};
 use crate::decode::codec::Fault;
 use crate::decode::view::{Handle, View};
 
@@ -201,6 +201,7 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
                 start: at,
                 header_end: first.start,
                 next: Some(first.start),
+                data_end: first.end,
                 track_id: track.id,
             };
             layout.parts = Parts::Fragments(fragments);
@@ -393,6 +394,8 @@ pub(in crate::decode) struct Fragments {
     header_end: u64,
     /// The next fragment.
     next: Option<u64>,
+    /// Where the last box ends that was looked at.
+    pub(in crate::decode) data_end: u64,
     track_id: u32,
 }
 
@@ -408,36 +411,42 @@ impl Fragments {
         let Some(first) = self.next.take() else {
             return Ok(None);
         };
-        let len = input.byte_len().unwrap_or(u64::MAX);
         let mut view = View::new(Arc::clone(input), self.start);
         view.patches.clone_from(&self.patches);
         if first > self.header_end {
             // The fragments before are free space. The first of them is larger than this header.
-            let passed = first - self.header_end;
-            view.patches.push((
-                self.header_end,
-                [&[0, 0, 0, 1], &b"free"[..], &passed.to_be_bytes()].concat(),
-            ));
+            let passed = (first - self.header_end).to_be_bytes();
+            let header = [&[0, 0, 0, 1], &b"free"[..], &passed].concat();
+            view.patches.push((self.header_end, header));
         }
-        let (mut fragments, mut first_ticks, mut at) = (0, None, first);
+        let end = self.batch_end(input, first)?;
+        view.end = Some(end);
+        let fragment = box_at(input, first, u64::MAX)?;
+        let first_ticks = fragment.map_or(Ok(None), |found| self.first_ticks(input, found))?;
+        Ok(Some(Batch { view, first_ticks }))
+    }
+
+    /// Finds where a batch ends, and the fragment that starts the next one.
+    fn batch_end(&mut self, input: &Handle, first: u64) -> Result<u64, Fault> {
+        let len = input.byte_len().unwrap_or(u64::MAX);
+        let (mut fragments, mut at) = (0, first);
         for _ in 0..BOXES_MAX {
-            let Some(found) = box_at(input, at, len)? else {
-                break;
+            let Some(found) = box_at(input, at, len)?.filter(Box::is_fragments) else {
+                // The chain of boxes is broken, or has ended.
+                self.next = search(input, at, is_fragment)?;
+                return Ok(at);
             };
             if &found.name == b"moof" {
                 if fragments == BATCH_FRAGMENTS || fragments > 0 && at - first > BATCH_BYTES {
                     self.next = Some(at);
-                    view.end = Some(at);
-                    break;
-                }
-                if fragments == 0 {
-                    first_ticks = self.first_ticks(input, found)?;
+                    return Ok(at);
                 }
                 fragments += 1;
             }
             at = found.end;
+            self.data_end = self.data_end.max(at);
         }
-        Ok(Some(Batch { view, first_ticks }))
+        Ok(at)
     }
 
     /// Returns the time stamp of a fragment's first packet.
@@ -447,20 +456,32 @@ impl Fragments {
             if &found.name != b"traf" {
                 return Ok(true);
             }
-            let (header, time) = (
-                find(input, found, &[b"tfhd"])?,
-                find(input, found, &[b"tfdt"])?,
-            );
-            if let (Some(header), Some(time)) = (header, time) {
-                if u32_at(input, header.content + 4)? == self.track_id {
-                    ticks = Some(match version(input, time)? {
-                        1 => u64_at(input, time.content + 4)?,
-                        _ => u64::from(u32_at(input, time.content + 4)?),
-                    });
-                }
+            let header = find(input, found, &[b"tfhd"])?;
+            let id = header.map_or(Ok(0), |header| u32_at(input, header.content + 4))?;
+            if let (true, Some(time)) = (id == self.track_id, find(input, found, &[b"tfdt"])?) {
+                ticks = Some(match version(input, time)? {
+                    1 => u64_at(input, time.content + 4)?,
+                    _ => u64::from(u32_at(input, time.content + 4)?),
+                });
             }
             Ok(ticks.is_none())
         })?;
         Ok(ticks)
     }
+}
+
+impl Box {
+    /// Returns whether a box of this name may stand between fragments.
+    fn is_fragments(&self) -> bool {
+        const NAMES: [&[u8; 4]; 14] = [
+            b"moof", b"mdat", b"styp", b"sidx", b"ssix", b"prft", b"emsg", b"mfra", b"free",
+            b"skip", b"uuid", b"meta", b"wide", b"udta",
+        ];
+        NAMES.contains(&&self.name)
+    }
+}
+
+/// Returns whether a fragment starts here: its name behind a length, and that of its first box behind another.
+fn is_fragment(bytes: &[u8]) -> bool {
+    bytes.get(4..8) == Some(b"moof") && bytes.get(12..16) == Some(b"mfhd")
 }
