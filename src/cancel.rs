@@ -39,15 +39,25 @@ impl Cancel {
     #[must_use]
     pub fn new() -> Self {
         let (alive, raised) = bounded(0);
-        let shared = Shared { cancelled: AtomicBool::new(false), alive: Mutex::new(Some(alive)) };
-        Self { shared: Arc::new(shared), raised }
+        let shared = Shared {
+            cancelled: AtomicBool::new(false),
+            alive: Mutex::new(Some(alive)),
+        };
+        Self {
+            shared: Arc::new(shared),
+            raised,
+        }
     }
 
     /// Raises the token, for good.
     pub fn cancel(&self) {
         self.shared.cancelled.store(true, Ordering::Release);
         // A poisoned lock holds the same sender: drop it all the same.
-        self.shared.alive.lock().unwrap_or_else(|e| e.into_inner()).take();
+        self.shared
+            .alive
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .take();
     }
 
     /// Returns whether the token was raised.

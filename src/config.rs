@@ -1,5 +1,6 @@
 //! Every choice and every limit of the pipeline.
 
+#[cfg(feature = "whisper")]
 use std::path::PathBuf;
 
 use crate::error::ConfigError;
@@ -7,6 +8,9 @@ use crate::time::Time;
 
 /// Shortest window, in seconds. Below it Whisper's accuracy falls off and encoding cost dominates.
 pub const WINDOW_S_MIN: f32 = 5.0;
+
+/// Silence shorter than this is part of the speech around it (closures of plosives, short breaths); longer silence is a pause.
+pub const PAUSE_SAMPLES_MIN: usize = 1_920; // 120 ms
 
 /// How the pipeline works. Every field has a default that suits a meeting on a laptop.
 ///
@@ -85,11 +89,21 @@ impl Config {
             if (min..=max).contains(&asked) {
                 Ok(())
             } else {
-                Err(ConfigError::OutOfRange { what, asked, min, max })
+                Err(ConfigError::OutOfRange {
+                    what,
+                    asked,
+                    min,
+                    max,
+                })
             }
         };
         let window_max = f64::from(crate::audio::WINDOW_S_MAX);
-        within("window_s (seconds)", f64::from(self.window_s), f64::from(WINDOW_S_MIN), window_max)?;
+        within(
+            "window_s (seconds)",
+            f64::from(self.window_s),
+            f64::from(WINDOW_S_MIN),
+            window_max,
+        )?;
         #[expect(clippy::cast_precision_loss, reason = "slot counts are small")]
         within(
             "pool_blocks",
@@ -106,14 +120,30 @@ mod tests {
 
     #[test]
     fn limits_are_inclusive() {
-        for (window_s, fits) in
-            [(4.99, false), (5.0, true), (30.0, true), (30.01, false), (f32::NAN, false)]
-        {
-            let config = Config { window_s, ..Config::default() };
+        for (window_s, fits) in [
+            (4.99, false),
+            (5.0, true),
+            (30.0, true),
+            (30.01, false),
+            (f32::NAN, false),
+        ] {
+            let config = Config {
+                window_s,
+                ..Config::default()
+            };
             assert_eq!(config.validate().is_ok(), fits, "{window_s}");
         }
-        for (pool_blocks, fits) in [(0, false), (1, false), (2, true), (1_024, true), (1_025, false)] {
-            let config = Config { pool_blocks, ..Config::default() };
+        for (pool_blocks, fits) in [
+            (0, false),
+            (1, false),
+            (2, true),
+            (1_024, true),
+            (1_025, false),
+        ] {
+            let config = Config {
+                pool_blocks,
+                ..Config::default()
+            };
             assert_eq!(config.validate().is_ok(), fits, "{pool_blocks}");
         }
     }

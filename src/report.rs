@@ -67,7 +67,10 @@ pub struct SpanS {
 
 impl From<Span> for SpanS {
     fn from(span: Span) -> Self {
-        Self { start: span.start, end: span.end }
+        Self {
+            start: span.start,
+            end: span.end,
+        }
     }
 }
 

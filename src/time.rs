@@ -51,7 +51,10 @@ impl Time {
 
     /// Returns the time in seconds.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 samples: 17,000 years")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "exact up to 2^53 samples: 17,000 years"
+    )]
     pub fn seconds(self) -> f64 {
         self.0 as f64 / f64::from(SAMPLE_RATE_HZ)
     }
@@ -118,7 +121,10 @@ impl Span {
     /// Makes a span. An `end` before `start` makes an empty one.
     #[must_use]
     pub fn new(start: Time, end: Time) -> Self {
-        Self { start, end: end.max(start) }
+        Self {
+            start,
+            end: end.max(start),
+        }
     }
 
     /// Returns the length.

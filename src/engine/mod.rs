@@ -2,6 +2,7 @@
 
 use crate::budget::Footprint;
 use crate::cancel::Cancel;
+use crate::time::Time;
 use crate::transcript::Segment;
 
 mod scripted;
@@ -36,6 +37,9 @@ pub trait Engine: Send {
         let _ = chosen;
         Ok(())
     }
+
+    /// Starts a new transcript: what was learned of the last one's language is forgotten.
+    fn begin(&mut self) {}
 
     /// Touches all memory that the engine will ever use: one full window, the longest prompt, every piece size.
     ///
@@ -78,6 +82,8 @@ pub trait Engine: Send {
 pub struct Request<'a> {
     /// Tokens of the text before the window, oldest first, as [`Heard::context`] gave them. Empty: no previous text.
     pub previous: &'a [u32],
+    /// Where the window starts on the input's time line. Random numbers of a window depend on it and on nothing else.
+    pub at: Time,
     /// The window is the same as at the last call: what was computed from its audio can be used again.
     pub again: bool,
     /// Raised when the answer is no longer wanted; looked at between decoding steps.
@@ -88,7 +94,12 @@ impl<'a> Request<'a> {
     /// Makes a request without previous text for a new window.
     #[must_use]
     pub fn new(cancel: &'a Cancel) -> Self {
-        Self { previous: &[], again: false, cancel }
+        Self {
+            previous: &[],
+            at: Time::ZERO,
+            again: false,
+            cancel,
+        }
     }
 }
 
@@ -105,6 +116,8 @@ pub struct Heard {
     pub context: Vec<u32>,
     /// The text is unlikely to be right (it repeats itself or is improbable): worth asking again without previous text.
     pub doubtful: bool,
+    /// Previous text was used for this answer.
+    pub used_previous: bool,
     /// The engine holds that the window has no speech, and gave no segments for that reason.
     pub silent: bool,
     /// Mean natural logarithm of the probability of all tokens.
@@ -137,4 +150,7 @@ pub enum EngineError {
     /// The engine cannot go on.
     #[error("the speech engine failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The engine panicked: report it to its author.
+    #[error("the speech engine panicked: {0}")]
+    Panicked(String),
 }

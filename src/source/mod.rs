@@ -1,4 +1,7 @@
 //! Where encoded audio comes from.
+//!
+//! A [`Source`] is a name and a way to open the bytes, so that an input can be opened a second time in another way.
+//! What the bytes mean is the [decoder](crate::decode)'s business.
 
 use std::io::{Read, Seek};
 
@@ -28,7 +31,7 @@ pub trait Source: Send {
 pub enum Access {
     /// Seeking is allowed where the input can seek.
     Seek,
-    /// Only forward, as from a pipe.
+    /// Only forward, as from a pipe: whoever opens the input does not call `seek`.
     Forward,
 }
 
@@ -40,20 +43,24 @@ pub enum Input {
 }
 
 /// Encoded bytes in order.
+///
+/// The decoder reads in pieces of 1 to 32 KiB into its own buffer, so an implementation needs none.
 pub trait Bytes: Read + Seek + Send + Sync {
-    /// Returns whether `seek` works.
+    /// Returns whether `seek` works. An input that returns `false` is never asked to.
     fn is_seekable(&self) -> bool;
 
-    /// Returns the length in bytes, if it is known.
+    /// Returns the length in bytes, if it is known. It may change while the input is read: a recording that is still
+    /// being written.
     fn byte_len(&self) -> Option<u64>;
 }
 
 impl std::fmt::Debug for Input {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Encoded(bytes) => {
-                f.debug_struct("Encoded").field("byte_len", &bytes.byte_len()).finish_non_exhaustive()
-            }
+            Self::Encoded(bytes) => f
+                .debug_struct("Encoded")
+                .field("byte_len", &bytes.byte_len())
+                .finish_non_exhaustive(),
         }
     }
 }

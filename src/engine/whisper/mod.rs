@@ -1,1 +1,423 @@
-//! whisper.cpp with our own decoding loop.
+//! whisper.cpp with our own decoding loop: one encoding for each window, OpenAI's rules, seeded sampling.
+//!
+//! `whisper_full` is not used: in the linked whisper.cpp 1.8.3 it reads the no-speech probability from the wrong row, encodes a window
+//! again for each caller's retry, samples beams from a generator that cannot be seeded by position, and makes its key-value
+//! cache seven times larger for good at `best_of` 5.
+
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+
+use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
+
+use self::decoder::{Decoder, Task};
+use self::fallback::{Judged, Repetition};
+use self::vocabulary::Vocabulary;
+use super::{Engine, EngineCounts, EngineError, Heard, Request};
+use crate::audio::WINDOW_SAMPLES_MAX;
+use crate::budget::Footprint;
+
+mod decoder;
+mod fallback;
+mod model;
+mod rules;
+mod segments;
+mod vocabulary;
+
+pub use model::{ModelError, ModelHeader};
+
+/// Most tokens of previous text, the user's prompt included. Source: openai/whisper, half of the text context less one.
+const PREVIOUS_TOKENS_MAX: usize = 223;
+
+/// Most tokens of the user's prompt, so that previous text keeps half of the room.
+const PROMPT_TOKENS_MAX: usize = 111;
+
+/// Most threads that are used unless the caller says otherwise: more gain little on laptops.
+const THREADS_DEFAULT_MAX: usize = 4;
+
+/// How Whisper decodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WhisperOptions {
+    /// Language as a code ("de") or an English name ("german"), or `None`: a multilingual model listens to the first window.
+    /// English-only models take "en" and nothing else.
+    pub language: Option<String>,
+    /// Translate into English instead of writing what was said. Multilingual models only.
+    pub translate: bool,
+    /// Text in front of every window's previous text, for names and spelling. At most 111 tokens of it are used.
+    pub prompt: String,
+    /// Threads for encoding and decoding, 1 to 64.
+    pub threads: usize,
+    /// Whether the model is asked for times. Without them each window is one segment.
+    pub timestamps: bool,
+    /// Seed of the sampling at temperatures above zero: equal seeds give equal texts.
+    pub seed: u64,
+    /// Whether a GPU is used, where one is compiled in.
+    pub use_gpu: bool,
+}
+
+impl Default for WhisperOptions {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            language: None,
+            translate: false,
+            prompt: String::new(),
+            threads: cores.min(THREADS_DEFAULT_MAX),
+            timestamps: true,
+            seed: 0,
+            use_gpu: true,
+        }
+    }
+}
+
+/// The Whisper speech recognizer.
+///
+/// # Memory
+///
+/// Weights from [`Engine::prepare`] to [`Engine::unload`], one state from there or from the first window to
+/// [`Engine::release_state`], and about 3 MB of our own for the engine's life. What they add up to is said beforehand by
+/// [`Engine::footprints`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use steadyscribe::{Config, Transcriber, Whisper, WhisperOptions};
+///
+/// let engine = Whisper::load("ggml-base.en-q5_1.bin", WhisperOptions::default())?;
+/// let mut scribe = Transcriber::new(Config::default(), engine)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Whisper {
+    path: PathBuf,
+    name: String,
+    header: ModelHeader,
+    options: WhisperOptions,
+    flash_attention: bool,
+    model: Option<Model>,
+    state: Option<WhisperState>,
+    /// One window of samples, behind which zeros stand: whisper.cpp's buffers keep one size.
+    padded: Box<[f32]>,
+    best: Judged,
+    spare: Judged,
+    repetition: Repetition,
+    /// Language that the first window was heard in.
+    language: Option<u32>,
+    counts: EngineCounts,
+}
+
+/// What belongs to the loaded weights.
+#[derive(Debug)]
+struct Model {
+    context: WhisperContext,
+    vocabulary: Vocabulary,
+    decoder: Decoder,
+    language: Option<u32>,
+    prompt: Vec<u32>,
+}
+
+impl Whisper {
+    /// Checks a model file in whisper.cpp's format and loads it.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] when the file is not such a model, is damaged, or does not know the language.
+    pub fn load(path: impl AsRef<Path>, options: WhisperOptions) -> Result<Self, ModelError> {
+        let mut whisper = Self::open(path, options)?;
+        whisper.load_model()?;
+        Ok(whisper)
+    }
+
+    /// Checks a model file in whisper.cpp's format, and leaves its weights to [`Engine::prepare`]: for callers that want to plan
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn open(path: impl AsRef<Path>, options: WhisperOptions) -> Result<Self, ModelError> {
+        let path = path.as_ref();
+        let header = ModelHeader::read(path)?;
+        check_language(&header, &options)?;
+        let stem = path.file_stem().unwrap_or(path.as_os_str());
+        Ok(Self {
+            path: path.to_owned(),
+            name: format!("whisper {}", stem.to_string_lossy()),
+            header,
+            options,
+            flash_attention: false,
+            model: None,
+            state: None,
+            padded: vec![0.0; WINDOW_SAMPLES_MAX].into_boxed_slice(),
+            best: Judged::new(),
+            spare: Judged::new(),
+            repetition: Repetition::new(),
+            language: None,
+            counts: EngineCounts::default(),
+        })
+    }
+
+    /// Returns what the model file says of itself.
+    #[must_use]
+    pub fn header(&self) -> &ModelHeader {
+        &self.header
+    }
+
+    /// Returns the language of the transcript as a code, once a window was heard.
+    #[must_use]
+    pub fn language(&self) -> Option<&'static str> {
+        let Some((first, _)) = self.model.as_ref()?.vocabulary.languages else {
+            return Some("en");
+        };
+        whisper_rs::get_lang_str(i32::try_from(self.language?.checked_sub(first)?).ok()?)
+    }
+
+    fn load_model(&mut self) -> Result<(), ModelError> {
+        if self.model.is_some() {
+            return Ok(());
+        }
+        quiet_logs();
+        let mut parameters = WhisperContextParameters::default();
+        parameters
+            .use_gpu(self.options.use_gpu)
+            .flash_attn(self.flash_attention);
+        let refused = |source| ModelError::Refused {
+            path: self.path.clone(),
+            source,
+        };
+        let context = WhisperContext::new_with_params(&self.path, parameters).map_err(refused)?;
+        let vocabulary = Vocabulary::of(&context);
+        let text_context = usize::try_from(context.n_text_ctx()).unwrap_or_default();
+        let decoder = Decoder::new(&vocabulary, text_context, self.options.threads);
+        let prompt = self.options.prompt.trim();
+        let mut tokens = Vec::new();
+        if !prompt.is_empty() {
+            let found = context
+                .tokenize(&format!(" {prompt}"), prompt.len() + 1)
+                .map_err(refused)?;
+            tokens.extend(
+                found
+                    .into_iter()
+                    .filter_map(|token| u32::try_from(token).ok()),
+            );
+            tokens.drain(..tokens.len().saturating_sub(PROMPT_TOKENS_MAX));
+        }
+        let language = match (vocabulary.languages, &self.options.language) {
+            (Some((first, _)), Some(name)) => whisper_rs::get_lang_id(name)
+                .and_then(|id| u32::try_from(id).ok())
+                .map(|id| first + id),
+            _ => None,
+        };
+        self.model = Some(Model {
+            context,
+            vocabulary,
+            decoder,
+            language,
+            prompt: tokens,
+        });
+        Ok(())
+    }
+
+    /// The model and its state, made if they are not there.
+    fn ready(&mut self) -> Result<(), EngineError> {
+        self.load_model()
+            .map_err(|error| EngineError::Failed(Box::new(error)))?;
+        if let (Some(model), None) = (&self.model, &self.state) {
+            self.state = Some(model.context.create_state().map_err(decoder::failed)?);
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, window: &[f32]) -> Result<(), EngineError> {
+        let length = window.len().min(WINDOW_SAMPLES_MAX);
+        self.padded[..length].copy_from_slice(&window[..length]);
+        self.padded[length..].fill(0.0);
+        let threads = self.options.threads;
+        if let Some(state) = &mut self.state {
+            state
+                .pcm_to_mel(&self.padded, threads)
+                .map_err(decoder::failed)?;
+            state.encode(0, threads).map_err(decoder::failed)?;
+        }
+        self.counts.encodes += 1;
+        Ok(())
+    }
+
+    /// Decodes the window that was encoded last into `self.best`. Returns whether previous text was used.
+    fn decode(&mut self, request: &Request<'_>) -> Result<bool, EngineError> {
+        let (Some(model), Some(state)) = (&mut self.model, &mut self.state) else {
+            return Ok(false);
+        };
+        let Model {
+            context,
+            vocabulary,
+            decoder,
+            prompt,
+            ..
+        } = model;
+        let task = Task {
+            language: model.language.or(self.language),
+            translate: self.options.translate,
+            timestamps: self.options.timestamps,
+        };
+        let room = PREVIOUS_TOKENS_MAX - prompt.len();
+        let previous = &request.previous[request.previous.len().saturating_sub(room)..];
+        let all: Vec<u32> = prompt.iter().chain(previous).copied().collect();
+        let repetition = &mut self.repetition;
+        let mut prompted = None;
+        let mut language = None;
+        let mut opening_no_speech = 0.0;
+        let (used_previous, extra) = fallback::climb(
+            !all.is_empty(),
+            self.options.seed ^ request.at.samples(),
+            &mut self.best,
+            &mut self.spare,
+            &mut |with_previous, sampling, judged| {
+                if prompted != Some(with_previous) {
+                    let previous = if with_previous { &all[..] } else { &[] };
+                    let opening = decoder.prompt(state, vocabulary, previous, task)?;
+                    (prompted, language) = (Some(with_previous), opening.language);
+                    opening_no_speech = opening.no_speech_prob;
+                }
+                decoder.draft(
+                    state,
+                    vocabulary,
+                    task,
+                    sampling,
+                    request.cancel,
+                    &mut judged.draft,
+                )?;
+                judged.no_speech_prob = opening_no_speech;
+                let text = judged
+                    .draft
+                    .tokens()
+                    .filter(|&token| vocabulary.is_text(token));
+                judged.compression_ratio =
+                    repetition.ratio(text.map(|token| vocabulary::bytes(context, token)));
+                Ok(())
+            },
+        )?;
+        self.language = language;
+        self.counts.fallbacks += extra;
+        self.counts.decode_steps += std::mem::take(&mut decoder.steps);
+        Ok(used_previous && !request.previous.is_empty())
+    }
+
+    fn heard(&self, length: usize, used_previous: bool) -> Heard {
+        let Some(model) = &self.model else {
+            return Heard::default();
+        };
+        let Judged {
+            draft,
+            compression_ratio,
+            no_speech_prob,
+        } = &self.best;
+        let mut heard = Heard {
+            consumed: length,
+            doubtful: self.best.is_doubtful(),
+            silent: self.best.is_silent(),
+            used_previous,
+            avg_logprob: draft.avg_logprob(),
+            compression_ratio: *compression_ratio,
+            temperature: draft.temperature,
+            ..Heard::default()
+        };
+        if heard.silent {
+            return heard;
+        }
+        let cut = segments::cut(&model.context, &model.vocabulary, &draft.words, length);
+        heard.segments = cut.segments;
+        heard.consumed = cut.consumed;
+        heard.context = draft.tokens().take(cut.used).collect();
+        for segment in &mut heard.segments {
+            segment.no_speech_prob = *no_speech_prob;
+            segment.avg_logprob = heard.avg_logprob;
+            segment.compression_ratio = *compression_ratio;
+            segment.temperature = draft.temperature;
+        }
+        heard
+    }
+}
+
+impl Engine for Whisper {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn footprints(&self) -> Vec<Footprint> {
+        self.header.footprints().to_vec()
+    }
+
+    fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
+        if chosen.flash_attention != self.flash_attention {
+            self.unload();
+            self.flash_attention = chosen.flash_attention;
+        }
+        self.load_model()
+            .map_err(|error| EngineError::Failed(Box::new(error)))
+    }
+
+    fn begin(&mut self) {
+        self.language = None;
+    }
+
+    fn warm_up(&mut self) -> Result<(), EngineError> {
+        self.ready()?;
+        // Not zeros: memory that is only read as zero may never become private.
+        let noise: Vec<f32> = (0..WINDOW_SAMPLES_MAX)
+            .map(|n| ((n * 7_919) % 201) as f32 / 1e5)
+            .collect();
+        self.encode(&noise)?;
+        if let (Some(model), Some(state)) = (&mut self.model, &mut self.state) {
+            model.decoder.warm_up(state, &model.vocabulary)?;
+        }
+        Ok(())
+    }
+
+    fn transcribe(&mut self, window: &[f32], request: &Request<'_>) -> Result<Heard, EngineError> {
+        if request.cancel.is_cancelled() {
+            return Err(EngineError::Cancelled);
+        }
+        self.ready()?;
+        if !request.again {
+            self.encode(window)?;
+        }
+        let used_previous = self.decode(request)?;
+        Ok(self.heard(window.len().min(WINDOW_SAMPLES_MAX), used_previous))
+    }
+
+    fn release_state(&mut self) -> bool {
+        self.state.take().is_some()
+    }
+
+    fn unload(&mut self) -> bool {
+        self.state = None;
+        self.model.take().is_some()
+    }
+
+    fn counts(&self) -> EngineCounts {
+        self.counts
+    }
+}
+
+/// whisper.cpp writes to the process's standard error unless it is told otherwise; its lines go to `tracing`.
+fn quiet_logs() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(whisper_rs::install_logging_hooks);
+}
+
+fn check_language(header: &ModelHeader, options: &WhisperOptions) -> Result<(), ModelError> {
+    let known = match options.language.as_deref() {
+        None => true,
+        Some(name) if header.is_multilingual() => whisper_rs::get_lang_id(name).is_some(),
+        Some(name) => matches!(name, "en" | "english"),
+    };
+    let translatable = header.is_multilingual() || !options.translate;
+    match (known, translatable) {
+        (true, true) => Ok(()),
+        (false, _) => Err(ModelError::Language {
+            asked: options.language.clone().unwrap_or_default(),
+            multilingual: header.is_multilingual(),
+        }),
+        (true, false) => Err(ModelError::EnglishOnly),
+    }
+}

@@ -1,0 +1,173 @@
+//! From packets to frames: one codec of one track.
+
+use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use symphonia::core::audio::GenericAudioBufferRef;
+use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_VORBIS};
+use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
+use symphonia::core::codecs::registry::CodecRegistry;
+use symphonia::core::errors::Error as Symphonia;
+use symphonia::core::packet::Packet;
+use symphonia::core::units::Duration;
+
+/// Signal changes in a row after which an MPEG decoder is made anew. One alone is more often a damaged header than
+/// a change: a single frame that claims 12 kHz mono was seen.
+const SIGNAL_CHANGES_MIN: u32 = 2;
+
+/// What the MPEG audio decoder says, for good, when rate or channels differ from those of its first packet.
+const SIGNAL_CHANGE: &str = "mpa: invalid audio buffer signal spec for packet";
+
+/// Why a packet or a whole track cannot be decoded.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The codec or this kind of it is not supported.
+    Unsupported(&'static str),
+    /// The data are damaged.
+    Damaged(String),
+    /// The data end in the middle.
+    CutOff,
+}
+
+/// A decoder with what is needed to make it anew.
+pub(super) struct Codec {
+    params: AudioCodecParameters,
+    decoder: Box<dyn AudioDecoder>,
+    signal_changes: u32,
+}
+
+impl Codec {
+    /// Makes the decoder of a track.
+    pub(super) fn new(mut params: AudioCodecParameters) -> Result<Self, Fault> {
+        match params.codec {
+            CODEC_ID_AAC => params.extra_data = params.extra_data.take().map(core_config),
+            // The adapter cuts the pre-skip that stands here, and reads it in the wrong byte order from mp4. Ours
+            // is cut with every other delay, by the time line.
+            CODEC_ID_OPUS => params.extra_data = None,
+            _ => {}
+        }
+        let decoder = contained(|| make(&params))?;
+        Ok(Self {
+            params,
+            decoder,
+            signal_changes: 0,
+        })
+    }
+
+    /// Returns the parameters as the decoder read them from its configuration.
+    pub(super) fn params(&self) -> &AudioCodecParameters {
+        self.decoder.codec_params()
+    }
+
+    /// Returns the codec's name.
+    pub(super) fn name(&self) -> &'static str {
+        self.decoder.codec_info().short_name
+    }
+
+    /// Decodes a packet. An error is this packet's alone.
+    pub(super) fn decode(
+        &mut self,
+        packet: &mut Packet,
+    ) -> Result<GenericAudioBufferRef<'_>, Fault> {
+        // Delays and paddings are the time line's business: containers' counts of frames lie (a joined MP3 would end
+        // with its first part), and some decoders cut them whatever they are told.
+        packet.trim_start = Duration::ZERO;
+        packet.trim_end = Duration::ZERO;
+        let decoder = &mut self.decoder;
+        match contained(|| decoder.decode(packet).map(|_| ())) {
+            Ok(()) => self.signal_changes = 0,
+            Err(Fault::Damaged(what)) if what.contains(SIGNAL_CHANGE) => {
+                self.signal_changes += 1;
+                if self.signal_changes < SIGNAL_CHANGES_MIN {
+                    return Err(Fault::Damaged(what));
+                }
+                self.renew()?;
+                let decoder = &mut self.decoder;
+                contained(|| decoder.decode(packet).map(|_| ()))?;
+            }
+            Err(fault) => return Err(fault),
+        }
+        Ok(self.decoder.last_decoded())
+    }
+
+    /// Makes the decoder anew, without a memory of earlier packets.
+    pub(super) fn renew(&mut self) -> Result<(), Fault> {
+        self.decoder = contained(|| make(&self.params))?;
+        self.signal_changes = 0;
+        Ok(())
+    }
+}
+
+fn make(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Symphonia> {
+    static REGISTRY: OnceLock<CodecRegistry> = OnceLock::new();
+    let registry = REGISTRY.get_or_init(|| {
+        let mut registry = CodecRegistry::new();
+        symphonia::default::register_enabled_codecs(&mut registry);
+        registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
+        registry
+    });
+    // The Vorbis decoder's first block is half a lapped one: noise. "Gapless" is what drops it.
+    let gapless = params.codec == CODEC_ID_VORBIS;
+    registry.make_audio_decoder(params, &AudioDecoderOptions::default().gapless(gapless))
+}
+
+/// Runs a call into a dependency so that neither its panic nor its kind of error gets out.
+pub(super) fn contained<T>(call: impl FnOnce() -> Result<T, Symphonia>) -> Result<T, Fault> {
+    match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(Symphonia::Unsupported(what))) => Err(Fault::Unsupported(what)),
+        Ok(Err(Symphonia::IoError(error))) if error.kind() == ErrorKind::UnexpectedEof => {
+            Err(Fault::CutOff)
+        }
+        Ok(Err(error)) => Err(Fault::Damaged(error.to_string())),
+        Err(_) => Err(Fault::Damaged("the decoder panicked".into())),
+    }
+}
+
+/// Rewrites an AAC configuration that announces HE-AAC (SBR, with or without PS) to one of its low-complexity core,
+/// which every packet carries and which decodes alone at half the rate. Others are returned as they are.
+///
+/// Source: ISO/IEC 14496-3, 1.6.2.1, `AudioSpecificConfig`.
+fn core_config(config: Box<[u8]>) -> Box<[u8]> {
+    const SBR: u8 = 5;
+    const PS: u8 = 29;
+    const LOW_COMPLEXITY: u8 = 2;
+    let [first, second, ..] = *config else {
+        return config;
+    };
+    let (object_type, rate_index) = (first >> 3, (first & 7) << 1 | second >> 7);
+    // Index 15 means that the rate follows in 24 bits: no encoder of HE-AAC was seen to do so.
+    if ![SBR, PS].contains(&object_type) || rate_index == 15 {
+        return config;
+    }
+    let channels = second >> 3 & 15;
+    Box::new([
+        LOW_COMPLEXITY << 3 | rate_index >> 1,
+        rate_index << 7 | channels << 3,
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announced_he_aac_becomes_its_core() {
+        // Object type 5, 24 kHz core (index 6), two channels, 48 kHz extension (index 3), object type 2.
+        let he_aac = [0b0010_1011, 0b0001_0001, 0b1000_1000];
+        assert_eq!(*core_config(Box::new(he_aac)), [0b0001_0011, 0b0001_0000]);
+    }
+
+    #[test]
+    fn other_configurations_are_kept() {
+        for config in [
+            &[][..],
+            &[0x11],
+            &[0x11, 0x90],
+            &[0x12, 0x10, 0x56, 0xe5, 0x00],
+        ] {
+            assert_eq!(*core_config(config.into()), *config);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Where decoded frames belong on the input's time line. Pure: numbers in, a decision out.
+//!
+//! A container says of each packet when it is to be heard. Damage makes holes, joined recordings overlap, and some
+//! files jump by hours because a field is wrong. The time line that leaves the decoder has no holes and no overlaps:
+//! holes are filled with silence, overlaps are cut, absurd jumps are taken as a new start.
+
+use crate::audio::SAMPLE_RATE_HZ;
+use crate::time::Time;
+
+/// Disagreement between time stamps and counted frames that is let be, in milliseconds. Time stamps of Matroska are
+/// whole milliseconds, and joined AAC files overlap by 27 to 32 ms at each join.
+const TOLERANCE_MS: i64 = 20;
+
+/// Longest hole that is filled with silence, in milliseconds. A longer one is a wrong time stamp or a recording that
+/// was resumed on another day, not a loss.
+const HOLE_MS_MAX: i64 = 10 * 60 * 1_000;
+
+/// Longest overlap that is cut, in milliseconds. A longer one is a clock that was set back.
+const OVERLAP_MS_MAX: i64 = 2_000;
+
+/// Latest start that is kept as leading silence, in milliseconds: audio that starts after the video does. Live
+/// streams start at any time: theirs is taken as zero.
+const START_MS_MAX: i64 = 30_000;
+
+/// Longest negative start that is cut, in milliseconds. Encoder delays are below 200 ms.
+const DELAY_MS_MAX: i64 = 1_000;
+
+/// What is to be done with the frames of one packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Placement {
+    /// Frames of silence before them.
+    pub(super) silence: u64,
+    /// The silence stands for audio that the input should have had.
+    pub(super) lost: bool,
+    /// How many of them are dropped, from the first on.
+    pub(super) skip: u64,
+}
+
+/// Counts frames and compares them with time stamps.
+#[derive(Debug)]
+pub(super) struct Timeline {
+    rate_hz: u32,
+    /// Position of the next frame that is kept, at `rate_hz`.
+    next: i64,
+    /// Frames to drop before it: the rest of an encoder's delay or of an overlap.
+    drop: i64,
+    /// What is taken off time stamps, at `rate_hz`.
+    shift: i64,
+    started: bool,
+}
+
+impl Timeline {
+    pub(super) fn new(rate_hz: u32) -> Self {
+        Self {
+            rate_hz: rate_hz.max(1),
+            next: 0,
+            drop: 0,
+            shift: 0,
+            started: false,
+        }
+    }
+
+    /// Goes on at another rate. Positions keep their time.
+    pub(super) fn set_rate(&mut self, rate_hz: u32) {
+        let rate_hz = rate_hz.max(1);
+        for frames in [&mut self.next, &mut self.drop, &mut self.shift] {
+            *frames = rescale(*frames, self.rate_hz, rate_hz);
+        }
+        self.rate_hz = rate_hz;
+    }
+
+    /// Takes the next time stamp as that of the next frame: the next part of a chained stream has a clock of its own.
+    pub(super) fn restart_stamps(&mut self) {
+        self.started = false;
+    }
+
+    /// Returns the time of the next frame that is kept.
+    pub(super) fn now(&self) -> Time {
+        self.before(0)
+    }
+
+    /// Returns the time `frames` before the next frame that is kept.
+    pub(super) fn before(&self, frames: u64) -> Time {
+        let frames = self.next.saturating_sub_unsigned(frames).max(0);
+        Time::from_samples(rescale(frames, self.rate_hz, SAMPLE_RATE_HZ).unsigned_abs())
+    }
+
+    /// Returns whether a stamp was seen.
+    pub(super) fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// Places `frames` frames that are stamped with `stamp`, or follow on if it is `None`.
+    ///
+    /// `stamp` is in frames at the current rate. `origin` is the stamp that stands for the start of the time line.
+    pub(super) fn place(&mut self, stamp: Option<i64>, origin: i64, frames: u64) -> Placement {
+        let (silence, lost) = match stamp {
+            Some(stamp) if self.started => (self.correct(stamp.saturating_sub(origin)), true),
+            Some(stamp) => (self.start(stamp, origin), false),
+            None => (0, false),
+        };
+        let frames = i64::try_from(frames).unwrap_or(i64::MAX);
+        let skip = self.drop.min(frames);
+        self.drop -= skip;
+        self.next = self
+            .next
+            .saturating_add(silence)
+            .saturating_add(frames - skip);
+        Placement {
+            silence: silence.unsigned_abs(),
+            lost: lost && silence > 0,
+            skip: skip.unsigned_abs(),
+        }
+    }
+
+    /// Takes the first stamp, and returns how much silence precedes it.
+    fn start(&mut self, stamp: i64, origin: i64) -> i64 {
+        let sane = -self.frames(DELAY_MS_MAX)..=self.frames(START_MS_MAX);
+        let at = if sane.contains(&stamp) {
+            stamp - origin
+        } else {
+            -origin
+        };
+        // Where something was heard before, a late start is no hole: this clock tells nothing of that one.
+        let silence = if self.next == 0 { at.max(0) } else { 0 };
+        self.started = true;
+        self.drop = (-at).max(0);
+        self.shift = (stamp - origin).saturating_add(self.drop) - self.next - silence;
+        silence
+    }
+
+    /// Compares a later stamp with the count: drops an overlap, and returns how much silence fills a hole.
+    fn correct(&mut self, at: i64) -> i64 {
+        let ahead = at
+            .saturating_sub(self.shift)
+            .saturating_sub(self.next - self.drop);
+        if ahead > self.frames(HOLE_MS_MAX) || ahead < -self.frames(OVERLAP_MS_MAX) {
+            self.shift = self.shift.saturating_add(ahead);
+            return 0;
+        }
+        if ahead.abs() <= self.frames(TOLERANCE_MS) {
+            return 0;
+        }
+        let undropped = self.drop.min(ahead);
+        self.drop -= undropped;
+        (ahead - undropped).max(0)
+    }
+
+    fn frames(&self, ms: i64) -> i64 {
+        ms * i64::from(self.rate_hz) / 1_000
+    }
+}
+
+/// Converts a count of frames from one rate to another, to the nearest.
+fn rescale(frames: i64, from_hz: u32, to_hz: u32) -> i64 {
+    let scaled = i128::from(frames) * i128::from(to_hz);
+    let half = i128::from(from_hz / 2);
+    let rounded = (scaled + half).div_euclid(i128::from(from_hz));
+    i64::try_from(rounded).unwrap_or(if frames < 0 { i64::MIN } else { i64::MAX })
+}

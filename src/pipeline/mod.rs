@@ -1,0 +1,326 @@
+//! All stages together: the only place that knows them all. Threads, bounded queues, shutdown.
+
+use std::thread::{self, Scope, ScopedJoinHandle};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use self::feed::feed;
+use self::listen::{Listened, Listener, Stop};
+pub use self::progress::Progress;
+use crate::budget::Plan;
+use crate::cancel::Cancel;
+use crate::config::{Config, Vad};
+use crate::decode::DecodeStats;
+use crate::engine::{Engine, EngineError};
+use crate::error::Error;
+use crate::pool::Pool;
+use crate::report::{Blocks, Ended, MemoryReport, Summary};
+use crate::sink::Sink;
+use crate::source::Source;
+use crate::time::Time;
+use crate::transcript::{Ending, Segment};
+use crate::vad::SpeechMap;
+use crate::window::{LOOK_AHEAD_SAMPLES, Window};
+
+mod feed;
+mod listen;
+mod progress;
+
+/// Segments that wait for the sink at most. A window gives about ten.
+const SEGMENTS_QUEUED_MAX: usize = 64;
+
+/// Transcribes inputs, one after another, in memory that is planned and allocated when it is made.
+///
+/// Three threads work on an input: one decodes and resamples, one finds speech and runs the engine, and the caller's writes
+/// to the sink. They are joined before [`transcribe`](Self::transcribe) returns, however it ends.
+///
+/// # Memory
+///
+/// What [`plan`](Self::plan) says, for an input of any length. Nothing grows with the input but the list of spans of a
+/// [`Summary`], which is bounded.
+///
+/// # Examples
+///
+/// ```
+/// use steadyscribe::engine::{Scripted, ScriptedUtterance};
+/// use steadyscribe::{Config, FileSource, Segment, Span, Time, Transcriber};
+///
+/// let span = Span::new(Time::ZERO, Time::from_seconds(1.0));
+/// let engine = Scripted::new(vec![ScriptedUtterance::new(span, "Good morning.")]);
+/// let mut scribe = Transcriber::new(Config::default(), engine)?;
+/// let mut segments: Vec<Segment> = Vec::new();
+/// let summary = scribe.transcribe(FileSource::open("fixtures/standup.opus")?, &mut segments)?;
+/// assert_eq!(summary.blocks.acquired, summary.blocks.released);
+/// # Ok::<(), steadyscribe::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Transcriber<E> {
+    config: Config,
+    plan: Plan,
+    engine: E,
+    pool: Pool,
+    window: Window,
+    speech: Option<SpeechMap>,
+    cancel: Cancel,
+    progress: Progress,
+}
+
+impl<E: Engine> Transcriber<E> {
+    /// Plans the memory, refuses what does not fit, loads the engine and allocates everything else.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] when a value is out of range or the plan exceeds the budget, before anything is loaded;
+    /// [`Error::Engine`] when the engine cannot load its model.
+    pub fn new(config: Config, mut engine: E) -> Result<Self, Error> {
+        config.validate()?;
+        let plan = Plan::new(&config, &engine.footprints())?;
+        engine.prepare(plan.chosen())?;
+        let pool = Pool::new(config.pool_blocks)?;
+        let window = Window::new(window_capacity(&config))?;
+        let speech = speech_map(&config)?;
+        let (cancel, progress) = (Cancel::new(), Progress::default());
+        Ok(Self {
+            config,
+            plan,
+            engine,
+            pool,
+            window,
+            speech,
+            cancel,
+            progress,
+        })
+    }
+
+    /// Returns what was planned.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Returns the token that stops the transcription that runs, and all later ones.
+    #[must_use]
+    pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// Returns how far the transcription that runs is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Returns the engine.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// Touches all memory that a transcription will use, so that a machine that cannot hold it shows it now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] when the engine cannot run.
+    pub fn warm_up(&mut self) -> Result<(), Error> {
+        Ok(self.engine.warm_up()?)
+    }
+
+    /// Transcribes one input and hands its segments to `sink` as they come.
+    ///
+    /// Damage in the input and cancelling are no errors: the summary says how it ended, and what was transcribed by then is
+    /// with the sink.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreadable`], [`Error::Unsupported`] and [`Error::Undecodable`] when nothing of the input can be had,
+    /// [`Error::Engine`] when the engine fails, [`Error::Sink`] when the sink does.
+    pub fn transcribe(
+        &mut self,
+        mut source: impl Source,
+        sink: &mut dyn Sink,
+    ) -> Result<Summary, Error> {
+        let began = Instant::now();
+        self.window.reset(self.config.start);
+        if let Some(speech) = &mut self.speech {
+            speech.reset(self.config.start);
+        }
+        self.engine.begin();
+        let (encodes_before, pool_before) = (self.engine.counts(), self.pool.stats());
+        let ran = self.run(&mut source, sink)?;
+        let after = self.engine.counts();
+        let pool = self.pool.stats();
+        let mut summary = ran.summary(&self.config, &self.cancel);
+        summary.processing_s = began.elapsed().as_secs_f64();
+        summary.rtf = if summary.audio_s > 0.0 {
+            summary.processing_s / summary.audio_s
+        } else {
+            0.0
+        };
+        summary.encodes = after.encodes - encodes_before.encodes;
+        summary.decode_steps = after.decode_steps - encodes_before.decode_steps;
+        summary.fallbacks = after.fallbacks - encodes_before.fallbacks;
+        summary.blocks = Blocks {
+            acquired: pool.acquired - pool_before.acquired,
+            released: pool.released - pool_before.released,
+        };
+        summary.memory = MemoryReport {
+            plan_bytes: self.plan.total_bytes(),
+            model_bytes: self.plan.chosen().model_bytes,
+            state_bytes: self.plan.chosen().state_bytes,
+            pool_blocks_peak: pool.lent_peak,
+            ..MemoryReport::default()
+        };
+        let ending = Ending {
+            duration: ran.listened.heard_to,
+            uncovered: ran.listened.uncovered,
+        };
+        sink.finish(&ending).map_err(Error::Sink)?;
+        Ok(summary)
+    }
+
+    /// Runs the three threads until the input ends or one of them fails.
+    fn run(&mut self, source: &mut dyn Source, sink: &mut dyn Sink) -> Result<Ran, Error> {
+        let (blocks_in, blocks_out) = bounded(self.config.pool_blocks);
+        let (segments_in, segments_out) = bounded(SEGMENTS_QUEUED_MAX);
+        let (config, pool, cancel, progress) =
+            (&self.config, &self.pool, &self.cancel, &self.progress);
+        let mut listener = Listener {
+            engine: &mut self.engine,
+            window: &mut self.window,
+            speech: self.speech.as_mut(),
+            config,
+            cancel,
+            progress,
+            previous: Vec::with_capacity(256),
+            next_id: 0,
+            done: Listened::default(),
+        };
+        let name = source.name();
+        let (decoded, listened, (segments, written)) = thread::scope(|scope| {
+            let decode = move || feed(source, config, pool, cancel, progress, blocks_in);
+            let listen = move || {
+                let stop = listener.run(&blocks_out, &segments_in).err();
+                (listener.done, stop)
+            };
+            let decoder = spawn(scope, "scribe-decode", decode);
+            let engine = spawn(scope, "scribe-engine", listen);
+            let written = write(segments_out, sink);
+            (join(decoder), join(engine), written)
+        });
+        written.map_err(Error::Sink)?;
+        let (listened, stop) = listened.map_err(|panic| EngineError::Panicked(panic.0))?;
+        match stop {
+            Some(Stop::Engine(EngineError::Cancelled)) | Some(Stop::Unread) | None => {}
+            Some(Stop::Engine(error)) => return Err(Error::Engine(error)),
+        }
+        let decoded = match decoded {
+            Ok(decoded) => decoded?,
+            Err(panic) if listened.heard_to > self.config.start => DecodeStats {
+                stopped_early: Some(panic.0),
+                ..DecodeStats::default()
+            },
+            Err(panic) => {
+                return Err(Error::Undecodable {
+                    name,
+                    reason: panic.0,
+                });
+            }
+        };
+        Ok(Ran {
+            decoded,
+            listened,
+            segments,
+        })
+    }
+}
+
+/// What the three threads brought back.
+struct Ran {
+    decoded: DecodeStats,
+    listened: Listened,
+    segments: u64,
+}
+
+impl Ran {
+    fn summary(&self, config: &Config, cancel: &Cancel) -> Summary {
+        let Self {
+            decoded,
+            listened,
+            segments,
+        } = self;
+        let damaged = decoded.stopped_early.is_some() || decoded.damaged_packets > 0;
+        let mut summary = Summary {
+            segments: *segments,
+            audio_s: (listened.heard_to - config.start).seconds(),
+            speech_s: listened.speech.seconds(),
+            windows: listened.windows,
+            skipped_silence_s: listened.skipped.seconds(),
+            uncovered_s: Time::from_samples(listened.uncovered_samples).seconds(),
+            uncovered: listened.uncovered.iter().copied().map(Into::into).collect(),
+            damaged_packets: decoded.damaged_packets,
+            damage: decoded.damage.iter().copied().map(Into::into).collect(),
+            stopped_early: decoded.stopped_early.clone(),
+            ..Summary::default()
+        };
+        summary.ended = match (cancel.is_cancelled(), damaged) {
+            (true, _) => Ended::Cancelled,
+            (false, true) => Ended::Damaged,
+            (false, false) => Ended::Complete,
+        };
+        summary
+    }
+}
+
+/// Writes segments until they end or the sink fails. Returns how many it took.
+fn write(segments: Receiver<Segment>, sink: &mut dyn Sink) -> (u64, std::io::Result<()>) {
+    let mut count = 0;
+    for segment in segments {
+        if let Err(error) = sink.segment(&segment) {
+            // Dropping the receiver stops the engine, which stops the decoder.
+            return (count, Err(error));
+        }
+        count += 1;
+    }
+    (count, Ok(()))
+}
+
+/// What a panic said.
+#[derive(Debug)]
+struct Panic(String);
+
+type Handle<'scope, T> = std::io::Result<ScopedJoinHandle<'scope, T>>;
+
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Handle<'scope, T> {
+    thread::Builder::new()
+        .name(name.into())
+        .spawn_scoped(scope, work)
+}
+
+fn join<T>(handle: Handle<'_, T>) -> Result<T, Panic> {
+    let handle = handle.map_err(|error| Panic(format!("no thread could be started: {error}")))?;
+    handle.join().map_err(|panic| {
+        let said = panic.downcast_ref::<&str>().map(ToString::to_string);
+        Panic(
+            said.or_else(|| panic.downcast_ref().cloned())
+                .unwrap_or_else(|| "panic".into()),
+        )
+    })
+}
+
+fn window_capacity(config: &Config) -> usize {
+    let window = Time::from_seconds(f64::from(config.window_s));
+    window.samples_since(Time::ZERO) + LOOK_AHEAD_SAMPLES
+}
+
+fn speech_map(config: &Config) -> Result<Option<SpeechMap>, Error> {
+    Ok(match &config.vad {
+        Vad::Auto => Some(SpeechMap::new()),
+        Vad::Off => None,
+        #[cfg(feature = "whisper")]
+        Vad::Silero(path) => Some(SpeechMap::with(crate::engine::whisper::silero(path)?)),
+    })
+}

@@ -1,0 +1,283 @@
+//! A fixed number of blocks of audio, made once and handed round.
+
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
+
+use crate::cancel::Cancel;
+use crate::config::{POOL_BLOCKS_MAX, POOL_BLOCKS_MIN};
+use crate::error::ConfigError;
+
+/// Samples in one block: half a second of 16 kHz mono, 32,000 bytes.
+///
+/// Short enough that the engine is not kept waiting for a block to fill, long enough that the queues carry two blocks a
+/// second and not hundreds.
+pub const BLOCK_SAMPLES: usize = 8_000;
+
+/// Blocks of decoded audio, all allocated in [`Pool::new`]. After that, no memory is allocated: [`Pool::acquire`] waits
+/// for a block that somebody gives back.
+///
+/// # Memory
+///
+/// `slots` x 32,000 bytes, for the life of the pool.
+#[derive(Debug)]
+pub struct Pool {
+    free: Receiver<Box<[f32]>>,
+    home: Arc<Home>,
+    slots: usize,
+}
+
+/// Where blocks go back to, with the account of them.
+#[derive(Debug)]
+struct Home {
+    free: Sender<Box<[f32]>>,
+    acquired: AtomicU64,
+    released: AtomicU64,
+    lent_peak: AtomicU64,
+}
+
+/// The pool has stopped: its user was cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cancelled while waiting for a free block")]
+#[non_exhaustive]
+pub struct Stopped;
+
+impl Pool {
+    /// Makes a pool of `slots` blocks, 2 to 1,024.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::OutOfRange`] for any other number: with one slot, filling and reading would wait for each other.
+    pub fn new(slots: usize) -> Result<Self, ConfigError> {
+        if !(POOL_BLOCKS_MIN..=POOL_BLOCKS_MAX).contains(&slots) {
+            #[expect(clippy::cast_precision_loss, reason = "shown to people only")]
+            return Err(ConfigError::OutOfRange {
+                what: "pool_blocks",
+                asked: slots as f64,
+                min: POOL_BLOCKS_MIN as f64,
+                max: POOL_BLOCKS_MAX as f64,
+            });
+        }
+        let (sender, free) = bounded(slots);
+        for _ in 0..slots {
+            let block = vec![0.0; BLOCK_SAMPLES].into_boxed_slice();
+            sender
+                .send(block)
+                .expect("the receiver is alive and has room for each slot");
+        }
+        let home = Home {
+            free: sender,
+            acquired: AtomicU64::new(0),
+            released: AtomicU64::new(0),
+            lent_peak: AtomicU64::new(0),
+        };
+        Ok(Self {
+            free,
+            home: Arc::new(home),
+            slots,
+        })
+    }
+
+    /// Takes a block, empty. Waits until one is free.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when `cancel` is raised, before or during the wait.
+    pub fn acquire(&self, cancel: &Cancel) -> Result<Block, Stopped> {
+        let samples = select_biased! {
+            recv(cancel.raised()) -> _ => return Err(Stopped),
+            // The pool itself holds a sender, so the channel cannot be disconnected.
+            recv(self.free) -> block => block.map_err(|_| Stopped)?,
+        };
+        let acquired = self.home.acquired.fetch_add(1, Ordering::Relaxed) + 1;
+        let lent = acquired.saturating_sub(self.home.released.load(Ordering::Relaxed));
+        self.home.lent_peak.fetch_max(lent, Ordering::Relaxed);
+        Ok(Block {
+            samples,
+            len: 0,
+            home: Arc::clone(&self.home),
+        })
+    }
+
+    /// Returns how many blocks the pool was made with.
+    #[must_use]
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Returns how many blocks can be taken without waiting.
+    #[must_use]
+    pub fn free(&self) -> usize {
+        self.free.len()
+    }
+
+    /// Returns the pool's account.
+    #[must_use]
+    pub fn stats(&self) -> PoolStats {
+        PoolStats {
+            acquired: self.home.acquired.load(Ordering::Relaxed),
+            released: self.home.released.load(Ordering::Relaxed),
+            lent_peak: self.home.lent_peak.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// The account of a pool, from its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PoolStats {
+    /// Blocks that were taken.
+    pub acquired: u64,
+    /// Blocks that were given back.
+    pub released: u64,
+    /// Most blocks that were out at once.
+    pub lent_peak: u64,
+}
+
+/// One slot's worth of samples, 16 kHz mono. It goes back to its pool when it is dropped; [`Block::release`] says so
+/// in the code.
+pub struct Block {
+    samples: Box<[f32]>,
+    len: usize,
+    home: Arc<Home>,
+}
+
+impl Block {
+    /// Appends as many of `samples` as fit, and returns how many did.
+    pub fn fill(&mut self, samples: &[f32]) -> usize {
+        let taken = samples.len().min(BLOCK_SAMPLES - self.len);
+        self.samples[self.len..self.len + taken].copy_from_slice(&samples[..taken]);
+        self.len += taken;
+        taken
+    }
+
+    /// Returns whether no sample fits any more.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len == BLOCK_SAMPLES
+    }
+
+    /// Gives the block back to its pool.
+    pub fn release(self) {}
+}
+
+impl Deref for Block {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.samples[..self.len]
+    }
+}
+
+impl Drop for Block {
+    fn drop(&mut self) {
+        // Counted before it can be taken again, so that `acquired - released` never exceeds the slots.
+        self.home.released.fetch_add(1, Ordering::Relaxed);
+        // There is room for each slot; it fails only when the pool is gone, and then the block goes with it.
+        let _ = self.home.free.try_send(std::mem::take(&mut self.samples));
+    }
+}
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Block")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pool(slots: usize) -> Pool {
+        Pool::new(slots).expect("a valid number of slots")
+    }
+
+    #[test]
+    fn refuses_numbers_of_slots_that_cannot_work() {
+        for slots in [0, 1, POOL_BLOCKS_MAX + 1] {
+            assert!(
+                matches!(Pool::new(slots), Err(ConfigError::OutOfRange { .. })),
+                "{slots}"
+            );
+        }
+        assert_eq!(pool(2).free(), 2);
+    }
+
+    #[test]
+    fn acquire_waits_for_release() {
+        let (pool, cancel) = (pool(2), Cancel::new());
+        let first = pool.acquire(&cancel).expect("free");
+        let second = pool.acquire(&cancel).expect("free");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pool.acquire(&cancel).map(|block| block.len()));
+            std::thread::sleep(Duration::from_millis(20));
+            assert!(!waiting.is_finished(), "no slot is free");
+            first.release();
+            assert_eq!(waiting.join().expect("no panic"), Ok(0));
+        });
+        second.release();
+        let expected = PoolStats {
+            acquired: 3,
+            released: 3,
+            lent_peak: 2,
+        };
+        assert_eq!(pool.stats(), expected);
+    }
+
+    #[test]
+    fn cancel_ends_the_wait() {
+        let (pool, cancel) = (pool(2), Cancel::new());
+        let _lent = [
+            pool.acquire(&cancel).expect("free"),
+            pool.acquire(&cancel).expect("free"),
+        ];
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pool.acquire(&cancel).map(drop));
+            cancel.cancel();
+            assert_eq!(waiting.join().expect("no panic"), Err(Stopped));
+        });
+    }
+
+    #[test]
+    fn fill_takes_what_fits() {
+        let pool = pool(2);
+        let mut block = pool.acquire(&Cancel::new()).expect("free");
+        assert_eq!(block.fill(&[0.5; BLOCK_SAMPLES - 1]), BLOCK_SAMPLES - 1);
+        assert_eq!(block.fill(&[0.25; 3]), 1);
+        assert!(block.is_full());
+        assert_eq!(block.fill(&[0.25; 3]), 0);
+        assert_eq!(block.last(), Some(&0.25));
+        drop(pool); // the block outlives its pool
+    }
+
+    proptest! {
+        /// Whatever is taken and given back in whatever order: free + lent = slots, and nothing is lost or doubled.
+        #[test]
+        fn slots_are_conserved(slots in 2_usize..12, steps in prop::collection::vec(any::<u8>(), 1..200)) {
+            let (pool, cancel) = (pool(slots), Cancel::new());
+            let mut lent: Vec<Block> = Vec::new();
+            for step in steps {
+                if step % 2 == 0 && pool.free() > 0 {
+                    let block = pool.acquire(&cancel).expect("one is free");
+                    prop_assert!(block.is_empty());
+                    prop_assert!(lent.iter().all(|other| other.samples.as_ptr() != block.samples.as_ptr()));
+                    lent.push(block);
+                } else if !lent.is_empty() {
+                    lent.swap_remove(usize::from(step) % lent.len()).release();
+                }
+                prop_assert_eq!(pool.free() + lent.len(), slots);
+                let stats = pool.stats();
+                prop_assert_eq!(stats.acquired - stats.released, lent.len() as u64);
+            }
+        }
+    }
+}
