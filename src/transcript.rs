@@ -60,6 +60,8 @@ pub struct Ending {
     pub duration: Time,
     /// Speech that no segment covers.
     pub uncovered: Vec<Span>,
+    /// The transcript was cancelled: it ends before its audio does.
+    pub cancelled: bool,
 }
 
 impl Segment {

@@ -6,7 +6,8 @@ use super::Sink;
 use crate::transcript::{Ending, Segment};
 
 /// The first record.
-const HEADER: &str = "id,start_s,end_s,text,confidence,no_speech_prob,avg_logprob,compression_ratio,temperature";
+const HEADER: &str =
+    "id,start_s,end_s,text,confidence,no_speech_prob,avg_logprob,compression_ratio,temperature";
 
 /// Writes comma-separated values: a header, then one record for each segment. The text is always quoted and kept as it
 /// is, line feeds too.
@@ -47,7 +48,14 @@ impl<W: Write> Sink for Csv<W> {
             let quote = if n > 0 { "\"\"" } else { "" };
             write!(self.out, "{quote}{piece}")?;
         }
-        let Segment { confidence, no_speech_prob, avg_logprob, compression_ratio, temperature, .. } = segment;
+        let Segment {
+            confidence,
+            no_speech_prob,
+            avg_logprob,
+            compression_ratio,
+            temperature,
+            ..
+        } = segment;
         write!(
             self.out,
             "\",{confidence},{no_speech_prob},{avg_logprob},{compression_ratio},{temperature}\r\n"

@@ -30,13 +30,14 @@ const COST_BREAK_IN_WORD: u64 = 5_000;
 
 /// English words that open a clause. Text of other languages is broken by its punctuation.
 const CLAUSE_WORDS: [&str; 16] = [
-    "after", "and", "because", "before", "but", "if", "or", "since", "so", "than", "that", "when", "where", "which",
-    "while", "who",
+    "after", "and", "because", "before", "but", "if", "or", "since", "so", "than", "that", "when",
+    "where", "which", "while", "who",
 ];
 
 /// Splits text at white space and control characters. No piece is empty.
 pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty())
+    text.split(|c: char| c.is_whitespace() || c.is_control())
+        .filter(|word| !word.is_empty())
 }
 
 /// One subtitle.
@@ -80,7 +81,11 @@ impl Cues {
             let start_ms = start_ms.max(self.last_end_ms);
             let end_ms = end_ms.clamp(start_ms + CUE_MS_MIN, start_ms + CUE_MS_MAX);
             self.last_end_ms = end_ms;
-            cues.push(Cue { start_ms, end_ms, text: line.text(from, to) });
+            cues.push(Cue {
+                start_ms,
+                end_ms,
+                text: line.text(from, to),
+            });
         }
         cues
     }
@@ -97,7 +102,8 @@ struct Atom<'a> {
     end_ms: u64,
 }
 
-fn columns(text: &str) -> usize {
+/// Returns how many columns text takes on the screen.
+pub(super) fn columns(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
 }
 
@@ -145,10 +151,19 @@ impl Clock {
     /// Takes the times of the tokens, or, where tokens are missing or do not spell the text, the segment's.
     fn new(segment: &Segment) -> Self {
         let visible = |text: &str| words(text).map(|word| word.chars().count()).sum::<usize>();
-        let spelled = segment.tokens.iter().flat_map(|token| words(&token.text)).flat_map(str::chars);
-        let (first_ms, last_ms) = (segment.start.milliseconds(), segment.span().end.milliseconds());
+        let spelled = segment
+            .tokens
+            .iter()
+            .flat_map(|token| words(&token.text))
+            .flat_map(str::chars);
+        let (first_ms, last_ms) = (
+            segment.start.milliseconds(),
+            segment.span().end.milliseconds(),
+        );
         if !spelled.eq(words(&segment.text).flat_map(str::chars)) {
-            return Self { marks: vec![(visible(&segment.text), first_ms, last_ms)] };
+            return Self {
+                marks: vec![(visible(&segment.text), first_ms, last_ms)],
+            };
         }
         let (mut chars, mut latest_ms) = (0, first_ms);
         let marks = segment.tokens.iter().filter_map(|token| {
@@ -159,7 +174,9 @@ impl Clock {
             latest_ms = start_ms;
             (count > 0).then_some((chars, start_ms, end_ms))
         });
-        Self { marks: marks.collect() }
+        Self {
+            marks: marks.collect(),
+        }
     }
 
     /// Returns when the character `at` begins.
@@ -213,7 +230,9 @@ impl<'a> Line<'a> {
         for to in 1..=count {
             let mut least = (u64::MAX, to - 1);
             for from in (0..to).rev() {
-                let Some(cost) = self.cue_cost(from, to) else { break };
+                let Some(cost) = self.cue_cost(from, to) else {
+                    break;
+                };
                 let cost = best[from].0 + cost;
                 if cost < least.0 {
                     least = (cost, from);
@@ -237,7 +256,9 @@ impl<'a> Line<'a> {
 
     /// Returns what it costs to show `from..to` at once, or nothing when that is too much to show.
     fn cue_cost(&self, from: usize, to: usize) -> Option<u64> {
-        let ms = self.atoms[to - 1].end_ms.saturating_sub(self.atoms[from].start_ms);
+        let ms = self.atoms[to - 1]
+            .end_ms
+            .saturating_sub(self.atoms[from].start_ms);
         if ms > CUE_MS_MAX && to - from > 1 {
             return None;
         }
@@ -278,7 +299,10 @@ impl<'a> Line<'a> {
             COST_BREAK_SENTENCE
         } else if ends.ends_with([',', ';', ':', '–', '—', '、', '，', '；', '：']) {
             COST_BREAK_CLAUSE
-        } else if CLAUSE_WORDS.iter().any(|word| word.eq_ignore_ascii_case(after.text)) {
+        } else if CLAUSE_WORDS
+            .iter()
+            .any(|word| word.eq_ignore_ascii_case(after.text))
+        {
             COST_BREAK_BEFORE_CLAUSE_WORD
         } else if after.spaced || before.columns > 1 || after.columns > 1 {
             COST_BREAK_BETWEEN_WORDS
@@ -311,4 +335,136 @@ fn is_wide_punctuation(c: char) -> bool {
 /// Squares, so that two parts of like length are cheaper than a long and a short one.
 fn unevenness(columns: usize) -> u64 {
     (columns * columns / 2) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::time::Time;
+    use crate::transcript::Token;
+
+    fn ms(ms: u64) -> Time {
+        Time::from_samples(ms * 16)
+    }
+
+    /// Divides a segment whose words last as long as each other, and shows each cue's lines between bars.
+    fn check(seconds: u64, text: &str, expected: &[&str]) {
+        let cues = Cues::default().divide(&Segment::new(Time::ZERO, ms(seconds * 1_000), text));
+        let texts: Vec<String> = cues.iter().map(|cue| cue.text.replace('\n', "|")).collect();
+        assert_eq!(texts, expected);
+    }
+
+    #[test]
+    fn a_line_holds_42_columns() {
+        let word = "a".repeat(20);
+        check(3, &format!("{word} {word}a"), &[&format!("{word} {word}a")]);
+        check(
+            3,
+            &format!("{word} {word}aa"),
+            &[&format!("{word}|{word}aa")],
+        );
+    }
+
+    #[test]
+    fn lines_break_where_a_clause_ends() {
+        let text = "Let's collect the evening, so that the legal microphone is ready.";
+        check(
+            5,
+            text,
+            &["Let's collect the evening,|so that the legal microphone is ready."],
+        );
+        let text = "We have collected the long table because her red email said so";
+        check(
+            5,
+            text,
+            &["We have collected the long table|because her red email said so"],
+        );
+    }
+
+    #[test]
+    fn cues_break_where_a_sentence_ends() {
+        let text = "Good evening everyone, thank you for joining. We need to check their main supplier \
+                    for support in eight days, and the invoice.";
+        check(
+            9,
+            text,
+            &[
+                "Good evening everyone,|thank you for joining.",
+                "We need to check their main supplier|for support in eight days, and the invoice.",
+            ],
+        );
+    }
+
+    #[test]
+    fn no_word_stands_alone() {
+        let text = "The old solution for the research of this month was on the table in the kitchen of a friend";
+        let cues = Cues::default().divide(&Segment::new(Time::ZERO, ms(6_000), text));
+        assert!(cues.len() > 1);
+        for line in cues.iter().flat_map(|cue| cue.text.lines()) {
+            assert!(line.contains(' '), "{line}");
+        }
+    }
+
+    #[test]
+    fn scripts_without_spaces_break_behind_punctuation() {
+        let text = "今天天气很好，我们一起去公园散步，然后回家吃饭。明天早上我们还要开会，请大家准备好材料。";
+        check(
+            8,
+            text,
+            &[
+                "今天天气很好，我们一起去公园散步，|然后回家吃饭。",
+                "明天早上我们还要开会，|请大家准备好材料。",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_long_time_becomes_several_cues() {
+        let text = "one two three four five six seven eight";
+        let cues = Cues::default().divide(&Segment::new(Time::ZERO, ms(16_000), text));
+        assert!(cues.len() >= 3, "{cues:?}");
+        assert!(
+            cues.iter()
+                .all(|cue| cue.end_ms - cue.start_ms <= CUE_MS_MAX)
+        );
+        assert_eq!(cues.last().map(|cue| cue.end_ms), Some(16_000));
+    }
+
+    #[test]
+    fn tokens_say_when_a_cue_begins() {
+        let mut segment = Segment::new(ms(1_000), ms(12_000), "Good morning. Good evening.");
+        for (text, start, end) in [
+            (" Good", 1_200, 1_500),
+            (" morn", 1_500, 1_700),
+            ("ing.", 1_700, 2_000),
+            (" Good", 10_500, 11_000),
+            (" evening.", 11_000, 11_800),
+        ] {
+            segment
+                .tokens
+                .push(Token::new(0, text, 1.0, ms(start), ms(end)));
+        }
+        let cues = Cues::default().divide(&segment);
+        let times: Vec<(u64, u64)> = cues.iter().map(|cue| (cue.start_ms, cue.end_ms)).collect();
+        assert_eq!(times, [(1_000, 2_000), (10_500, 12_000)]);
+    }
+
+    #[test]
+    fn a_short_cue_stands_long_enough_and_the_next_waits() {
+        let mut cues = Cues::default();
+        let first = cues.divide(&Segment::new(ms(1_000), ms(1_100), "Yes."));
+        let second = cues.divide(&Segment::new(ms(1_100), ms(3_000), "I think so."));
+        assert_eq!((first[0].start_ms, first[0].end_ms), (1_000, 1_833));
+        assert_eq!((second[0].start_ms, second[0].end_ms), (1_833, 3_000));
+    }
+
+    #[test]
+    fn a_word_in_a_long_pause_stands_when_it_is_said() {
+        let mut segment = Segment::new(ms(0), ms(20_000), "Yes.");
+        segment
+            .tokens
+            .push(Token::new(0, "Yes.", 1.0, ms(12_000), ms(13_000)));
+        let cues = Cues::default().divide(&segment);
+        assert_eq!((cues[0].start_ms, cues[0].end_ms), (12_000, 13_000));
+    }
 }

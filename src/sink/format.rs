@@ -48,8 +48,15 @@ pub struct Media {
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 7] =
-        [Self::Text, Self::Srt, Self::Vtt, Self::Json, Self::JsonLines, Self::Csv, Self::Lrc];
+    pub const ALL: [Self; 7] = [
+        Self::Text,
+        Self::Srt,
+        Self::Vtt,
+        Self::Json,
+        Self::JsonLines,
+        Self::Csv,
+        Self::Lrc,
+    ];
 
     /// Returns the extension of its files, which is also its name.
     #[must_use]
@@ -94,7 +101,9 @@ impl FromStr for Format {
         Self::ALL
             .into_iter()
             .find(|format| format.extension().eq_ignore_ascii_case(name))
-            .ok_or_else(|| UnknownFormat { name: name.to_owned() })
+            .ok_or_else(|| UnknownFormat {
+                name: name.to_owned(),
+            })
     }
 }
 

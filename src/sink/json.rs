@@ -35,7 +35,12 @@ struct Uncovered {
 impl<W: Write> Json<W> {
     /// Makes a sink that writes to `out` and names `media` in the document.
     pub fn new(out: W, media: Media) -> Self {
-        Self { out, media, begun: false, follows: false }
+        Self {
+            out,
+            media,
+            begun: false,
+            follows: false,
+        }
     }
 
     /// Returns what was written to.
@@ -57,7 +62,8 @@ impl<W: Write> Json<W> {
 impl<W: Write> Sink for Json<W> {
     fn segment(&mut self, segment: &Segment) -> io::Result<()> {
         self.begin()?;
-        self.out.write_all(if self.follows { b",\n" } else { b"\n" })?;
+        self.out
+            .write_all(if self.follows { b",\n" } else { b"\n" })?;
         self.follows = true;
         serde_json::to_writer(&mut self.out, segment)?;
         self.out.flush()
@@ -68,7 +74,10 @@ impl<W: Write> Sink for Json<W> {
         self.out.write_all(b"\n],\"uncovered\":[")?;
         for (n, span) in ending.uncovered.iter().enumerate() {
             self.out.write_all(if n > 0 { b"," } else { b"" })?;
-            let span = Uncovered { start_s: span.start, end_s: span.end };
+            let span = Uncovered {
+                start_s: span.start,
+                end_s: span.end,
+            };
             serde_json::to_writer(&mut self.out, &span)?;
         }
         self.out.write_all(b"],\"language\":")?;

@@ -19,7 +19,10 @@ pub struct Lrc<W> {
 impl<W: Write> Lrc<W> {
     /// Makes a sink that writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, cues: cue::Cues::default() }
+        Self {
+            out,
+            cues: cue::Cues::default(),
+        }
     }
 
     /// Returns what was written to.
@@ -35,7 +38,10 @@ impl<W: Write> Sink for Lrc<W> {
             let hundredths = cue.start_ms / 10 % 100;
             let space = if cue.text.starts_with('[') { " " } else { "" };
             let text = cue.text.replace('\n', " ");
-            writeln!(self.out, "[{minutes:02}:{seconds:02}.{hundredths:02}]{space}{text}")?;
+            writeln!(
+                self.out,
+                "[{minutes:02}:{seconds:02}.{hundredths:02}]{space}{text}"
+            )?;
         }
         self.out.flush()
     }

@@ -25,6 +25,9 @@ mod srt;
 mod text;
 mod vtt;
 
+#[cfg(test)]
+mod tests;
+
 pub use csv::Csv;
 pub use format::{Format, Media, UnknownFormat};
 pub use json::Json;

@@ -19,7 +19,11 @@ pub struct Srt<W> {
 impl<W: Write> Srt<W> {
     /// Makes a sink that writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, cues: cue::Cues::default(), written: 0 }
+        Self {
+            out,
+            cues: cue::Cues::default(),
+            written: 0,
+        }
     }
 
     /// Returns what was written to.

@@ -39,7 +39,9 @@ impl<W: Write> Text<W> {
 impl<W: Write> Sink for Text<W> {
     fn segment(&mut self, segment: &Segment) -> io::Result<()> {
         let mut words = cue::words(&segment.text);
-        let Some(first) = words.next() else { return Ok(()) };
+        let Some(first) = words.next() else {
+            return Ok(());
+        };
         self.out.write_all(first.as_bytes())?;
         for word in words {
             write!(self.out, " {word}")?;

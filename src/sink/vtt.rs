@@ -18,7 +18,11 @@ pub struct Vtt<W> {
 impl<W: Write> Vtt<W> {
     /// Makes a sink that writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, cues: cue::Cues::default(), begun: false }
+        Self {
+            out,
+            cues: cue::Cues::default(),
+            begun: false,
+        }
     }
 
     /// Returns what was written to.
@@ -41,7 +45,11 @@ impl<W: Write> Sink for Vtt<W> {
         for cue in self.cues.divide(segment) {
             let (start, end) = (clock(cue.start_ms), clock(cue.end_ms));
             // The standard forbids the first two, and the arrow, which the third undoes.
-            let text = cue.text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+            let text = cue
+                .text
+                .replace('&', "&amp;")
+                .replace('<', "&lt;")
+                .replace('>', "&gt;");
             write!(self.out, "{start} --> {end}\n{text}\n\n")?;
         }
         self.out.flush()
