@@ -8,8 +8,8 @@ use crate::transcript::Segment;
 /// Writes timed lyrics (LRC): lines with a start in hundredths of a second. Each line is what one subtitle of
 /// [`Srt`](super::Srt) would show.
 ///
-/// The format has no ends and no way to quote: before a text that begins with a bracket, which a reader could take for
-/// a second time, stands a space.
+/// The format has no ends and no way to quote: readers take brackets at the start of a text for times or tags and leave
+/// them out, so such a text begins with round ones.
 #[derive(Debug)]
 pub struct Lrc<W> {
     out: W,
@@ -36,11 +36,13 @@ impl<W: Write> Sink for Lrc<W> {
         for cue in self.cues.divide(segment) {
             let (minutes, seconds) = (cue.start_ms / 60_000, cue.start_ms / 1_000 % 60);
             let hundredths = cue.start_ms / 10 % 100;
-            let space = if cue.text.starts_with('[') { " " } else { "" };
-            let text = cue.text.replace('\n', " ");
+            let mut text = cue.text.replace('\n', " ");
+            if text.starts_with('[') {
+                text = text.replacen('[', "(", 1).replacen(']', ")", 1);
+            }
             writeln!(
                 self.out,
-                "[{minutes:02}:{seconds:02}.{hundredths:02}]{space}{text}"
+                "[{minutes:02}:{seconds:02}.{hundredths:02}]{text}"
             )?;
         }
         self.out.flush()

@@ -234,9 +234,12 @@ impl Tee {
 
     /// Calls all sinks, also behind one that fails, so that all hold the same. Returns the first error.
     fn each(&mut self, mut call: impl FnMut(&mut dyn Sink) -> io::Result<()>) -> io::Result<()> {
-        self.sinks
-            .iter_mut()
-            .fold(Ok(()), |done, sink| done.and(call(sink.as_mut())))
+        let mut done = Ok(());
+        for sink in &mut self.sinks {
+            let called = call(sink.as_mut());
+            done = done.and(called);
+        }
+        done
     }
 }
 
