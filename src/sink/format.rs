@@ -36,16 +36,6 @@ pub enum Format {
     Lrc,
 }
 
-/// What a transcript says of its input.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a plain pair that callers build")]
-pub struct Media {
-    /// The input, as a person names it.
-    pub file: String,
-    /// The code of the language that is spoken, such as `en`, if it is known.
-    pub language: Option<String>,
-}
-
 impl Format {
     /// Every format.
     pub const ALL: [Self; 7] = [
@@ -73,13 +63,14 @@ impl Format {
     }
 
     /// Makes a sink of this format that writes to `out`. Give it a buffered writer: it is flushed after each segment.
+    /// `file` is the input as a person names it, for formats that name it.
     #[must_use]
-    pub fn sink<'a>(self, out: impl Write + 'a, media: Media) -> Box<dyn Sink + 'a> {
+    pub fn sink<'a>(self, out: impl Write + 'a, file: &str) -> Box<dyn Sink + 'a> {
         match self {
             Self::Text => Box::new(Text::new(out)),
             Self::Srt => Box::new(Srt::new(out)),
             Self::Vtt => Box::new(Vtt::new(out)),
-            Self::Json => Box::new(Json::new(out, media)),
+            Self::Json => Box::new(Json::new(out, file)),
             Self::JsonLines => Box::new(JsonLines::new(out)),
             Self::Csv => Box::new(Csv::new(out)),
             Self::Lrc => Box::new(Lrc::new(out)),

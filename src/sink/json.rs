@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::{Media, Sink};
+use super::Sink;
 use crate::time::Time;
 use crate::transcript::{Ending, Segment, seconds};
 
@@ -17,7 +17,7 @@ use crate::transcript::{Ending, Segment, seconds};
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
-    media: Media,
+    file: String,
     begun: bool,
     /// A segment was written.
     follows: bool,
@@ -33,11 +33,11 @@ struct Uncovered {
 }
 
 impl<W: Write> Json<W> {
-    /// Makes a sink that writes to `out` and names `media` in the document.
-    pub fn new(out: W, media: Media) -> Self {
+    /// Makes a sink that writes to `out` and names the input `file` in the document.
+    pub fn new(out: W, file: impl Into<String>) -> Self {
         Self {
             out,
-            media,
+            file: file.into(),
             begun: false,
             follows: false,
         }
@@ -54,7 +54,7 @@ impl<W: Write> Json<W> {
         }
         self.begun = true;
         self.out.write_all(b"{\"file\":")?;
-        serde_json::to_writer(&mut self.out, &self.media.file)?;
+        serde_json::to_writer(&mut self.out, &self.file)?;
         self.out.write_all(b",\"segments\":[")
     }
 }
@@ -81,7 +81,7 @@ impl<W: Write> Sink for Json<W> {
             serde_json::to_writer(&mut self.out, &span)?;
         }
         self.out.write_all(b"],\"language\":")?;
-        serde_json::to_writer(&mut self.out, &self.media.language)?;
+        serde_json::to_writer(&mut self.out, &ending.language)?;
         self.out.write_all(b",\"duration_s\":")?;
         serde_json::to_writer(&mut self.out, &ending.duration.seconds())?;
         self.out.write_all(b"}\n")?;

@@ -29,7 +29,7 @@ mod vtt;
 mod tests;
 
 pub use csv::Csv;
-pub use format::{Format, Media, UnknownFormat};
+pub use format::{Format, UnknownFormat};
 pub use json::Json;
 pub use jsonl::JsonLines;
 pub use lrc::Lrc;

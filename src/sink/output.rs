@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::{Format, Media, Sink};
+use super::{Format, Sink};
 use crate::transcript::{Ending, Segment};
 
 /// A transcript in a file that appears under its name when it is whole.
@@ -32,12 +32,12 @@ use crate::transcript::{Ending, Segment};
 /// # Examples
 ///
 /// ```
-/// use steadyscribe::sink::{Format, Media, Output, Sink};
+/// use steadyscribe::sink::{Format, Output, Sink};
 /// use steadyscribe::{Ending, Segment, Time};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("meeting.srt");
-/// let mut output = Output::create(&path, Format::Srt, Media::default())?;
+/// let mut output = Output::create(&path, Format::Srt, "talk.wav")?;
 /// output.segment(&Segment::new(Time::ZERO, Time::from_seconds(2.0), "Good morning."))?;
 /// assert!(!path.exists());
 /// output.finish(&Ending::default())?;
@@ -76,19 +76,19 @@ pub enum OutputError {
 }
 
 impl Output {
-    /// Makes a file for a transcript of `media`.
+    /// Makes a file for a transcript. `file` is the input as a person names it, for formats that name it.
     ///
     /// # Errors
     ///
     /// [`OutputError::Create`] when no file can be made beside `target`.
-    pub fn create(target: &Path, format: Format, media: Media) -> io::Result<Self> {
-        Self::open(target, format, media).map_err(|source| {
+    pub fn create(target: &Path, format: Format, file: &str) -> io::Result<Self> {
+        Self::open(target, format, file).map_err(|source| {
             let path = target.to_owned();
             io::Error::new(source.kind(), OutputError::Create { path, source })
         })
     }
 
-    fn open(target: &Path, format: Format, media: Media) -> io::Result<Self> {
+    fn open(target: &Path, format: Format, file: &str) -> io::Result<Self> {
         let known = fs::metadata(target).ok();
         if known.as_ref().is_some_and(fs::Metadata::is_dir) {
             return Err(io::ErrorKind::IsADirectory.into());
@@ -96,7 +96,7 @@ impl Output {
         if known.as_ref().is_some_and(|metadata| !metadata.is_file()) {
             let out = BufWriter::new(File::options().write(true).open(target)?);
             return Ok(Self {
-                document: format.sink(out, media),
+                document: format.sink(out, file),
                 target: target.into(),
                 part: None,
             });
@@ -126,7 +126,7 @@ impl Output {
         let part = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
         let out = BufWriter::new(part.as_file().try_clone()?);
         Ok(Self {
-            document: format.sink(out, media),
+            document: format.sink(out, file),
             target,
             part: Some(part),
         })
@@ -275,7 +275,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.txt"), "before").unwrap();
         let target = folder.path().join("a.txt");
-        let mut output = Output::create(&target, Format::Text, Media::default()).unwrap();
+        let mut output = Output::create(&target, Format::Text, "talk.wav").unwrap();
         output.segment(&hello()).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "before");
         end(output);
@@ -324,7 +324,7 @@ mod tests {
     fn a_target_that_cannot_be_replaced_keeps_the_transcript() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("a.txt");
-        let mut output = Output::create(&target, Format::Text, Media::default()).unwrap();
+        let mut output = Output::create(&target, Format::Text, "talk.wav").unwrap();
         output.segment(&hello()).unwrap();
         fs::create_dir(&target).unwrap();
         output.finish(&Ending::default()).unwrap_err();
@@ -342,13 +342,13 @@ mod tests {
     fn nothing_is_left_of_a_transcript_without_segments() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("a.json");
-        drop(Output::create(&target, Format::Json, Media::default()).unwrap());
+        drop(Output::create(&target, Format::Json, "talk.wav").unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 
     #[test]
     fn a_missing_folder_is_named() {
-        let error = Output::create(Path::new("/no/such/a.txt"), Format::Text, Media::default());
+        let error = Output::create(Path::new("/no/such/a.txt"), Format::Text, "talk.wav");
         assert_eq!(
             error.unwrap_err().to_string(),
             "cannot create /no/such/a.txt"
@@ -362,7 +362,7 @@ mod tests {
         let (file, link) = (folder.path().join("file"), folder.path().join("link"));
         fs::write(&file, "before").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        let mut output = Output::create(&link, Format::Text, Media::default()).unwrap();
+        let mut output = Output::create(&link, Format::Text, "talk.wav").unwrap();
         output.segment(&hello()).unwrap();
         output.finish(&Ending::default()).unwrap();
         assert!(link.is_symlink());
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn a_device_is_written_to_directly() {
         let device = Path::new("/dev/null");
-        let mut output = Output::create(device, Format::Text, Media::default()).unwrap();
+        let mut output = Output::create(device, Format::Text, "talk.wav").unwrap();
         output.segment(&hello()).unwrap();
         output.finish(&Ending::default()).unwrap();
         assert!(!device.is_file());
@@ -389,7 +389,7 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("a.txt");
-        let output = Output::create(&target, Format::Text, Media::default()).unwrap();
+        let output = Output::create(&target, Format::Text, "talk.wav").unwrap();
         let mut tee = Tee::new(vec![Box::new(Full), Box::new(output)]);
         let error = tee.segment(&hello()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

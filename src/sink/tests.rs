@@ -21,11 +21,7 @@ fn segment(id: u64, start_ms: u64, end_ms: u64, text: &str) -> Segment {
 /// Writes a transcript and returns what a file of it holds.
 fn written(format: Format, segments: &[Segment], ending: &Ending) -> String {
     let mut bytes = Vec::new();
-    let media = Media {
-        file: "a \"b\".wav".into(),
-        language: Some("en".into()),
-    };
-    let mut sink = format.sink(&mut bytes, media);
+    let mut sink = format.sink(&mut bytes, "a \"b\".wav");
     for segment in segments {
         sink.segment(segment).unwrap();
     }
@@ -46,6 +42,7 @@ fn check(format: Format, segments: &[Segment], expected: &str) {
     let ending = Ending {
         duration: ms(360_002_000),
         uncovered: vec![Span::new(ms(3_000), ms(4_500))],
+        language: Some("en".into()),
         ..Ending::default()
     };
     assert_eq!(written(format, segments, &ending), expected, "{format}");
@@ -169,7 +166,7 @@ fn every_segment_reaches_its_reader_at_once() {
     }
     for format in Format::ALL {
         let mut reader = Reader { waiting: 0 };
-        let mut sink = format.sink(&mut reader, Media::default());
+        let mut sink = format.sink(&mut reader, "talk.wav");
         sink.segment(&segment(0, 0, 1_000, "Hi.")).unwrap();
         drop(sink);
         assert_eq!(reader.waiting, 0, "{format}");
@@ -178,7 +175,7 @@ fn every_segment_reaches_its_reader_at_once() {
 
 #[test]
 fn json_has_a_readable_prefix() {
-    let mut json = Json::new(Vec::new(), Media::default());
+    let mut json = Json::new(Vec::new(), "talk.wav");
     json.segment(&segment(0, 0, 1_000, "One.")).unwrap();
     json.segment(&segment(1, 1_000, 2_000, "Two.")).unwrap();
     let mut prefix = json.into_inner();
