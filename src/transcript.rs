@@ -60,6 +60,10 @@ pub struct Ending {
     pub duration: Time,
     /// Speech that no segment covers.
     pub uncovered: Vec<Span>,
+    /// Code of the language that was heard, such as `en`, if the engine knows it.
+    pub language: Option<String>,
+    /// The transcript was cancelled: it ends before its audio does.
+    pub cancelled: bool,
 }
 
 impl Segment {

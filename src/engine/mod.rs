@@ -41,6 +41,11 @@ pub trait Engine: Send {
     /// Starts a new transcript: what was learned of the last one's language is forgotten.
     fn begin(&mut self) {}
 
+    /// Returns the code of the language of the transcript, such as `en`, once it is known.
+    fn language(&self) -> Option<&str> {
+        None
+    }
+
     /// Touches all memory that the engine will ever use: one full window, the longest prompt, every piece size.
     ///
     /// # Errors

@@ -173,6 +173,8 @@ impl<E: Engine> Transcriber<E> {
         let ending = Ending {
             duration: ran.listened.heard_to,
             uncovered: ran.listened.uncovered,
+            language: self.engine.language().map(str::to_owned),
+            cancelled: summary.ended == Ended::Cancelled,
         };
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)

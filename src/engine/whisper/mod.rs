@@ -368,6 +368,10 @@ impl Engine for Whisper {
         self.language = None;
     }
 
+    fn language(&self) -> Option<&str> {
+        Self::language(self)
+    }
+
     fn warm_up(&mut self) -> Result<(), EngineError> {
         self.ready()?;
         // Not zeros: memory that is only read as zero may never become private.
