@@ -25,7 +25,7 @@ mod rules;
 mod segments;
 mod vocabulary;
 
-pub use model::{ModelError, ModelHeader};
+pub use model::{Dimensions, Fingerprint, ModelError, ModelHeader};
 
 /// Most tokens of previous text, the user's prompt included. Source: openai/whisper, half of the text context less one.
 const PREVIOUS_TOKENS_MAX: usize = 223;
