@@ -11,7 +11,9 @@
 
 pub mod component;
 pub mod gauge;
+pub mod membership;
 pub mod reader;
+pub mod sample;
 
 pub use component::Component;
 pub use gauge::{Gauge, Gauges, RatioGauge};

@@ -1,5 +1,14 @@
 //! Tests of the monitor through its public interface.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test that fails should panic, and the program under observation answers on standard output"
+)]
+
+#[cfg(target_os = "linux")]
+mod processes;
 mod readers;
 
 use std::path::PathBuf;
