@@ -11,9 +11,12 @@
 
 pub mod component;
 pub mod gauge;
+pub mod leak;
 pub mod membership;
 pub mod reader;
 pub mod sample;
+pub mod series;
+pub mod trend;
 
 pub use component::Component;
 pub use gauge::{Gauge, Gauges, RatioGauge};

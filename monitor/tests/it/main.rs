@@ -7,6 +7,8 @@
     reason = "a test that fails should panic, and the program under observation answers on standard output"
 )]
 
+mod corpus;
+mod leaks;
 #[cfg(target_os = "linux")]
 mod processes;
 mod readers;
