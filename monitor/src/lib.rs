@@ -9,10 +9,12 @@
 //!
 //! Nothing here knows of audio: an app without a speech model uses it as it is.
 
+pub mod alert;
 pub mod component;
 pub mod gauge;
 pub mod leak;
 pub mod membership;
+pub mod pressure;
 pub mod reader;
 pub mod sample;
 pub mod series;

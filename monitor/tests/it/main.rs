@@ -7,6 +7,7 @@
     reason = "a test that fails should panic, and the program under observation answers on standard output"
 )]
 
+mod alerts;
 mod corpus;
 mod leaks;
 #[cfg(target_os = "linux")]
