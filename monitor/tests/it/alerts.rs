@@ -77,7 +77,7 @@ fn critical_fires_at_once_and_value_between_the_thresholds_keeps_it() {
 #[test]
 fn acknowledged_alert_is_silent_until_it_is_worse() {
     let mut alerts = Alerts::new(Timing::default(), 1);
-    let mut step = |alerts: &mut Alerts, at: u64, raised| {
+    let step = |alerts: &mut Alerts, at: u64, raised| {
         alerts
             .update(vec![condition(BACKEND, Some(raised), false)], at * 1_000, 0)
             .len()

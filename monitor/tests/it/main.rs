@@ -8,6 +8,7 @@
 )]
 
 mod alerts;
+mod app;
 mod corpus;
 mod leaks;
 #[cfg(target_os = "linux")]
