@@ -9,6 +9,7 @@ mod time;
 
 // Memory.
 pub mod budget;
+pub mod memory;
 pub mod pool;
 
 // Stages, in the order in which audio flows through them.
