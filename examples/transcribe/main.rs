@@ -168,7 +168,7 @@ fn transcribe(
     let bar = if args.quiet || args.verbose {
         Bar::hidden()
     } else {
-        Bar::show(scribe.progress(), args.config().start)
+        Bar::show(scribe.progress(), &args.config())
             .map_err(|error| Failure::new(Exit::Failed, error))?
     };
     // Only what is written to the same terminal can disturb the bar.
