@@ -1,8 +1,5 @@
 //! Every choice and every limit of the pipeline.
 
-#[cfg(feature = "whisper")]
-use std::path::PathBuf;
-
 use crate::error::ConfigError;
 use crate::time::Time;
 
@@ -53,9 +50,6 @@ pub enum Vad {
     Auto,
     /// No detector: windows are cut at full length and nothing is skipped or checked.
     Off,
-    /// Silero through whisper.cpp, from its model file.
-    #[cfg(feature = "whisper")]
-    Silero(PathBuf),
 }
 
 /// Fewest slots of the pool: one that is filled while one is read.

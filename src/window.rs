@@ -8,7 +8,10 @@ use crate::time::{Span, Time};
 pub const LOOK_AHEAD_SAMPLES: usize = 16_000;
 
 /// A pause is not better for being longer than this.
-const PAUSE_SAMPLES_ENOUGH: usize = 16_000;
+const PAUSE_SAMPLES_ENOUGH: u64 = 16_000;
+
+/// Shorter pauses also stand inside utterances: 0.3 s.
+const PAUSE_SAMPLES_CERTAIN: u64 = 4_800;
 
 /// A window ends this long after speech at the latest, or in the middle of a shorter pause.
 const TAIL_SAMPLES: u64 = 4_800; // 0.3 s
@@ -116,6 +119,16 @@ impl Window {
     }
 }
 
+/// Where a window ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WindowEnd {
+    /// The end.
+    pub at: Time,
+    /// It may lie inside an utterance: there is no pause, or one as people make between two words.
+    pub cut: bool,
+}
+
 /// Returns where a window that starts at `start` should end, so that it cuts no word: in a pause near `latest`, else at
 /// `latest`.
 ///
@@ -126,7 +139,7 @@ pub fn window_end(
     start: Time,
     latest: Time,
     heard_to: Time,
-) -> Time {
+) -> WindowEnd {
     let length = latest.samples_since(start) as f64;
     let from = |part: f64| latest - Time::from_samples((length * part) as u64);
     let best = |from: Time| {
@@ -134,16 +147,23 @@ pub fn window_end(
             .map(|pause| {
                 (
                     cut(pause),
-                    pause.length().samples().min(PAUSE_SAMPLES_ENOUGH as u64),
+                    pause.length().samples().min(PAUSE_SAMPLES_ENOUGH),
                 )
             })
             .filter(|(at, _)| *at > from && *at <= latest)
             // The last of the longest.
             .max_by_key(|(at, length)| (*length, *at))
     };
-    best(from(SEARCH_PART))
-        .or_else(|| best(from(SEARCH_PART_WIDE)))
-        .map_or(latest, |(at, _)| at)
+    match best(from(SEARCH_PART)).or_else(|| best(from(SEARCH_PART_WIDE))) {
+        Some((at, length)) => WindowEnd {
+            at,
+            cut: length < PAUSE_SAMPLES_CERTAIN,
+        },
+        None => WindowEnd {
+            at: latest,
+            cut: true,
+        },
+    }
 }
 
 /// The pauses between spans of speech, and the one behind the last if it is long enough to be one.
@@ -178,7 +198,7 @@ mod tests {
         let spans: Vec<_> = speech.iter().map(|&(a, b)| seconds(a, b)).collect();
         let (latest, heard_to) = (Time::from_seconds(30.0), Time::from_seconds(31.0));
         let end = window_end(spans.iter().copied(), Time::ZERO, latest, heard_to);
-        assert_eq!(end.seconds(), expected, "{speech:?}");
+        assert_eq!(end.at.seconds(), expected, "{speech:?}");
     }
 
     #[test]
@@ -257,7 +277,7 @@ mod tests {
                 span
             }).collect();
             let latest = Time::from_seconds(30.0);
-            let end = window_end(speech.iter().copied(), Time::ZERO, latest, Time::from_samples(at));
+            let end = window_end(speech.iter().copied(), Time::ZERO, latest, Time::from_samples(at)).at;
             prop_assert!(end <= latest && end.seconds() >= 15.0);
             let inside = speech.iter().any(|s| s.start < end && end < s.end);
             prop_assert!(!inside || end == latest);

@@ -5,7 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use symphonia::core::audio::GenericAudioBufferRef;
-use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_OPUS, CODEC_ID_VORBIS};
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_AAC, CODEC_ID_AC3, CODEC_ID_DCA, CODEC_ID_EAC3, CODEC_ID_MUSEPACK, CODEC_ID_OPUS,
+    CODEC_ID_SPEEX, CODEC_ID_TRUEHD, CODEC_ID_TTA, CODEC_ID_VORBIS, CODEC_ID_WAVPACK,
+};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
 use symphonia::core::errors::Error as Symphonia;
@@ -23,11 +26,20 @@ const SIGNAL_CHANGE: &str = "mpa: invalid audio buffer signal spec for packet";
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The codec or this kind of it is not supported.
-    Unsupported(&'static str),
+    Unsupported(String),
     /// The data are damaged.
     Damaged(String),
     /// The data end in the middle.
     CutOff,
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            ErrorKind::UnexpectedEof => Self::CutOff,
+            _ => Self::Damaged(error.to_string()),
+        }
+    }
 }
 
 /// A decoder with what is needed to make it anew.
@@ -47,7 +59,10 @@ impl Codec {
             CODEC_ID_OPUS => params.extra_data = None,
             _ => {}
         }
-        let decoder = contained(|| make(&params))?;
+        let decoder = contained(|| make(&params)).map_err(|fault| match fault {
+            Fault::Unsupported(what) => Fault::Unsupported(name_unsupported(&params, what)),
+            fault => fault,
+        })?;
         Ok(Self {
             params,
             decoder,
@@ -112,11 +127,33 @@ fn make(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Symphoni
     registry.make_audio_decoder(params, &AudioDecoderOptions::default().gapless(gapless))
 }
 
+/// Names what is not decoded, for people.
+fn name_unsupported(params: &AudioCodecParameters, what: String) -> String {
+    let channels = params
+        .channels
+        .as_ref()
+        .map_or(0, |channels| channels.count());
+    match params.codec {
+        CODEC_ID_AAC if channels > 2 => format!("AAC of {channels} channels"),
+        CODEC_ID_AAC => format!("this kind of AAC ({what})"),
+        CODEC_ID_OPUS if channels > 2 => format!("Opus of {channels} channels"),
+        CODEC_ID_AC3 => "AC-3".into(),
+        CODEC_ID_EAC3 => "E-AC-3".into(),
+        CODEC_ID_DCA => "DTS".into(),
+        CODEC_ID_TRUEHD => "Dolby TrueHD".into(),
+        CODEC_ID_WAVPACK => "WavPack".into(),
+        CODEC_ID_SPEEX => "Speex".into(),
+        CODEC_ID_MUSEPACK => "Musepack".into(),
+        CODEC_ID_TTA => "True Audio (TTA)".into(),
+        _ => what,
+    }
+}
+
 /// Runs a call into a dependency so that neither its panic nor its kind of error gets out.
 pub(super) fn contained<T>(call: impl FnOnce() -> Result<T, Symphonia>) -> Result<T, Fault> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(Symphonia::Unsupported(what))) => Err(Fault::Unsupported(what)),
+        Ok(Err(Symphonia::Unsupported(what))) => Err(Fault::Unsupported(what.into())),
         Ok(Err(Symphonia::IoError(error))) if error.kind() == ErrorKind::UnexpectedEof => {
             Err(Fault::CutOff)
         }

@@ -29,13 +29,16 @@ use crate::time::{Span, Time};
 
 mod codec;
 mod container;
+mod layout;
+mod tail;
 mod timeline;
 mod view;
 
 use codec::{Codec, Fault};
 use container::{Container, Next, Timing};
-use timeline::Timeline;
-use view::{Reading, View};
+use tail::Tail;
+use timeline::{Placement, Timeline};
+use view::Handle;
 
 /// Frames of silence in one chunk at most.
 const SILENCE_FRAMES_MAX: u64 = 4_096;
@@ -100,8 +103,10 @@ pub struct Decoder {
     container: Container,
     codec: Codec,
     timeline: Timeline,
-    reading: Arc<Reading>,
+    input: Arc<Handle>,
     stats: DecodeStats,
+    /// Absent where no end is declared, or a wrong one.
+    tail: Option<Tail>,
     format: Format,
     /// Silence that comes before `samples[ready..]`.
     silence_frames: u64,
@@ -146,16 +151,15 @@ struct Opened {
     info: MediaInfo,
     container: Container,
     codec: Codec,
-    reading: Arc<Reading>,
+    input: Arc<Handle>,
 }
 
 fn open_container(source: &mut dyn Source, access: Access) -> Result<Opened, Error> {
     let Input::Encoded(bytes) = source.open(access)?;
     let byte_len = bytes.byte_len();
-    let view = View::new(bytes, access == Access::Seek);
-    let reading = view.reading();
+    let input = Handle::new(bytes, access == Access::Seek);
     let (container, codec) =
-        Container::open(view).map_err(|fault| explain(source.name(), &reading, fault))?;
+        Container::open(&input).map_err(|fault| explain(source.name(), &input, fault))?;
     let params = codec.params();
     let info = MediaInfo {
         container: container.name(),
@@ -174,13 +178,13 @@ fn open_container(source: &mut dyn Source, access: Access) -> Result<Opened, Err
         info,
         container,
         codec,
-        reading,
+        input,
     })
 }
 
 /// Says what a fault means for the caller.
-fn explain(name: String, reading: &Reading, fault: Fault) -> Error {
-    if let Some(source) = reading.take_error() {
+fn explain(name: String, input: &Handle, fault: Fault) -> Error {
+    if let Some(source) = input.take_error() {
         return Error::Unreadable { name, source };
     }
     match fault {
@@ -238,14 +242,15 @@ impl Decoder {
             info,
             container,
             codec,
-            reading,
+            input,
         } = open_container(source, access)?;
         let format = info.format;
         let mut decoder = Self {
             container,
             codec,
             timeline: Timeline::new(format.rate_hz),
-            reading,
+            input,
+            tail: Some(Tail::default()),
             stats: DecodeStats::default(),
             format,
             silence_frames: 0,
@@ -260,7 +265,7 @@ impl Decoder {
         while decoder.ready == decoder.samples.len() {
             decoder.step();
             if decoder.ended || decoder.failures >= FIRST_FAILURES_MAX {
-                let source = decoder.reading.take_error();
+                let source = decoder.input.take_error();
                 let reason = decoder.stats.stopped_early.take();
                 return Err(match source {
                     Some(source) => Error::Unreadable { name, source },
@@ -295,7 +300,7 @@ impl Decoder {
     /// Returns how far the input was read, in bytes, at most 64 KiB ahead of what was decoded.
     #[must_use]
     pub fn position_bytes(&self) -> u64 {
-        self.reading.position()
+        self.input.position()
     }
 
     /// Returns the time of the next frame.
@@ -339,32 +344,42 @@ impl Decoder {
     /// Reads one packet, or the end.
     fn step(&mut self) {
         match self.container.next() {
-            Next::Packet(packet) => self.take(packet),
+            Next::Packet(packet, timing) => self.take(packet, &timing),
             Next::Changed => match self.container.select() {
                 Ok(codec) => {
                     self.codec = codec;
                     self.timeline.restart_stamps();
                 }
-                Err(fault) => self.stop(&format!("the next part cannot be decoded: {fault:?}")),
+                Err(fault) => self.stop(format!("the next part cannot be decoded: {fault:?}")),
             },
-            Next::End => self.ended = true,
-            Next::Broken(reason) => self.stop(&reason),
+            Next::End => self.end(),
+            Next::Broken(reason) => self.stop(reason),
         }
     }
 
-    fn stop(&mut self, reason: &str) {
+    /// Ends where the input ends, which may be earlier than its headers say.
+    fn end(&mut self) {
         self.ended = true;
-        let reason = match self.reading.take_error() {
-            Some(error) => format!("cannot read on: {error}"),
-            None => reason.to_owned(),
-        };
+        let rate_hz = self.format.rate_hz;
+        let declared = self
+            .container
+            .audio_frames(rate_hz)
+            .filter(|_| self.tail.is_some());
+        if declared.is_some_and(|end| self.timeline.next_frame() + u64::from(rate_hz) < end) {
+            self.stop("the file is cut off".into());
+        }
+    }
+
+    fn stop(&mut self, reason: String) {
+        self.ended = true;
+        let error = self.input.take_error();
+        let reason = error.map_or(reason, |error| format!("cannot read on: {error}"));
         self.stats.stopped_early.get_or_insert(reason);
     }
 
     /// Decodes a packet and puts it in its place.
-    fn take(&mut self, mut packet: Packet) {
+    fn take(&mut self, mut packet: Packet, timing: &Timing) {
         self.stats.packets += 1;
-        let timing = self.container.timing(&packet);
         match self.codec.decode(&mut packet) {
             Ok(audio) => {
                 let format = Format {
@@ -377,10 +392,10 @@ impl Decoder {
                 self.packet_frames = frames as u64;
                 self.follow(format);
                 if !self.ended {
-                    self.place(&timing, frames);
+                    self.place(timing, frames);
                 }
             }
-            Err(fault) => self.lose(&timing, fault),
+            Err(fault) => self.lose(timing, fault),
         }
     }
 }
@@ -393,7 +408,10 @@ impl Decoder {
             return;
         }
         if let (Err(what), false) = (check(format), self.samples.is_empty()) {
-            return self.stop(&format!("the input goes on with {what}"));
+            return self.stop(format!("the input goes on with {what}"));
+        }
+        if self.timeline.is_started() {
+            self.tail = None;
         }
         self.timeline.set_rate(format.rate_hz);
         self.format = format;
@@ -402,32 +420,21 @@ impl Decoder {
     /// Puts the frames in `samples` in their place.
     fn place(&mut self, timing: &Timing, frames: usize) {
         let (rate_hz, channels) = (self.format.rate_hz, self.format.channels);
-        let (trim_start, trim_end) = self.container.trims(timing, rate_hz);
-        let start = trim_start.min(frames);
-        let end = frames - trim_end.min(frames - start);
-        let lost_from = self.timeline.now();
-        let placement = self.timeline.place(
-            self.stamp(timing, trim_start),
-            self.container.origin(rate_hz),
-            (end - start) as u64,
-        );
-        let skip = usize::try_from(placement.skip)
-            .unwrap_or(usize::MAX)
-            .min(end - start);
+        let (trim_start, trim_end) = self.container.trims(timing, rate_hz, frames as u64);
+        let count = |frames| usize::try_from(frames).unwrap_or(usize::MAX);
+        let start = count(trim_start).min(frames);
+        let end = frames - count(trim_end).min(frames - start);
+        let before = self.timeline.now();
+        let placement = self.placement(timing, trim_start, (end - start) as u64);
+        let start = start + count(placement.skip).min(end - start);
         self.samples.truncate(end * channels);
-        self.ready = (start + skip) * channels;
+        self.ready = start * channels;
         self.silence_frames += placement.silence;
+        let kept = (end - start) as u64;
         if placement.lost {
-            let kept = (end - start - skip) as u64;
-            self.damage(lost_from, self.timeline.before(kept));
+            self.damage(before, self.timeline.before(kept));
         }
-    }
-
-    /// Returns the stamp of a packet's frame `skipped`, where there is one to be believed: where the demuxer only
-    /// counts, its first.
-    fn stamp(&self, timing: &Timing, skipped: usize) -> Option<i64> {
-        (self.container.stamped || !self.timeline.is_started())
-            .then(|| self.container.stamp(timing, self.format.rate_hz, skipped))
+        self.hold_back(kept);
     }
 
     /// Puts silence where a packet could not be decoded.
@@ -437,8 +444,8 @@ impl Decoder {
         self.ready = 0;
         self.samples.clear();
         if self.failures >= FAILURES_MAX {
-            return self.stop(&format!(
-                "{FAILURES_MAX} packets in a row cannot be decoded: {fault:?}"
+            return self.stop(format!(
+                "{FAILURES_MAX} packets in a row are damaged: {fault:?}"
             ));
         }
         if self.format.rate_hz == 0 || self.format.channels == 0 {
@@ -449,13 +456,46 @@ impl Decoder {
             .container
             .length(timing, rate_hz)
             .unwrap_or(self.packet_frames);
-        let lost_from = self.timeline.now();
-        let stamp = self.stamp(timing, 0);
-        let placement = self
-            .timeline
-            .place(stamp, self.container.origin(rate_hz), frames);
+        let before = self.timeline.now();
+        let placement = self.placement(timing, 0, frames);
         self.silence_frames += placement.silence + frames - placement.skip;
-        self.damage(lost_from, self.timeline.now());
+        self.damage(before, self.timeline.now());
+    }
+
+    /// Finds the place of a packet, whose first `skipped` frames are no audio.
+    fn placement(&mut self, timing: &Timing, skipped: u64, frames: u64) -> Placement {
+        let rate_hz = self.format.rate_hz;
+        let is_first = !self.timeline.is_started();
+        if is_first {
+            self.container.begin(timing, rate_hz);
+        }
+        // Where the demuxer only counts, its first stamp is to be believed: it is below zero by the delay.
+        let stamp = (is_first || self.container.is_stamped())
+            .then(|| self.container.stamp(timing, rate_hz, skipped));
+        self.timeline
+            .place(stamp, self.container.origin(rate_hz), frames)
+    }
+
+    /// Holds back what lies behind the declared end.
+    fn hold_back(&mut self, frames: u64) {
+        let Some(end) = self.container.audio_frames(self.format.rate_hz) else {
+            return;
+        };
+        let Some(tail) = &mut self.tail else { return };
+        let behind = self.timeline.next_frame();
+        if behind <= end {
+            return;
+        }
+        self.samples.drain(..self.ready);
+        self.ready = 0;
+        if !tail.take(
+            &mut self.samples,
+            self.format.channels,
+            behind - frames,
+            end,
+        ) {
+            self.tail = None;
+        }
     }
 
     /// Notes a span that is silence in place of audio.

@@ -85,6 +85,11 @@ impl Timeline {
         Time::from_samples(rescale(frames, self.rate_hz, SAMPLE_RATE_HZ).unsigned_abs())
     }
 
+    /// Returns the position of the next frame that is kept, at the current rate.
+    pub(super) fn next_frame(&self) -> u64 {
+        self.next.unsigned_abs()
+    }
+
     /// Returns whether a stamp was seen.
     pub(super) fn is_started(&self) -> bool {
         self.started

@@ -89,6 +89,8 @@ pub struct Request<'a> {
     pub previous: &'a [u32],
     /// Where the window starts on the input's time line. Random numbers of a window depend on it and on nothing else.
     pub at: Time,
+    /// The window's end may lie inside an utterance: the last segment is better left to the next window.
+    pub cut: bool,
     /// The window is the same as at the last call: what was computed from its audio can be used again.
     pub again: bool,
     /// Raised when the answer is no longer wanted; looked at between decoding steps.
@@ -102,6 +104,7 @@ impl<'a> Request<'a> {
         Self {
             previous: &[],
             at: Time::ZERO,
+            cut: false,
             again: false,
             cancel,
         }

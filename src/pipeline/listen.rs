@@ -86,8 +86,8 @@ impl Listener<'_> {
             if self.skip_silence(ended) {
                 continue;
             }
-            let span = self.next_window(ended);
-            self.hear(span, out)?;
+            let (span, cut) = self.next_window(ended);
+            self.hear(span, cut, out)?;
         }
     }
 
@@ -142,30 +142,29 @@ impl Listener<'_> {
         true
     }
 
-    /// Chooses what the engine sees next.
-    fn next_window(&self, ended: bool) -> Span {
+    /// Chooses what the engine sees next, and says whether its end may cut an utterance.
+    fn next_window(&self, ended: bool) -> (Span, bool) {
         let held = self.window.span();
         let latest = held.start + Time::from_seconds(f64::from(self.config.window_s));
         if ended && held.end <= latest {
-            return held;
+            return (held, false);
         }
-        let end = match &self.speech {
-            Some(speech) => window_end(speech.spans(), held.start, latest, speech.heard_to()),
-            None => latest,
+        let Some(speech) = &self.speech else {
+            return (Span::new(held.start, latest), true);
         };
-        Span::new(held.start, end)
+        let end = window_end(speech.spans(), held.start, latest, speech.heard_to());
+        (Span::new(held.start, end.at), end.cut)
     }
 
     /// Has one window transcribed, checks the text against the speech, and sends it on.
-    fn hear(&mut self, span: Span, out: &Sender<Segment>) -> Result<(), Stop> {
+    fn hear(&mut self, span: Span, cut: bool, out: &Sender<Segment>) -> Result<(), Stop> {
         self.done.windows += 1;
-        let mut heard = self.ask(span, false)?;
-        let missed = self.missed(span, &heard);
-        let mut missed = missed;
+        let mut heard = self.ask(span, cut, false)?;
+        let mut missed = self.missed(span, &heard);
         if heard.used_previous && (heard.doubtful || !missed.is_empty()) {
             // Previous text can lead a window astray: what it says without is compared.
             self.previous.clear();
-            let alone = self.ask(span, true)?;
+            let alone = self.ask(span, cut, true)?;
             let missed_alone = self.missed(span, &alone);
             let worth = |heard: &Heard, missed: &[Span]| {
                 (
@@ -180,7 +179,7 @@ impl Listener<'_> {
         self.settle(span, heard, missed, out)
     }
 
-    fn ask(&mut self, span: Span, again: bool) -> Result<Heard, Stop> {
+    fn ask(&mut self, span: Span, cut: bool, again: bool) -> Result<Heard, Stop> {
         let previous: &[u32] = if self.config.previous_text {
             &self.previous
         } else {
@@ -189,6 +188,7 @@ impl Listener<'_> {
         let request = Request {
             previous,
             at: span.start,
+            cut,
             again,
             cancel: self.cancel,
         };
@@ -223,6 +223,23 @@ impl Listener<'_> {
         missed: Vec<Span>,
         out: &Sender<Segment>,
     ) -> Result<(), Stop> {
+        if std::env::var("W").is_ok() {
+            eprintln!(
+                "W {:.2}-{:.2} consumed {:.2} missed {:?} T{} lp{:.2} cr{:.2} prev {} doubt {}",
+                span.start.seconds(),
+                span.end.seconds(),
+                heard.consumed as f64 / 16000.,
+                missed
+                    .iter()
+                    .map(|s| (s.start.seconds(), s.end.seconds()))
+                    .collect::<Vec<_>>(),
+                heard.temperature,
+                heard.avg_logprob,
+                heard.compression_ratio,
+                heard.used_previous,
+                heard.doubtful
+            );
+        }
         for segment in &mut heard.segments {
             segment.shift(span.start);
         }
@@ -263,6 +280,7 @@ impl Listener<'_> {
         let request = Request {
             previous: &[],
             at: span.start,
+            cut: false,
             again: false,
             cancel: self.cancel,
         };

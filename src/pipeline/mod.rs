@@ -322,7 +322,5 @@ fn speech_map(config: &Config) -> Result<Option<SpeechMap>, Error> {
     Ok(match &config.vad {
         Vad::Auto => Some(SpeechMap::new()),
         Vad::Off => None,
-        #[cfg(feature = "whisper")]
-        Vad::Silero(path) => Some(SpeechMap::with(crate::engine::whisper::silero(path)?)),
     })
 }

@@ -19,11 +19,13 @@ use crate::budget::Footprint;
 mod decoder;
 mod fallback;
 mod model;
+#[cfg(test)]
+mod parity;
 mod rules;
 mod segments;
 mod vocabulary;
 
-pub use model::{ModelError, ModelHeader};
+pub use model::{Dimensions, Fingerprint, ModelError, ModelHeader};
 
 /// Most tokens of previous text, the user's prompt included. Source: openai/whisper, half of the text context less one.
 const PREVIOUS_TOKENS_MAX: usize = 223;
@@ -302,7 +304,7 @@ impl Whisper {
         Ok(used_previous && !request.previous.is_empty())
     }
 
-    fn heard(&self, length: usize, used_previous: bool) -> Heard {
+    fn heard(&self, length: usize, is_cut: bool, used_previous: bool) -> Heard {
         let Some(model) = &self.model else {
             return Heard::default();
         };
@@ -324,7 +326,13 @@ impl Whisper {
         if heard.silent {
             return heard;
         }
-        let cut = segments::cut(&model.context, &model.vocabulary, &draft.words, length);
+        let cut = segments::cut(
+            &model.context,
+            &model.vocabulary,
+            &draft.words,
+            length,
+            is_cut,
+        );
         heard.segments = cut.segments;
         heard.consumed = cut.consumed;
         heard.context = draft.tokens().take(cut.used).collect();
@@ -386,7 +394,11 @@ impl Engine for Whisper {
             self.encode(window)?;
         }
         let used_previous = self.decode(request)?;
-        Ok(self.heard(window.len().min(WINDOW_SAMPLES_MAX), used_previous))
+        Ok(self.heard(
+            window.len().min(WINDOW_SAMPLES_MAX),
+            request.cut,
+            used_previous,
+        ))
     }
 
     fn release_state(&mut self) -> bool {

@@ -1,0 +1,487 @@
+//! The ISO base media format (mp4, m4a, mov): shown with one track.
+//!
+//! The demuxer keeps the tables of every track, reads video frames only to drop them, and looks tables of time up
+//! from their start for each packet: quadratic for video of varying rate. So the other tracks and the covers are
+//! shown as `free` space. What it does not tell is read here: the edit list, which says where the audio starts.
+//!
+//! Of a fragmented file the demuxer keeps every fragment's index for good, takes times of damaged fragments as if
+//! nothing were missing, and panics on some. It is shown batches of fragments, each behind the same header.
+//!
+//! Sources: ISO/IEC 14496-12, sections 4.2 and 8; Apple, "QuickTime File Format".
+
+use std::sync::Arc;
+
+use super::{Layout, Parts, search};
+use crate::decode::codec::Fault;
+use crate::decode::view::{Handle, View};
+
+/// Boxes that are looked at on one level.
+const BOXES_MAX: usize = 65_536;
+
+/// Tracks that are looked at. A film with all languages has forty.
+const TRACKS_MAX: usize = 256;
+
+/// Entries of an edit list that are looked at.
+const EDITS_MAX: u32 = 64;
+
+/// Largest tables of the audio track: 28 hours of AAC. The demuxer keeps them in memory.
+const TABLE_BYTES_MAX: u64 = 32 << 20;
+
+/// Longest start that an edit list may cut from a file whose length it does not tell, in seconds.
+const CUT_S_MAX: u64 = 10;
+
+/// Most padding that is cut at the end, in seconds. An edit list that cuts more was made by a person with an editor,
+/// or is wrong: to be safe, everything is heard.
+const PADDING_S_MAX: u64 = 1;
+
+/// Fragments that are shown at once, and their bytes: the demuxer keeps their indices.
+const BATCH_FRAGMENTS: usize = 32;
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// A box: its name, and where it, its content and the next one start.
+#[derive(Clone, Copy)]
+struct Box {
+    name: [u8; 4],
+    start: u64,
+    content: u64,
+    end: u64,
+}
+
+/// Reads the header of the box at `start`, which must end at or before `limit`. Of the outermost level, the last may
+/// be cut off.
+fn box_at(input: &Handle, start: u64, limit: u64) -> Result<Option<Box>, Fault> {
+    if start.saturating_add(8) > limit {
+        return Ok(None);
+    }
+    let Some([a, b, c, d, name @ ..]) = input.array_at::<8>(start)? else {
+        return Ok(None);
+    };
+    let (header, len) = match u32::from_be_bytes([a, b, c, d]) {
+        0 => (8, limit - start),
+        1 => match input.array_at(start + 8)? {
+            Some(len) => (16, u64::from_be_bytes(len)),
+            None => return Ok(None),
+        },
+        len => (8, u64::from(len)),
+    };
+    let end = start.saturating_add(len);
+    let whole = len >= header;
+    Ok(whole.then_some(Box {
+        name,
+        start,
+        content: start + header,
+        end,
+    }))
+}
+
+/// Calls `visit` with every box in `parent` until it returns `false`.
+fn each(
+    input: &Handle,
+    parent: Box,
+    mut visit: impl FnMut(Box) -> Result<bool, Fault>,
+) -> Result<(), Fault> {
+    let mut at = parent.content;
+    for _ in 0..BOXES_MAX {
+        match box_at(input, at, parent.end)? {
+            Some(found) if found.end <= parent.end => {
+                if !visit(found)? {
+                    return Ok(());
+                }
+                at = found.end;
+            }
+            _ => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Returns the first box under `parent` along a path of names.
+fn find(input: &Handle, mut parent: Box, path: &[&[u8; 4]]) -> Result<Option<Box>, Fault> {
+    for name in path {
+        let mut child = None;
+        each(input, parent, |found| {
+            child = (found.name == **name).then_some(found);
+            Ok(child.is_none())
+        })?;
+        let Some(found) = child else { return Ok(None) };
+        parent = found;
+    }
+    Ok(Some(parent))
+}
+
+fn u32_at(input: &Handle, at: u64) -> Result<u32, Fault> {
+    Ok(input.array_at(at)?.map_or(0, u32::from_be_bytes))
+}
+
+fn u64_at(input: &Handle, at: u64) -> Result<u64, Fault> {
+    Ok(input.array_at(at)?.map_or(0, u64::from_be_bytes))
+}
+
+/// Returns the version of a full box.
+fn version(input: &Handle, full: Box) -> Result<u8, Fault> {
+    Ok(u32_at(input, full.content)?.to_be_bytes()[0])
+}
+
+/// Returns the fields "timescale" and "duration" of a movie or media header.
+fn clock(input: &Handle, header: Box) -> Result<(u32, u64), Fault> {
+    if version(input, header)? == 1 {
+        return Ok((
+            u32_at(input, header.content + 20)?,
+            u64_at(input, header.content + 24)?,
+        ));
+    }
+    let duration = u32_at(input, header.content + 16)?;
+    let known = if duration == u32::MAX {
+        0
+    } else {
+        u64::from(duration)
+    };
+    Ok((u32_at(input, header.content + 12)?, known))
+}
+
+/// A track as far as it matters here.
+struct Track {
+    this: Box,
+    id: u32,
+    is_audio: bool,
+    is_enabled: bool,
+    /// Name of the codec's entry, such as `mp4a`.
+    codec: [u8; 4],
+}
+
+/// Reads the boxes up to the audio.
+pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
+    let len = input.byte_len().unwrap_or(u64::MAX);
+    let file = Box {
+        name: *b"file",
+        start: at,
+        content: at,
+        end: len,
+    };
+    let (mut movie, mut fragment, mut data_end) = (None, None, 0);
+    let mut next = at;
+    for _ in 0..BOXES_MAX {
+        let Some(found) = box_at(input, next, file.end)? else {
+            break;
+        };
+        data_end = data_end.max(found.end);
+        match &found.name {
+            b"moov" if found.end <= len => movie = Some(found),
+            b"moof" if fragment.is_none() => fragment = Some(found),
+            _ => {}
+        }
+        if movie.is_some() && fragment.is_some() {
+            break;
+        }
+        next = found.end;
+    }
+    let Some(movie) = movie else {
+        let reason =
+            "its index (moov) is missing: the recording was not finished, or the file is cut off";
+        return Err(Fault::Damaged(reason.into()));
+    };
+    let tracks = tracks(input, movie)?;
+    let Some(track) = choose(&tracks) else {
+        return Err(Fault::Unsupported("a file without an audio track".into()));
+    };
+    let mut layout = Layout::plain(input, at);
+    layout.view.patches = hidden(input, movie, &tracks, track.id)?;
+    layout.data_end = Some(data_end);
+    // A demuxer that may seek looks for the end first, and gives up where that is cut off.
+    layout.view.seekable = data_end <= len;
+    check_tables(input, track)?;
+    let is_fragmented = find(input, movie, &[b"mvex"])?.is_some();
+    edits(input, movie, track, is_fragmented, &mut layout)?;
+    if let (true, Some(first)) = (is_fragmented, fragment) {
+        let samples = find(input, track.this, &[b"mdia", b"minf", b"stbl", b"stsz"])?;
+        let in_movie = samples.map_or(Ok(0), |sizes| u32_at(input, sizes.content + 8))?;
+        if in_movie == 0 && movie.start < first.start {
+            let fragments = Fragments {
+                patches: layout.view.patches.clone(),
+                start: at,
+                header_end: first.start,
+                next: Some(first.start),
+                data_end: first.end,
+                track_id: track.id,
+            };
+            layout.parts = Parts::Fragments(fragments);
+        }
+    }
+    Ok(layout)
+}
+
+fn tracks(input: &Handle, movie: Box) -> Result<Vec<Track>, Fault> {
+    let mut tracks = Vec::new();
+    each(input, movie, |found| {
+        if &found.name == b"trak" {
+            tracks.push(track(input, found)?);
+        }
+        Ok(tracks.len() < TRACKS_MAX)
+    })?;
+    Ok(tracks)
+}
+
+fn track(input: &Handle, this: Box) -> Result<Track, Fault> {
+    let (mut id, mut is_enabled) = (0, false);
+    if let Some(header) = find(input, this, &[b"tkhd"])? {
+        let id_at = if version(input, header)? == 1 { 20 } else { 12 };
+        id = u32_at(input, header.content + id_at)?;
+        is_enabled = u32_at(input, header.content)? & 1 == 1;
+    }
+    let handler = find(input, this, &[b"mdia", b"hdlr"])?;
+    let handler = handler.map_or(Ok(0), |handler| u32_at(input, handler.content + 8))?;
+    let entries = find(input, this, &[b"mdia", b"minf", b"stbl", b"stsd"])?;
+    let codec = entries.map_or(Ok(0), |entries| u32_at(input, entries.content + 12))?;
+    let is_audio = handler.to_be_bytes() == *b"soun";
+    Ok(Track {
+        this,
+        id,
+        is_audio,
+        is_enabled,
+        codec: codec.to_be_bytes(),
+    })
+}
+
+/// Chooses the first audio track that can be decoded, an enabled one before others.
+fn choose(tracks: &[Track]) -> Option<&Track> {
+    let audio = || tracks.iter().filter(|track| track.is_audio);
+    let known = |track: &&Track| foreign(track.codec).is_none();
+    audio()
+        .find(|track| known(track) && track.is_enabled)
+        .or_else(|| audio().find(known))
+        .or_else(|| audio().next())
+}
+
+/// Names codecs that are not decoded. Source: the MP4 registration authority's list of codecs.
+fn foreign(codec: [u8; 4]) -> Option<&'static str> {
+    Some(match &codec {
+        b"ac-3" => "AC-3",
+        b"ec-3" => "E-AC-3",
+        b"ac-4" => "AC-4",
+        b"dtsc" | b"dtse" | b"dtsh" | b"dtsl" | b"dtsx" => "DTS",
+        b"mlpa" => "Dolby TrueHD",
+        b"mha1" | b"mhm1" => "MPEG-H audio",
+        b"samr" | b"sawb" | b"sawp" => "AMR",
+        b"enca" | b"drms" => "encrypted audio (DRM)",
+        b"QDM2" | b"QDMC" => "QDesign Music",
+        b"agsm" => "GSM 6.10",
+        b"wma " => "Windows Media",
+        _ => return None,
+    })
+}
+
+/// Returns what hides the other tracks and the covers: their boxes are named `free`.
+fn hidden(
+    input: &Handle,
+    movie: Box,
+    tracks: &[Track],
+    kept: u32,
+) -> Result<Vec<(u64, Vec<u8>)>, Fault> {
+    let mut patches = Vec::new();
+    let mut hide = |found: Box| patches.push((found.start + 4, b"free".to_vec()));
+    for track in tracks.iter().filter(|track| track.id != kept) {
+        hide(track.this);
+    }
+    each(input, movie, |found| {
+        if [*b"udta", *b"meta"].contains(&found.name) {
+            hide(found);
+        }
+        Ok(true)
+    })?;
+    // Each track has an entry with its defaults for fragments, which the demuxer counts.
+    if let Some(extends) = find(input, movie, &[b"mvex"])? {
+        each(input, extends, |found| {
+            if &found.name == b"trex" && u32_at(input, found.content + 4)? != kept {
+                hide(found);
+            }
+            Ok(true)
+        })?;
+    }
+    Ok(patches)
+}
+
+/// Checks the codec, and that the tables are of a size that can be kept.
+fn check_tables(input: &Handle, track: &Track) -> Result<(), Fault> {
+    if let Some(codec) = foreign(track.codec) {
+        return Err(Fault::Unsupported(codec.into()));
+    }
+    let Some(table) = find(input, track.this, &[b"mdia", b"minf", b"stbl"])? else {
+        return Ok(());
+    };
+    let mut bytes = 0;
+    each(input, table, |found| {
+        bytes += found.end - found.start;
+        Ok(true)
+    })?;
+    if bytes > TABLE_BYTES_MAX {
+        let what = format!(
+            "an mp4 index of {} MB (at most {} MB)",
+            bytes.div_ceil(1_000_000),
+            TABLE_BYTES_MAX / 1_000_000
+        );
+        return Err(Fault::Unsupported(what));
+    }
+    Ok(())
+}
+
+/// Reads the edit list: what precedes the audio, where it starts and how long it is.
+fn edits(
+    input: &Handle,
+    movie: Box,
+    track: &Track,
+    is_fragmented: bool,
+    layout: &mut Layout,
+) -> Result<(), Fault> {
+    let (Some(list), Some(movie_header), Some(media_header)) = (
+        find(input, track.this, &[b"edts", b"elst"])?,
+        find(input, movie, &[b"mvhd"])?,
+        find(input, track.this, &[b"mdia", b"mdhd"])?,
+    ) else {
+        return Ok(());
+    };
+    let (movie_scale, _) = clock(input, movie_header)?;
+    let (scale, media_len) = clock(input, media_header)?;
+    if movie_scale == 0 || scale == 0 {
+        return Ok(());
+    }
+    let ticks = |movie_ticks: u64| {
+        u64::try_from(
+            (u128::from(movie_ticks) * u128::from(scale)).div_ceil(u128::from(movie_scale)),
+        )
+        .unwrap_or(u64::MAX)
+    };
+    let wide = version(input, list)? == 1;
+    let count = u32_at(input, list.content + 4)?.min(EDITS_MAX);
+    let mut empty = 0;
+    for index in 0..u64::from(count) {
+        let at = list.content + 8 + index * if wide { 20 } else { 12 };
+        let (len, start) = if wide {
+            (u64_at(input, at)?, u64_at(input, at + 8)?.cast_signed())
+        } else {
+            let start = u32_at(input, at + 4)?.cast_signed();
+            (u64::from(u32_at(input, at)?), i64::from(start))
+        };
+        let Ok(start) = u64::try_from(start) else {
+            empty += ticks(len);
+            continue;
+        };
+        let latest = if is_fragmented {
+            u64::from(scale) * CUT_S_MAX
+        } else {
+            media_len
+        };
+        if start > latest {
+            return Ok(());
+        }
+        layout.origin_ticks = Some(start.cast_signed().saturating_sub_unsigned(empty));
+        let end = start.saturating_add(ticks(len));
+        let padding = media_len.saturating_sub(end);
+        let is_last = index + 1 == u64::from(count);
+        if !is_fragmented && is_last && padding <= u64::from(scale) * PADDING_S_MAX {
+            layout.end_ticks = Some(empty + ticks(len)).filter(|_| len > 0);
+        }
+        return Ok(());
+    }
+    Ok(())
+}
+
+/// The fragments that are not shown yet.
+pub(in crate::decode) struct Fragments {
+    /// What is hidden of the header.
+    patches: Vec<(u64, Vec<u8>)>,
+    start: u64,
+    /// Where the header ends: the first fragment.
+    header_end: u64,
+    /// The next fragment.
+    next: Option<u64>,
+    /// Where the last box ends that was looked at.
+    pub(in crate::decode) data_end: u64,
+    track_id: u32,
+}
+
+/// A batch of fragments, and the time stamp of its first packet if the file tells.
+pub(in crate::decode) struct Batch {
+    pub(in crate::decode) view: View,
+    pub(in crate::decode) first_ticks: Option<u64>,
+}
+
+impl Fragments {
+    /// Shows the next fragments, or nothing behind the last.
+    pub(in crate::decode) fn next(&mut self, input: &Arc<Handle>) -> Result<Option<Batch>, Fault> {
+        let Some(first) = self.next.take() else {
+            return Ok(None);
+        };
+        let mut view = View::new(Arc::clone(input), self.start);
+        view.patches.clone_from(&self.patches);
+        if first > self.header_end {
+            // The fragments before are free space. The first of them is larger than this header.
+            let passed = (first - self.header_end).to_be_bytes();
+            let header = [&[0, 0, 0, 1], &b"free"[..], &passed].concat();
+            view.patches.push((self.header_end, header));
+        }
+        let end = self.batch_end(input, first)?;
+        view.end = Some(end);
+        let fragment = box_at(input, first, u64::MAX)?;
+        let first_ticks = fragment.map_or(Ok(None), |found| self.first_ticks(input, found))?;
+        Ok(Some(Batch { view, first_ticks }))
+    }
+
+    /// Finds where a batch ends, and the fragment that starts the next one.
+    fn batch_end(&mut self, input: &Handle, first: u64) -> Result<u64, Fault> {
+        let len = input.byte_len().unwrap_or(u64::MAX);
+        let (mut fragments, mut at) = (0, first);
+        for _ in 0..BOXES_MAX {
+            let Some(found) = box_at(input, at, len)?.filter(Box::is_fragments) else {
+                // The chain of boxes is broken, or has ended.
+                self.next = search(input, at, is_fragment)?;
+                return Ok(at);
+            };
+            if &found.name == b"moof" {
+                if fragments == BATCH_FRAGMENTS || fragments > 0 && at - first > BATCH_BYTES {
+                    self.next = Some(at);
+                    return Ok(at);
+                }
+                fragments += 1;
+            }
+            at = found.end;
+            self.data_end = self.data_end.max(at);
+        }
+        Ok(at)
+    }
+
+    /// Returns the time stamp of a fragment's first packet.
+    fn first_ticks(&self, input: &Handle, fragment: Box) -> Result<Option<u64>, Fault> {
+        let mut ticks = None;
+        each(input, fragment, |found| {
+            if &found.name != b"traf" {
+                return Ok(true);
+            }
+            let header = find(input, found, &[b"tfhd"])?;
+            let id = header.map_or(Ok(0), |header| u32_at(input, header.content + 4))?;
+            if let (true, Some(time)) = (id == self.track_id, find(input, found, &[b"tfdt"])?) {
+                ticks = Some(match version(input, time)? {
+                    1 => u64_at(input, time.content + 4)?,
+                    _ => u64::from(u32_at(input, time.content + 4)?),
+                });
+            }
+            Ok(ticks.is_none())
+        })?;
+        Ok(ticks)
+    }
+}
+
+impl Box {
+    /// Returns whether a box of this name may stand between fragments.
+    fn is_fragments(&self) -> bool {
+        const NAMES: [&[u8; 4]; 14] = [
+            b"moof", b"mdat", b"styp", b"sidx", b"ssix", b"prft", b"emsg", b"mfra", b"free",
+            b"skip", b"uuid", b"meta", b"wide", b"udta",
+        ];
+        NAMES.contains(&&self.name)
+    }
+}
+
+/// Returns whether a fragment starts here: its name behind a length, and that of its first box behind another.
+fn is_fragment(bytes: &[u8]) -> bool {
+    bytes.get(4..8) == Some(b"moof") && bytes.get(12..16) == Some(b"mfhd")
+}

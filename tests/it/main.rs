@@ -1,0 +1,6 @@
+//! Tests of the parts together, in one program.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+
+#[cfg(feature = "whisper")]
+mod model_header;
