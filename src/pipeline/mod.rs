@@ -250,7 +250,9 @@ impl Ran {
             listened,
             segments,
         } = self;
-        let damaged = decoded.stopped_early.is_some() || decoded.damaged_packets > 0;
+        let damaged = decoded.stopped_early.is_some()
+            || decoded.damaged_packets > 0
+            || !decoded.damage.is_empty();
         let mut summary = Summary {
             segments: *segments,
             audio_s: (listened.heard_to - config.start).seconds(),

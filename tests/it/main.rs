@@ -4,3 +4,5 @@
 
 #[cfg(feature = "whisper")]
 mod model_header;
+#[cfg(feature = "whisper")]
+mod program;
