@@ -9,6 +9,7 @@ mod time;
 
 // Memory.
 pub mod budget;
+pub mod memory;
 pub mod pool;
 
 // Stages, in the order in which audio flows through them.
@@ -39,7 +40,7 @@ pub use decode::{MediaInfo, probe};
 #[cfg(feature = "whisper")]
 pub use engine::whisper::{ModelError, ModelHeader, Whisper, WhisperOptions};
 pub use error::{ConfigError, Error};
-pub use pipeline::{Progress, Transcriber};
+pub use pipeline::{Controls, Progress, Transcriber};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
 pub use source::FileSource;
 pub use time::{Span, Time};

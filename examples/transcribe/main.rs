@@ -45,6 +45,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     wait_passively();
     log_to_terminal(&args);
+    steadyscribe::memory::return_large_blocks();
     let exit = run(&args).unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
         failure.exit

@@ -12,6 +12,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+mod footprint;
 mod reader;
 mod tensors;
 
@@ -53,9 +54,6 @@ const TEXT_TOKENS_MIN: u32 = 50_256;
 
 /// Longest spelling of a token. GPT-2's longest has 128 bytes.
 const SPELLING_BYTES_MAX: u32 = 256;
-
-/// Longest spelling that a C++ string holds in itself.
-const SPELLING_BYTES_INLINE: u32 = 15;
 
 /// Longest tensor name: `decoder.blocks.31.cross_attn.query.weight` has 41.
 const NAME_BYTES_MAX: u32 = 48;
@@ -113,7 +111,6 @@ pub struct ModelHeader {
     pub fingerprint: Fingerprint,
     format: NumberFormat,
     weight_bytes: u64,
-    vocabulary_bytes: u64,
 }
 
 /// Tells model files apart without reading them whole: the size, and a hash of everything but the weights and of the first 64
@@ -232,7 +229,7 @@ impl ModelHeader {
         check_magic(&mut file)?;
         let (dimensions, format) = read_dimensions(&mut file)?;
         read_mel_filters(&mut file, &dimensions)?;
-        let vocabulary_bytes = read_vocabulary(&mut file, &dimensions)?;
+        read_vocabulary(&mut file, &dimensions)?;
         let weight_bytes = read_tensors(&mut file, &dimensions, format)?;
         Ok(Self {
             dimensions,
@@ -244,7 +241,6 @@ impl ModelHeader {
             },
             format,
             weight_bytes,
-            vocabulary_bytes,
         })
     }
 
@@ -395,8 +391,7 @@ fn read_mel_filters(file: &mut Reader<'_>, d: &Dimensions) -> Result<(), ModelEr
     Ok(())
 }
 
-/// Returns how many bytes the vocabulary takes in memory.
-fn read_vocabulary(file: &mut Reader<'_>, d: &Dimensions) -> Result<u64, ModelError> {
+fn read_vocabulary(file: &mut Reader<'_>, d: &Dimensions) -> Result<(), ModelError> {
     let count = file.number()?;
     let count = u32::try_from(count)
         .ok()
@@ -408,7 +403,6 @@ fn read_vocabulary(file: &mut Reader<'_>, d: &Dimensions) -> Result<u64, ModelEr
             ))
         })?;
     file.need(u64::from(count) * 4)?;
-    let mut long_bytes = 0;
     for token in 0..count {
         let length = file.number()?;
         let length = u32::try_from(length)
@@ -417,11 +411,8 @@ fn read_vocabulary(file: &mut Reader<'_>, d: &Dimensions) -> Result<u64, ModelEr
             .ok_or_else(|| file.damaged(format!("token {token} has {length} bytes")))?;
         let mut spelling = [0; SPELLING_BYTES_MAX as usize];
         file.fill(&mut spelling[..length as usize])?;
-        if length > SPELLING_BYTES_INLINE {
-            long_bytes += u64::from(length);
-        }
     }
-    Ok(long_bytes)
+    Ok(())
 }
 
 /// Returns how many bytes the tensors take in memory.
@@ -431,9 +422,9 @@ fn read_tensors(
     format: NumberFormat,
 ) -> Result<u64, ModelError> {
     let mut missing = tensors::expected(d, format);
+    let bytes = tensors::weight_bytes(&missing);
     // Each also has three numbers, its name and at least one extent, so this is less than the file needs.
     file.need(missing.values().map(tensors::Tensor::bytes).sum())?;
-    let mut bytes = 0;
     while file.at() < file.len() {
         let (n_extents, name_bytes, tensor_type) = (file.number()?, file.number()?, file.number()?);
         let n_extents = usize::try_from(n_extents)
@@ -463,7 +454,6 @@ fn read_tensors(
             return Err(file.damaged(format!("{name} is of type {tensor_type}, expected {must}")));
         }
         file.pass_weights(expected.bytes())?;
-        bytes += expected.bytes().next_multiple_of(tensors::ALIGNMENT_BYTES);
     }
     match missing.keys().min() {
         None => Ok(bytes),
