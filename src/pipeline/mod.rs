@@ -225,12 +225,7 @@ impl<E: Engine + 'static> Transcriber<E> {
             ..MemoryReport::default()
         };
         self.meter.report(&mut summary.memory);
-        let ending = Ending {
-            duration: ran.listened.heard_to,
-            uncovered: ran.listened.uncovered,
-            language: lock(&self.engine).language().map(str::to_owned),
-            cancelled: summary.ended == Ended::Cancelled,
-        };
+        let ending = Ending { duration: ran.listened.heard_to, uncovered: ran.listened.uncovered };
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)
     }
