@@ -1,6 +1,5 @@
 //! How the program ends, and what it says of a failure.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     wait_passively();
     log_to_terminal(&args);
+    steadyscribe::memory::return_large_blocks();
     let exit = run(&args).unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
         failure.exit
@@ -168,7 +169,7 @@ fn transcribe(
     let bar = if args.quiet || args.verbose {
         Bar::hidden()
     } else {
-        Bar::show(scribe.progress(), args.config().start)
+        Bar::show(scribe.progress(), &args.config())
             .map_err(|error| Failure::new(Exit::Failed, error))?
     };
     // Only what is written to the same terminal can disturb the bar.

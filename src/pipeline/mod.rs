@@ -330,7 +330,9 @@ impl Ran {
             counts,
             ..
         } = self;
-        let damaged = decoded.stopped_early.is_some() || decoded.damaged_packets > 0;
+        let damaged = decoded.stopped_early.is_some()
+            || decoded.damaged_packets > 0
+            || !decoded.damage.is_empty();
         let mut summary = Summary {
             segments: *segments,
             audio_s: (listened.heard_to - config.start).seconds(),
