@@ -165,14 +165,12 @@ impl Container {
 
     /// Says why there is no audio track.
     fn no_track(&self) -> Fault {
-        let codecs = match &self.parts {
-            Parts::Clusters(clusters) => matroska::codec_names(clusters),
-            _ => String::new(),
-        };
-        Fault::Unsupported(if codecs.is_empty() {
-            "a file without an audio track that is known".into()
-        } else {
-            codecs
+        Fault::Unsupported(match &self.parts {
+            Parts::Clusters(clusters) if !clusters.tracks.is_empty() => {
+                let names: Vec<_> = clusters.tracks.iter().map(|track| &*track.codec).collect();
+                format!("audio of the codec {}", names.join(", "))
+            }
+            _ => "a file without an audio track that is known".into(),
         })
     }
 
@@ -180,6 +178,7 @@ impl Container {
         self.track_id = track.id;
         self.time_base = track.time_base;
         let told = self.origin_ticks.is_some() || track.delay.is_some_and(|_| !self.is_ogg());
+        let delay_ns = self.matroska_delay_ns();
         self.codec_delay = match params.codec {
             CODEC_ID_OPUS => self.pre_skip(params, track),
             CODEC_ID_AAC => AAC_DELAY,
@@ -189,6 +188,8 @@ impl Container {
         };
         if told {
             self.codec_delay = 0;
+        } else if delay_ns > 0 {
+            self.codec_delay = self.rounded_off(delay_ns, params.sample_rate.unwrap_or(0));
         }
         if self.format == FORMAT_ID_MP3 && track.padding.is_some() {
             self.end_ticks = track.num_frames;
@@ -213,6 +214,21 @@ impl Container {
             FORMAT_ID_ISOMP4 => u16::from_be_bytes([*a, *b]).into(),
             _ => u16::from_le_bytes([*a, *b]).into(),
         }
+    }
+
+    /// Returns the delay that a Matroska file tells of the track.
+    fn matroska_delay_ns(&self) -> u64 {
+        let Parts::Clusters(clusters) = &self.parts else { return 0 };
+        let track = clusters.tracks.iter().find(|track| track.number == self.track_id.into());
+        track.map_or(0, |track| track.delay_ns)
+    }
+
+    /// Returns in frames what the demuxer does not take off stamps of a delay, because it takes off whole ticks.
+    fn rounded_off(&self, delay_ns: u64, rate_hz: u32) -> i64 {
+        let Some(base) = self.time_base else { return 0 };
+        let tick_ns = 1_000_000_000 * u64::from(base.numer.get()) / u64::from(base.denom.get());
+        let left_ns = delay_ns % tick_ns.max(1);
+        i64::try_from((left_ns * u64::from(rate_hz) + 500_000_000) / 1_000_000_000).unwrap_or(0)
     }
 
     fn is_ogg(&self) -> bool {
@@ -332,7 +348,10 @@ impl Container {
             Parts::Fragments(_) => self.go_on(),
             Parts::Clusters(clusters) => {
                 // An element that claims to be long is read to the end of the file before it is found out.
-                let from = self.packet_position.saturating_sub(READ_AHEAD_BYTES);
+                let from = match self.input.is_seekable() {
+                    true => self.packet_position.saturating_sub(READ_AHEAD_BYTES),
+                    false => self.input.position(),
+                };
                 let Some(view) = clusters.resume(&self.input, from)? else {
                     return Ok(false);
                 };
@@ -401,17 +420,6 @@ impl Container {
             trim_start,
             trim_end,
             is_last: false,
-        }
-    }
-
-    /// Takes notice of the first packet. Where its stamp is below zero, the container tells the delay.
-    pub(super) fn begin(&mut self, timing: &Timing, rate_hz: u32) {
-        if self.format == FORMAT_ID_MKV && timing.stamp < 0 {
-            // In milliseconds. Where the codec says the same more exactly, it is believed.
-            let told = -self.frames(timing.stamp, rate_hz);
-            let is_same = (told - self.codec_delay).abs() <= i64::from(rate_hz / 1_000);
-            let exact = if is_same { self.codec_delay } else { told };
-            self.codec_delay = exact - told;
         }
     }
 

@@ -466,9 +466,6 @@ impl Decoder {
     fn placement(&mut self, timing: &Timing, skipped: u64, frames: u64) -> Placement {
         let rate_hz = self.format.rate_hz;
         let is_first = !self.timeline.is_started();
-        if is_first {
-            self.container.begin(timing, rate_hz);
-        }
         // Where the demuxer only counts, its first stamp is to be believed: it is below zero by the delay.
         let stamp = (is_first || self.container.is_stamped())
             .then(|| self.container.stamp(timing, rate_hz, skipped));

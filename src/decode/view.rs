@@ -12,7 +12,7 @@ use symphonia::core::io::MediaSource;
 
 use crate::source::Bytes;
 
-/// Bytes that are kept when an input that cannot seek is looked at, to be read again by the demuxer.
+/// Bytes of headers that are kept of an input that cannot seek, to be read again by the demuxer.
 const KEPT_BYTES: usize = 1_024;
 
 /// An input, read at any place if it can seek and ever further on if it cannot.
@@ -78,6 +78,8 @@ impl Handle {
     }
 
     /// Fills `buffer` from `at` on as far as the input goes, and returns how far that was.
+    ///
+    /// Where the input cannot seek, up to `KEPT_BYTES` that were read last can be read once more.
     pub(super) fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -85,6 +87,9 @@ impl Handle {
                 0 => break,
                 count => filled += count,
             }
+        }
+        if !self.seekable && filled <= KEPT_BYTES {
+            lock(&self.inner).keep(at, &buffer[..filled]);
         }
         Ok(filled)
     }
@@ -95,15 +100,12 @@ impl Handle {
         Ok((self.read_at(at, &mut bytes)? == N).then_some(bytes))
     }
 
-    /// Returns up to `KEPT_BYTES` bytes at `at`, which can be read once more even where the input cannot seek.
+    /// Returns up to `KEPT_BYTES` bytes at `at`.
     pub(super) fn look_at(&self, at: u64) -> io::Result<Vec<u8>> {
-        let mut kept = vec![0; KEPT_BYTES];
-        let count = self.read_at(at, &mut kept)?;
-        kept.truncate(count);
-        let mut inner = lock(&self.inner);
-        inner.kept.clone_from(&kept);
-        inner.kept_at = at;
-        Ok(kept)
+        let mut bytes = vec![0; KEPT_BYTES];
+        let count = self.read_at(at, &mut bytes)?;
+        bytes.truncate(count);
+        Ok(bytes)
     }
 
     /// Reads at least one byte at `at`, or none at the end.
@@ -148,6 +150,15 @@ impl Inner {
         let count = self.read_on(buffer)?;
         self.at += count as u64;
         Ok(count)
+    }
+
+    /// Keeps what was read, unless it is kept already.
+    fn keep(&mut self, at: u64, bytes: &[u8]) {
+        if at + bytes.len() as u64 > self.kept_at + self.kept.len() as u64 {
+            self.kept.clear();
+            self.kept.extend_from_slice(bytes);
+            self.kept_at = at;
+        }
     }
 
     fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -11,6 +11,7 @@ use super::codec::Fault;
 use super::view::{Handle, View};
 use crate::time::Time;
 
+mod aiff;
 mod flac;
 pub(super) mod matroska;
 pub(super) mod mp4;
@@ -69,6 +70,7 @@ impl Layout {
         let (at, head) = pass_id3(input)?;
         match signature::identify(&head) {
             Kind::Wave(form) => wave::layout(input, at, form),
+            Kind::Aiff => aiff::layout(input, at),
             Kind::Flac => flac::layout(input, at),
             Kind::Mp4 if input.is_seekable() => mp4::layout(input, at),
             Kind::Matroska => matroska::layout(input, at),

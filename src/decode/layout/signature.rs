@@ -5,6 +5,8 @@
 pub(super) enum Kind {
     /// Wave audio in one of its three forms.
     Wave(Form),
+    /// AIFF and AIFF-C.
+    Aiff,
     /// Native FLAC.
     Flac,
     /// The ISO base media format: mp4, m4a, mov, 3gp.
@@ -31,6 +33,8 @@ pub(super) enum Form {
 /// Bytes at a place of a file, and what they tell.
 const SIGNATURES: &[(usize, &[u8], Kind)] = &[
     (8, b"WAVE", Kind::Wave(Form::Riff)),
+    (8, b"AIFF", Kind::Aiff),
+    (8, b"AIFC", Kind::Aiff),
     (0, b"fLaC", Kind::Flac),
     (4, b"ftyp", Kind::Mp4),
     (0, b"\x1a\x45\xdf\xa3", Kind::Matroska),
