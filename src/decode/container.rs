@@ -19,7 +19,8 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 
 use super::codec::{Codec, Fault, contained};
-use super::layout::{Layout, Parts, matroska};
+use super::layout::{Layout, Parts};
+use super::passed::Passed;
 use super::view::{Handle, View};
 use crate::time::Time;
 
@@ -34,6 +35,9 @@ const MP3_DELAY: i64 = 1_105;
 /// Delay of a layer I or II stream, in frames: the two filter banks.
 const MP2_DELAY: i64 = 481;
 
+/// Bytes of an ADTS frame that are not in its packet. Those of MPEG audio all are.
+const ADTS_HEADER_BYTES: usize = 7;
+
 /// Damaged headers in a row that are passed over in streams where the next one can be found.
 const RETRIES_MAX: u32 = 10_000;
 
@@ -44,7 +48,7 @@ const READ_AHEAD_BYTES: u64 = 64 << 10;
 const RESTARTS_MAX: u32 = 1_000;
 
 /// When a packet is heard, in ticks of the container's time base.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     stamp: i64,
     /// Frames that the packet should have; zero where the container does not tell.
@@ -52,6 +56,8 @@ pub(super) struct Timing {
     trim_start: u64,
     trim_end: u64,
     is_last: bool,
+    /// Packets that were passed over before this one where there are no stamps, in thousandths of a packet.
+    pub(super) passed_thousandths: u64,
 }
 
 /// What comes next from a container.
@@ -77,6 +83,7 @@ pub(super) struct Container {
     data_end: Option<u64>,
     restarts: u32,
     retries: u32,
+    passed: Passed,
     /// How far the input was read when the last packet came.
     packet_position: u64,
     /// The last packet's stamp.
@@ -122,6 +129,7 @@ impl Container {
             data_end: layout.data_end,
             restarts: 0,
             retries: 0,
+            passed: Passed::default(),
             packet_position: 0,
             last_ticks: i64::MIN,
             heard_ticks: i64::MIN,
@@ -218,8 +226,13 @@ impl Container {
 
     /// Returns the delay that a Matroska file tells of the track.
     fn matroska_delay_ns(&self) -> u64 {
-        let Parts::Clusters(clusters) = &self.parts else { return 0 };
-        let track = clusters.tracks.iter().find(|track| track.number == self.track_id.into());
+        let Parts::Clusters(clusters) = &self.parts else {
+            return 0;
+        };
+        let track = clusters
+            .tracks
+            .iter()
+            .find(|track| track.number == u64::from(self.track_id));
         track.map_or(0, |track| track.delay_ns)
     }
 
@@ -297,10 +310,19 @@ impl Container {
                     self.heard_ticks = i64::MIN;
                     self.last_ticks = packet.pts.get();
                     self.packet_position = self.input.position();
-                    let timing = self.timing(&packet);
+                    let mut timing = self.timing(&packet);
+                    if self.is_stream() {
+                        let header = if self.format == FORMAT_ID_ADTS { ADTS_HEADER_BYTES } else { 0 };
+                        let len = packet.data.len() + header;
+                        timing.passed_thousandths = self.passed.packet(len, &self.input);
+                    }
                     return Next::Packet(packet, timing);
                 }
-                Ok(None) => return Next::Changed,
+                Ok(None) => {
+                    // Of a chain of a thousand songs, the demuxer keeps a thousand titles.
+                    demuxer.metadata().skip_to_latest();
+                    return Next::Changed;
+                }
                 Ok(Some(None)) => match self.go_on() {
                     Ok(true) => {}
                     Ok(false) => return self.finish(),
@@ -397,15 +419,12 @@ impl Container {
     /// Returns whether the file stamps its packets. Where it does not, the demuxer counts packets, which is wrong
     /// after the first loss.
     pub(super) fn is_stamped(&self) -> bool {
-        let counted = [
-            FORMAT_ID_MP1,
-            FORMAT_ID_MP2,
-            FORMAT_ID_MP3,
-            FORMAT_ID_ADTS,
-            FORMAT_ID_WAVE,
-            FORMAT_ID_AIFF,
-        ];
-        !counted.contains(&self.format)
+        !self.is_stream() && ![FORMAT_ID_WAVE, FORMAT_ID_AIFF].contains(&self.format)
+    }
+
+    /// Returns whether packets follow each other without a container.
+    fn is_stream(&self) -> bool {
+        [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_ADTS].contains(&self.format)
     }
 
     fn timing(&self, packet: &Packet) -> Timing {
@@ -420,6 +439,7 @@ impl Container {
             trim_start,
             trim_end,
             is_last: false,
+            passed_thousandths: 0,
         }
     }
 

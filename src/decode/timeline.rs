@@ -109,8 +109,22 @@ impl Timeline {
         let frames = i64::try_from(frames).unwrap_or(i64::MAX);
         let skip = self.drop.min(frames);
         self.drop -= skip;
-        self.next = self.next.saturating_add(silence).saturating_add(frames - skip);
-        Placement { silence: silence.unsigned_abs(), lost, skip: skip.unsigned_abs() }
+        self.next = self
+            .next
+            .saturating_add(silence)
+            .saturating_add(frames - skip);
+        Placement {
+            silence: silence.unsigned_abs(),
+            lost,
+            skip: skip.unsigned_abs(),
+        }
+    }
+
+    /// Passes over frames that are lost, and returns how many are filled with silence.
+    pub(super) fn pass(&mut self, frames: u64) -> u64 {
+        let frames = frames.min(self.frames(HOLE_MS_MAX).unsigned_abs());
+        self.next = self.next.saturating_add_unsigned(frames);
+        frames
     }
 
     /// Takes the first stamp, and returns how much silence precedes it.

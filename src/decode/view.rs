@@ -183,6 +183,8 @@ pub(super) struct View {
     /// Bytes that are shown in place of the input's, with their position in the input. A handful.
     pub(super) patches: Vec<(u64, Vec<u8>)>,
     pub(super) seekable: bool,
+    /// Bytes that are read at once.
+    pub(super) piece_bytes: usize,
     /// Position in the view.
     at: u64,
 }
@@ -198,6 +200,7 @@ impl View {
             end: None,
             patches: Vec::new(),
             seekable,
+            piece_bytes: usize::MAX,
             at: 0,
         }
     }
@@ -223,9 +226,8 @@ impl Read for View {
         let left = self
             .end
             .map_or(u64::MAX, |end| end.saturating_sub(position));
-        let count = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let count = usize::try_from(left).unwrap_or(usize::MAX);
+        let count = count.min(buffer.len()).min(self.piece_bytes);
         let count = self.input.read_some(position, &mut buffer[..count])?;
         for (at, patch) in &self.patches {
             overlay(&mut buffer[..count], position, patch, *at);

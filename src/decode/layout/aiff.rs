@@ -24,11 +24,15 @@ const AUDIO_HEADER: u32 = 8;
 /// Reads the chunks.
 pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     let form: Option<[u8; 12]> = input.array_at(at)?;
-    let Some([_, _, _, _, _, _, _, _, form @ ..]) = form else { return Err(Fault::CutOff) };
+    let Some([_, _, _, _, _, _, _, _, form @ ..]) = form else {
+        return Err(Fault::CutOff);
+    };
     let (mut format, mut audio) = (None, None);
     let mut next = at + 12;
     for _ in 0..CHUNKS_MAX {
-        let Some([a, b, c, d, len @ ..]) = input.array_at::<8>(next)? else { break };
+        let Some([a, b, c, d, len @ ..]) = input.array_at::<8>(next)? else {
+            break;
+        };
         let len = u32::from_be_bytes(len);
         match &[a, b, c, d] {
             b"COMM" if len <= FORMAT_BYTES_MAX => format = Some(chunk(input, next, len)?),
@@ -42,14 +46,23 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
         next += HEADER + u64::from(len) + u64::from(len & 1);
     }
     let (Some(format), Some((audio, len))) = (format, audio) else {
-        return Err(Fault::Damaged("it has no chunk of format, or none of audio".into()));
+        return Err(Fault::Damaged(
+            "it has no chunk of format, or none of audio".into(),
+        ));
     };
     let header = chunk(input, audio, AUDIO_HEADER)?;
     let mut layout = Layout::plain(input, audio + HEADER + u64::from(AUDIO_HEADER));
     layout.data_end = Some(audio + HEADER + u64::from(len));
     layout.view.end = layout.data_end;
     layout.view.seekable = false;
-    layout.view.head = [b"FORM", &u32::MAX.to_be_bytes()[..], &form, &format, &header].concat();
+    layout.view.head = [
+        b"FORM",
+        &u32::MAX.to_be_bytes()[..],
+        &form,
+        &format,
+        &header,
+    ]
+    .concat();
     Ok(layout)
 }
 

@@ -89,14 +89,20 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
             EBML | INFO | TRACKS => {
                 let raw = raw(input, next, end)?;
                 if element.id == TRACKS {
-                    let content = children(&raw).next().map_or(&[][..], |(_, content)| content);
+                    let content = children(&raw)
+                        .next()
+                        .map_or(&[][..], |(_, content)| content);
                     tracks = Some(audio_tracks(content));
                 }
                 head.extend(raw);
             }
             CLUSTER => {
                 let Some(tracks) = tracks else { break };
-                let clusters = Clusters { head, tracks, at: next };
+                let clusters = Clusters {
+                    head,
+                    tracks,
+                    at: next,
+                };
                 let mut layout = Layout::plain(input, at);
                 layout.view = clusters.view(input);
                 layout.data_end = data_end;
@@ -244,7 +250,11 @@ mod tests {
             [&[0xae, len(&content)][..], &content].concat()
         };
         let tracks = [entry(1, b"V_VP8"), entry(2, b"A_OPUS")].concat();
-        let expected = AudioTrack { number: 3, codec: "A_OPUS".into(), delay_ns: 6_500_000 };
+        let expected = AudioTrack {
+            number: 3,
+            codec: "A_OPUS".into(),
+            delay_ns: 6_500_000,
+        };
         assert_eq!(audio_tracks(&tracks), [expected]);
         // Cut anywhere, it gives what is whole.
         for len in 0..tracks.len() {

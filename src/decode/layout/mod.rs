@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::codec::Fault;
+use super::passed::PIECE_BYTES;
 use super::view::{Handle, View};
 use crate::time::Time;
 
@@ -75,7 +76,12 @@ impl Layout {
             Kind::Mp4 if input.is_seekable() => mp4::layout(input, at),
             Kind::Matroska => matroska::layout(input, at),
             Kind::Unsupported(what) => Err(Fault::Unsupported(what.into())),
-            Kind::Mp4 | Kind::Other => Ok(Self::plain(input, at)),
+            Kind::Mp4 | Kind::Ogg => Ok(Self::plain(input, at)),
+            Kind::Other => {
+                let mut layout = Self::plain(input, at);
+                layout.view.piece_bytes = PIECE_BYTES;
+                Ok(layout)
+            }
         }
     }
 }

@@ -13,9 +13,11 @@ pub(super) enum Kind {
     Mp4,
     /// Matroska and WebM.
     Matroska,
+    /// Ogg.
+    Ogg,
     /// Known, and not decoded.
     Unsupported(&'static str),
-    /// The demuxer finds out.
+    /// The demuxer finds out: MPEG audio, AAC.
     Other,
 }
 
@@ -39,6 +41,7 @@ const SIGNATURES: &[(usize, &[u8], Kind)] = &[
     (4, b"ftyp", Kind::Mp4),
     (0, b"\x1a\x45\xdf\xa3", Kind::Matroska),
     (28, b"Speex   ", Kind::Unsupported("Speex")),
+    (0, b"OggS", Kind::Ogg),
     (
         0,
         b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",

@@ -229,3 +229,74 @@ fn extended(value: u32) -> [u8; 10] {
     bytes[2..6].copy_from_slice(&(value << shift).to_be_bytes());
     bytes
 }
+
+/// The boxes of one level of an mp4 file: their names and where they start and end.
+pub(crate) fn boxes(file: &[u8]) -> Vec<([u8; 4], std::ops::Range<usize>)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some([a, b, c, d, name @ ..]) = file.get(at..at + 8) {
+        let len = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        found.push((name.try_into().unwrap(), at..at + len));
+        at += len;
+    }
+    found
+}
+
+/// Splits an mp4 file before a box of the outermost level.
+pub(crate) fn split_at_box<'a>(file: &'a [u8], name: &[u8; 4]) -> (&'a [u8], &'a [u8]) {
+    let (_, range) = boxes(file).into_iter().find(|(found, _)| found == name).unwrap();
+    file.split_at(range.start)
+}
+
+/// Adds to every big-endian number of four bytes in a table.
+fn shift_table(file: &mut [u8], table: &[u8; 4], by: u32) {
+    let at = file.windows(4).position(|name| name == table).unwrap() + 4;
+    let count = u32::from_be_bytes(file[at + 4..at + 8].try_into().unwrap()) as usize;
+    for entry in file[at + 8..at + 8 + 4 * count].chunks_exact_mut(4) {
+        let value = u32::from_be_bytes(entry.try_into().unwrap());
+        entry.copy_from_slice(&(value + by).to_be_bytes());
+    }
+}
+
+/// Moves the index of an mp4 file from behind the audio to before it.
+pub(crate) fn index_first(file: &[u8]) -> Vec<u8> {
+    let (head, index) = split_at_box(file, b"moov");
+    let start = boxes(head)[0].1.end;
+    let mut index = index.to_vec();
+    let by = index.len() as u32;
+    shift_table(&mut index, b"stco", by);
+    [&head[..start], &index, &head[start..]].concat()
+}
+
+/// Repeats the fragments of an mp4 file, each time later by the length of all.
+pub(crate) fn repeat_fragments(file: &[u8], times: u64) -> Vec<u8> {
+    let level = boxes(file);
+    let first = level.iter().find(|(name, _)| name == b"moof").unwrap().1.start;
+    let last = level.iter().rfind(|(name, _)| name == b"mdat").unwrap().1.end;
+    let mut repeated = file[..first].to_vec();
+    // The encoder's delay is in each, so that the parts join without a seam in their stamps.
+    let length = fragments_length(&file[first..last]);
+    for time in 0..times {
+        let mut fragments = file[first..last].to_vec();
+        let names: Vec<_> =
+            fragments.windows(4).enumerate().filter(|(_, n)| n == b"tfdt").map(|(at, _)| at).collect();
+        for at in names {
+            let field = at + 8..at + 16;
+            let ticks = u64::from_be_bytes(fragments[field.clone()].try_into().unwrap());
+            fragments[field].copy_from_slice(&(ticks + time * length).to_be_bytes());
+        }
+        repeated.extend(fragments);
+    }
+    repeated
+}
+
+/// The length of fragments in ticks, of files that give a length to each packet or one to all.
+fn fragments_length(fragments: &[u8]) -> u64 {
+    // The last one's start and 1,024 for each of its packets.
+    let starts = fragments.windows(4).enumerate().filter(|(_, name)| name == b"tfdt");
+    let last = starts.last().unwrap().0;
+    let start = u64::from_be_bytes(fragments[last + 8..last + 16].try_into().unwrap());
+    let run = fragments.windows(4).enumerate().filter(|(_, name)| name == b"trun").last().unwrap().0;
+    let packets = u32::from_be_bytes(fragments[run + 8..run + 12].try_into().unwrap());
+    start + 1_024 * u64::from(packets)
+}
