@@ -19,7 +19,8 @@ use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 
 use super::codec::{Codec, Fault, contained};
-use super::layout::{Layout, Parts, matroska};
+use super::layout::{Layout, Parts};
+use super::passed::Passed;
 use super::view::{Handle, View};
 use crate::time::Time;
 
@@ -34,6 +35,9 @@ const MP3_DELAY: i64 = 1_105;
 /// Delay of a layer I or II stream, in frames: the two filter banks.
 const MP2_DELAY: i64 = 481;
 
+/// Bytes of an ADTS frame that are not in its packet. Those of MPEG audio all are.
+const ADTS_HEADER_BYTES: usize = 7;
+
 /// Damaged headers in a row that are passed over in streams where the next one can be found.
 const RETRIES_MAX: u32 = 10_000;
 
@@ -44,7 +48,7 @@ const READ_AHEAD_BYTES: u64 = 64 << 10;
 const RESTARTS_MAX: u32 = 1_000;
 
 /// When a packet is heard, in ticks of the container's time base.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Timing {
     stamp: i64,
     /// Frames that the packet should have; zero where the container does not tell.
@@ -52,6 +56,8 @@ pub(super) struct Timing {
     trim_start: u64,
     trim_end: u64,
     is_last: bool,
+    /// Packets that were passed over before this one where there are no stamps, in thousandths of a packet.
+    pub(super) passed_thousandths: u64,
 }
 
 /// What comes next from a container.
@@ -77,6 +83,7 @@ pub(super) struct Container {
     data_end: Option<u64>,
     restarts: u32,
     retries: u32,
+    passed: Passed,
     /// How far the input was read when the last packet came.
     packet_position: u64,
     /// The last packet's stamp.
@@ -122,6 +129,7 @@ impl Container {
             data_end: layout.data_end,
             restarts: 0,
             retries: 0,
+            passed: Passed::default(),
             packet_position: 0,
             last_ticks: i64::MIN,
             heard_ticks: i64::MIN,
@@ -165,14 +173,12 @@ impl Container {
 
     /// Says why there is no audio track.
     fn no_track(&self) -> Fault {
-        let codecs = match &self.parts {
-            Parts::Clusters(clusters) => matroska::codec_names(clusters),
-            _ => String::new(),
-        };
-        Fault::Unsupported(if codecs.is_empty() {
-            "a file without an audio track that is known".into()
-        } else {
-            codecs
+        Fault::Unsupported(match &self.parts {
+            Parts::Clusters(clusters) if !clusters.tracks.is_empty() => {
+                let names: Vec<_> = clusters.tracks.iter().map(|track| &*track.codec).collect();
+                format!("audio of the codec {}", names.join(", "))
+            }
+            _ => "a file without an audio track that is known".into(),
         })
     }
 
@@ -180,6 +186,7 @@ impl Container {
         self.track_id = track.id;
         self.time_base = track.time_base;
         let told = self.origin_ticks.is_some() || track.delay.is_some_and(|_| !self.is_ogg());
+        let delay_ns = self.matroska_delay_ns();
         self.codec_delay = match params.codec {
             CODEC_ID_OPUS => self.pre_skip(params, track),
             CODEC_ID_AAC => AAC_DELAY,
@@ -189,6 +196,8 @@ impl Container {
         };
         if told {
             self.codec_delay = 0;
+        } else if delay_ns > 0 {
+            self.codec_delay = self.rounded_off(delay_ns, params.sample_rate.unwrap_or(0));
         }
         if self.format == FORMAT_ID_MP3 && track.padding.is_some() {
             self.end_ticks = track.num_frames;
@@ -213,6 +222,26 @@ impl Container {
             FORMAT_ID_ISOMP4 => u16::from_be_bytes([*a, *b]).into(),
             _ => u16::from_le_bytes([*a, *b]).into(),
         }
+    }
+
+    /// Returns the delay that a Matroska file tells of the track.
+    fn matroska_delay_ns(&self) -> u64 {
+        let Parts::Clusters(clusters) = &self.parts else {
+            return 0;
+        };
+        let track = clusters
+            .tracks
+            .iter()
+            .find(|track| track.number == u64::from(self.track_id));
+        track.map_or(0, |track| track.delay_ns)
+    }
+
+    /// Returns in frames what the demuxer does not take off stamps of a delay, because it takes off whole ticks.
+    fn rounded_off(&self, delay_ns: u64, rate_hz: u32) -> i64 {
+        let Some(base) = self.time_base else { return 0 };
+        let tick_ns = 1_000_000_000 * u64::from(base.numer.get()) / u64::from(base.denom.get());
+        let left_ns = delay_ns % tick_ns.max(1);
+        i64::try_from((left_ns * u64::from(rate_hz) + 500_000_000) / 1_000_000_000).unwrap_or(0)
     }
 
     fn is_ogg(&self) -> bool {
@@ -281,10 +310,19 @@ impl Container {
                     self.heard_ticks = i64::MIN;
                     self.last_ticks = packet.pts.get();
                     self.packet_position = self.input.position();
-                    let timing = self.timing(&packet);
+                    let mut timing = self.timing(&packet);
+                    if self.is_stream() {
+                        let header = if self.format == FORMAT_ID_ADTS { ADTS_HEADER_BYTES } else { 0 };
+                        let len = packet.data.len() + header;
+                        timing.passed_thousandths = self.passed.packet(len, &self.input);
+                    }
                     return Next::Packet(packet, timing);
                 }
-                Ok(None) => return Next::Changed,
+                Ok(None) => {
+                    // Of a chain of a thousand songs, the demuxer keeps a thousand titles.
+                    demuxer.metadata().skip_to_latest();
+                    return Next::Changed;
+                }
                 Ok(Some(None)) => match self.go_on() {
                     Ok(true) => {}
                     Ok(false) => return self.finish(),
@@ -332,7 +370,10 @@ impl Container {
             Parts::Fragments(_) => self.go_on(),
             Parts::Clusters(clusters) => {
                 // An element that claims to be long is read to the end of the file before it is found out.
-                let from = self.packet_position.saturating_sub(READ_AHEAD_BYTES);
+                let from = match self.input.is_seekable() {
+                    true => self.packet_position.saturating_sub(READ_AHEAD_BYTES),
+                    false => self.input.position(),
+                };
                 let Some(view) = clusters.resume(&self.input, from)? else {
                     return Ok(false);
                 };
@@ -378,15 +419,12 @@ impl Container {
     /// Returns whether the file stamps its packets. Where it does not, the demuxer counts packets, which is wrong
     /// after the first loss.
     pub(super) fn is_stamped(&self) -> bool {
-        let counted = [
-            FORMAT_ID_MP1,
-            FORMAT_ID_MP2,
-            FORMAT_ID_MP3,
-            FORMAT_ID_ADTS,
-            FORMAT_ID_WAVE,
-            FORMAT_ID_AIFF,
-        ];
-        !counted.contains(&self.format)
+        !self.is_stream() && ![FORMAT_ID_WAVE, FORMAT_ID_AIFF].contains(&self.format)
+    }
+
+    /// Returns whether packets follow each other without a container.
+    fn is_stream(&self) -> bool {
+        [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_ADTS].contains(&self.format)
     }
 
     fn timing(&self, packet: &Packet) -> Timing {
@@ -401,17 +439,7 @@ impl Container {
             trim_start,
             trim_end,
             is_last: false,
-        }
-    }
-
-    /// Takes notice of the first packet. Where its stamp is below zero, the container tells the delay.
-    pub(super) fn begin(&mut self, timing: &Timing, rate_hz: u32) {
-        if self.format == FORMAT_ID_MKV && timing.stamp < 0 {
-            // In milliseconds. Where the codec says the same more exactly, it is believed.
-            let told = -self.frames(timing.stamp, rate_hz);
-            let is_same = (told - self.codec_delay).abs() <= i64::from(rate_hz / 1_000);
-            let exact = if is_same { self.codec_delay } else { told };
-            self.codec_delay = exact - told;
+            passed_thousandths: 0,
         }
     }
 

@@ -30,6 +30,7 @@ use crate::time::{Span, Time};
 mod codec;
 mod container;
 mod layout;
+mod passed;
 mod tail;
 mod timeline;
 mod view;
@@ -139,10 +140,8 @@ impl std::fmt::Debug for Decoder {
 /// Those of [`Decoder::open`], as far as headers show them.
 pub fn probe(path: impl AsRef<Path>) -> Result<MediaInfo, Error> {
     let mut source = FileSource::open(path)?;
-    let mut opened = open_container(&mut source, Access::Seek);
-    if opened.is_err() {
-        opened = open_container(&mut source, Access::Forward).or(opened);
-    }
+    let opened = open_container(&mut source, Access::Seek)
+        .or_else(|error| open_container(&mut source, Access::Forward).map_err(|_| error));
     opened.map(|opened| opened.info)
 }
 
@@ -225,15 +224,9 @@ impl Decoder {
     /// [`Error::Unreadable`] when the input cannot be read, [`Error::Unsupported`] with the codec's name and a remedy
     /// when it is of a kind that is not decoded, [`Error::Undecodable`] when no audio can be decoded from it.
     pub fn open(source: &mut dyn Source) -> Result<Self, Error> {
-        let first = match Self::open_with(source, Access::Seek) {
-            Err(error @ Error::Undecodable { .. }) => error,
-            Err(error @ Error::Unsupported { .. }) => error,
-            opened => return opened,
-        };
-        // Where tables at the end are missing, a demuxer that may seek gives up and one that may not goes on.
-        let mut decoder = Self::open_with(source, Access::Forward).map_err(|_| first)?;
-        decoder.stats.stopped_early = Some("the file is cut off".into());
-        Ok(decoder)
+        // Where the end is damaged, a demuxer that may seek looks there and gives up. One that may not goes on.
+        Self::open_with(source, Access::Seek)
+            .or_else(|error| Self::open_with(source, Access::Forward).map_err(|_| error))
     }
 
     fn open_with(source: &mut dyn Source, access: Access) -> Result<Self, Error> {
@@ -372,7 +365,9 @@ impl Decoder {
 
     fn stop(&mut self, reason: String) {
         self.ended = true;
-        let error = self.input.take_error();
+        // Before the first sound it is the error of opening.
+        let heard = self.timeline.is_started();
+        let error = heard.then(|| self.input.take_error()).flatten();
         let reason = error.map_or(reason, |error| format!("cannot read on: {error}"));
         self.stats.stopped_early.get_or_insert(reason);
     }
@@ -392,6 +387,7 @@ impl Decoder {
                 self.packet_frames = frames as u64;
                 self.follow(format);
                 if !self.ended {
+                    self.pass(timing);
                     self.place(timing, frames);
                 }
             }
@@ -451,6 +447,7 @@ impl Decoder {
         if self.format.rate_hz == 0 || self.format.channels == 0 {
             return;
         }
+        self.pass(timing);
         let rate_hz = self.format.rate_hz;
         let frames = self
             .container
@@ -462,13 +459,20 @@ impl Decoder {
         self.damage(before, self.timeline.now());
     }
 
+    /// Puts silence where the demuxer passed over packets that it did not know.
+    fn pass(&mut self, timing: &Timing) {
+        let lost = u128::from(timing.passed_thousandths) * u128::from(self.packet_frames) / 1_000;
+        if lost > 0 && self.timeline.is_started() {
+            let before = self.timeline.now();
+            self.silence_frames += self.timeline.pass(u64::try_from(lost).unwrap_or(u64::MAX));
+            self.damage(before, self.timeline.now());
+        }
+    }
+
     /// Finds the place of a packet, whose first `skipped` frames are no audio.
     fn placement(&mut self, timing: &Timing, skipped: u64, frames: u64) -> Placement {
         let rate_hz = self.format.rate_hz;
         let is_first = !self.timeline.is_started();
-        if is_first {
-            self.container.begin(timing, rate_hz);
-        }
         // Where the demuxer only counts, its first stamp is to be believed: it is below zero by the delay.
         let stamp = (is_first || self.container.is_stamped())
             .then(|| self.container.stamp(timing, rate_hz, skipped));

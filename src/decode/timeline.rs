@@ -99,11 +99,13 @@ impl Timeline {
     ///
     /// `stamp` is in frames at the current rate. `origin` is the stamp that stands for the start of the time line.
     pub(super) fn place(&mut self, stamp: Option<i64>, origin: i64, frames: u64) -> Placement {
-        let (silence, lost) = match stamp {
-            Some(stamp) if self.started => (self.correct(stamp.saturating_sub(origin)), true),
-            Some(stamp) => (self.start(stamp, origin), false),
-            None => (0, false),
+        let silence = match stamp {
+            Some(stamp) if self.started => self.correct(stamp.saturating_sub(origin)),
+            Some(stamp) => self.start(stamp, origin),
+            None => 0,
         };
+        // Before the first frame nothing is lost: sound that starts late starts late.
+        let lost = silence > 0 && self.next > 0;
         let frames = i64::try_from(frames).unwrap_or(i64::MAX);
         let skip = self.drop.min(frames);
         self.drop -= skip;
@@ -113,9 +115,16 @@ impl Timeline {
             .saturating_add(frames - skip);
         Placement {
             silence: silence.unsigned_abs(),
-            lost: lost && silence > 0,
+            lost,
             skip: skip.unsigned_abs(),
         }
+    }
+
+    /// Passes over frames that are lost, and returns how many are filled with silence.
+    pub(super) fn pass(&mut self, frames: u64) -> u64 {
+        let frames = frames.min(self.frames(HOLE_MS_MAX).unsigned_abs());
+        self.next = self.next.saturating_add_unsigned(frames);
+        frames
     }
 
     /// Takes the first stamp, and returns how much silence precedes it.

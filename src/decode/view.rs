@@ -12,7 +12,7 @@ use symphonia::core::io::MediaSource;
 
 use crate::source::Bytes;
 
-/// Bytes that are kept when an input that cannot seek is looked at, to be read again by the demuxer.
+/// Bytes of headers that are kept of an input that cannot seek, to be read again by the demuxer.
 const KEPT_BYTES: usize = 1_024;
 
 /// An input, read at any place if it can seek and ever further on if it cannot.
@@ -78,6 +78,8 @@ impl Handle {
     }
 
     /// Fills `buffer` from `at` on as far as the input goes, and returns how far that was.
+    ///
+    /// Where the input cannot seek, up to `KEPT_BYTES` that were read last can be read once more.
     pub(super) fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -85,6 +87,9 @@ impl Handle {
                 0 => break,
                 count => filled += count,
             }
+        }
+        if !self.seekable && filled <= KEPT_BYTES {
+            lock(&self.inner).keep(at, &buffer[..filled]);
         }
         Ok(filled)
     }
@@ -95,15 +100,12 @@ impl Handle {
         Ok((self.read_at(at, &mut bytes)? == N).then_some(bytes))
     }
 
-    /// Returns up to `KEPT_BYTES` bytes at `at`, which can be read once more even where the input cannot seek.
+    /// Returns up to `KEPT_BYTES` bytes at `at`.
     pub(super) fn look_at(&self, at: u64) -> io::Result<Vec<u8>> {
-        let mut kept = vec![0; KEPT_BYTES];
-        let count = self.read_at(at, &mut kept)?;
-        kept.truncate(count);
-        let mut inner = lock(&self.inner);
-        inner.kept.clone_from(&kept);
-        inner.kept_at = at;
-        Ok(kept)
+        let mut bytes = vec![0; KEPT_BYTES];
+        let count = self.read_at(at, &mut bytes)?;
+        bytes.truncate(count);
+        Ok(bytes)
     }
 
     /// Reads at least one byte at `at`, or none at the end.
@@ -150,6 +152,15 @@ impl Inner {
         Ok(count)
     }
 
+    /// Keeps what was read, unless it is kept already.
+    fn keep(&mut self, at: u64, bytes: &[u8]) {
+        if at + bytes.len() as u64 > self.kept_at + self.kept.len() as u64 {
+            self.kept.clear();
+            self.kept.extend_from_slice(bytes);
+            self.kept_at = at;
+        }
+    }
+
     fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.bytes.read(buffer) {
@@ -172,6 +183,8 @@ pub(super) struct View {
     /// Bytes that are shown in place of the input's, with their position in the input. A handful.
     pub(super) patches: Vec<(u64, Vec<u8>)>,
     pub(super) seekable: bool,
+    /// Bytes that are read at once.
+    pub(super) piece_bytes: usize,
     /// Position in the view.
     at: u64,
 }
@@ -187,6 +200,7 @@ impl View {
             end: None,
             patches: Vec::new(),
             seekable,
+            piece_bytes: usize::MAX,
             at: 0,
         }
     }
@@ -212,9 +226,8 @@ impl Read for View {
         let left = self
             .end
             .map_or(u64::MAX, |end| end.saturating_sub(position));
-        let count = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let count = usize::try_from(left).unwrap_or(usize::MAX);
+        let count = count.min(buffer.len()).min(self.piece_bytes);
         let count = self.input.read_some(position, &mut buffer[..count])?;
         for (at, patch) in &self.patches {
             overlay(&mut buffer[..count], position, patch, *at);

@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+mod decode;
 #[cfg(feature = "whisper")]
 mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;
 #[cfg(feature = "whisper")]
 mod program;
+mod support;
 #[cfg(feature = "whisper")]
 mod widened;

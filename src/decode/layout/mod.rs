@@ -8,9 +8,11 @@ use std::io;
 use std::sync::Arc;
 
 use super::codec::Fault;
+use super::passed::PIECE_BYTES;
 use super::view::{Handle, View};
 use crate::time::Time;
 
+mod aiff;
 mod flac;
 pub(super) mod matroska;
 pub(super) mod mp4;
@@ -69,11 +71,17 @@ impl Layout {
         let (at, head) = pass_id3(input)?;
         match signature::identify(&head) {
             Kind::Wave(form) => wave::layout(input, at, form),
+            Kind::Aiff => aiff::layout(input, at),
             Kind::Flac => flac::layout(input, at),
             Kind::Mp4 if input.is_seekable() => mp4::layout(input, at),
             Kind::Matroska => matroska::layout(input, at),
             Kind::Unsupported(what) => Err(Fault::Unsupported(what.into())),
-            Kind::Mp4 | Kind::Other => Ok(Self::plain(input, at)),
+            Kind::Mp4 | Kind::Ogg => Ok(Self::plain(input, at)),
+            Kind::Other => {
+                let mut layout = Self::plain(input, at);
+                layout.view.piece_bytes = PIECE_BYTES;
+                Ok(layout)
+            }
         }
     }
 }

@@ -373,11 +373,13 @@ fn edits(
         if start > latest {
             return Ok(());
         }
-        layout.origin_ticks = Some(start.cast_signed().saturating_sub_unsigned(empty));
+        // A start of zero is what programs write that were not told of a delay.
+        let told = start > 0 || empty > 0;
+        layout.origin_ticks = told.then_some(start.cast_signed().saturating_sub_unsigned(empty));
         let end = start.saturating_add(ticks(len));
         let padding = media_len.saturating_sub(end);
         let is_last = index + 1 == u64::from(count);
-        if !is_fragmented && is_last && padding <= u64::from(scale) * PADDING_S_MAX {
+        if told && !is_fragmented && is_last && padding <= u64::from(scale) * PADDING_S_MAX {
             layout.end_ticks = Some(empty + ticks(len)).filter(|_| len > 0);
         }
         return Ok(());

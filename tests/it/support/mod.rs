@@ -1,0 +1,6 @@
+//! What several tests need: signals, files made in memory, inputs that misbehave, and a heap that counts.
+
+pub(crate) mod files;
+pub(crate) mod heap;
+pub(crate) mod input;
+pub(crate) mod signal;
