@@ -1,1 +1,4 @@
 //! Memory.
+
+#[cfg(feature = "ollama")]
+pub mod ollama;
