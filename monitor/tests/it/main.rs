@@ -1,0 +1,24 @@
+//! Tests of the monitor through its public interface.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test that fails should panic, and the program under observation answers on standard output"
+)]
+
+#[cfg(target_os = "linux")]
+mod processes;
+mod readers;
+
+use std::path::PathBuf;
+
+use steadyscribe_monitor::reader::System;
+
+/// A machine whose `/proc` and cgroup files were captured.
+fn captured(name: &str) -> System {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../fixtures/proc")
+        .join(name);
+    System::at(&root, root.join("cgroup"))
+}
