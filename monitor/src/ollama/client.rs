@@ -81,12 +81,24 @@ impl Prompt {
     }
 }
 
+/// How long an answer may take.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Work {
+    /// A limit for all of it.
+    Query,
+    /// As long as patience lasts until it begins; then it is short.
+    Job,
+    /// As long as patience lasts at every turn.
+    Stream,
+}
+
 /// Speaks to one server. Cheap to clone; holds no connection.
 #[derive(Clone, Debug)]
 pub struct Client {
     host: Host,
     base: String,
     cancel: Cancel,
+    query_max: Duration,
 }
 
 impl Client {
@@ -97,6 +109,7 @@ impl Client {
             base: host.to_string(),
             host,
             cancel: Cancel::new(),
+            query_max: QUERY_MAX,
         }
     }
 
@@ -105,6 +118,15 @@ impl Client {
     pub fn with_cancel(&self, cancel: Cancel) -> Self {
         Self {
             cancel,
+            ..self.clone()
+        }
+    }
+
+    /// Returns a client that waits so long for whole answers to questions that need no work; 30 seconds otherwise.
+    #[must_use]
+    pub fn with_query_max(&self, query_max: Duration) -> Self {
+        Self {
+            query_max,
             ..self.clone()
         }
     }
@@ -189,7 +211,7 @@ impl Client {
             keep_alive: Some(KeepAlive::UNLOAD),
             ..Request::empty(model)
         };
-        self.lifecycle(&request, Arc::new(Within(QUERY_MAX)))
+        self.lifecycle(&request, Arc::new(Within(self.query_max)))
     }
 
     /// Starts a generation; the answer comes piece by piece. Dropping it stops the server.
@@ -228,7 +250,7 @@ impl Client {
             Some(&request),
             model,
             Arc::new(Within(GENERATE_SILENCE_MAX)),
-            None,
+            Work::Stream,
         )?;
         Ok(self.answers(model, response))
     }
@@ -241,7 +263,7 @@ impl Client {
     pub fn pull(&self, model: &str) -> Result<Answers<PullStep>, OllamaError> {
         let body = serde_json::json!({ "model": model });
         let patience = Arc::new(Within(PULL_SILENCE_MAX));
-        let response = self.send("/api/pull", Some(&body), model, patience, None)?;
+        let response = self.send("/api/pull", Some(&body), model, patience, Work::Stream)?;
         Ok(self.answers(model, response))
     }
 
@@ -252,7 +274,7 @@ impl Client {
             Some(request),
             request.model,
             patience,
-            None,
+            Work::Job,
         )?;
         let piece: Piece = self.read("/api/generate", request.model, response)?;
         if piece.done {
@@ -271,8 +293,8 @@ impl Client {
         body: Option<&Value>,
         model: &str,
     ) -> Result<T, OllamaError> {
-        let patience = Arc::new(Within(QUERY_MAX));
-        let response = self.send(path, body, model, patience, Some(QUERY_MAX))?;
+        let patience = Arc::new(Within(self.query_max));
+        let response = self.send(path, body, model, patience, Work::Query)?;
         self.read(path, model, response)
     }
 
@@ -283,13 +305,14 @@ impl Client {
         body: Option<&B>,
         model: &str,
         patience: Arc<dyn Patience>,
-        whole_max: Option<Duration>,
+        work: Work,
     ) -> Result<Response<Body>, OllamaError> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None) // a proxy of the environment must not see loopback traffic
-            .timeout_global(whole_max)
+            .timeout_global((work == Work::Query).then_some(self.query_max))
+            .timeout_recv_body((work == Work::Job).then_some(self.query_max))
             .max_idle_connections(0)
             .build();
         let watch = Watch {
@@ -351,7 +374,7 @@ impl Client {
     fn unsent(&self, path: &str, model: &str, error: ureq::Error) -> OllamaError {
         match error {
             ureq::Error::Io(error) => self.broken(path, model, error),
-            ureq::Error::Timeout(_) => self.stalled(path, model, QUERY_MAX),
+            ureq::Error::Timeout(_) => self.stalled(path, model, self.query_max),
             ureq::Error::HostNotFound => OllamaError::NotRunning {
                 url: self.base.clone(),
                 source: io::ErrorKind::NotFound.into(),
@@ -365,6 +388,11 @@ impl Client {
     }
 
     fn broken(&self, path: &str, model: &str, error: io::Error) -> OllamaError {
+        let error = match ureq::Error::from(error) {
+            ureq::Error::Io(error) => error,
+            ureq::Error::Timeout(_) => return self.stalled(path, model, self.query_max),
+            other => io::Error::other(other),
+        };
         match GivenUp::find(&error) {
             Some(GivenUp::Cancelled) => return OllamaError::Cancelled,
             Some(GivenUp::Stalled { silent }) => return self.stalled(path, model, *silent),

@@ -43,6 +43,14 @@ pub struct Within(
     pub Duration,
 );
 
+impl Within {
+    /// Waits for `longest` without a sign.
+    #[must_use]
+    pub fn new(longest: Duration) -> Self {
+        Self(longest)
+    }
+}
+
 impl Patience for Within {
     fn waits(&self, silent: Duration) -> bool {
         silent <= self.0
