@@ -59,6 +59,12 @@ impl Host {
         std::env::var("OLLAMA_HOST").unwrap_or_default().parse()
     }
 
+    /// Returns the port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Returns whether the server runs on this machine, so that its processes can be seen.
     #[must_use]
     pub fn is_local(&self) -> bool {

@@ -3,6 +3,8 @@
 mod answers;
 mod cancel;
 mod client;
+#[cfg(feature = "cli")]
+pub mod command;
 mod error;
 mod estimate;
 mod host;

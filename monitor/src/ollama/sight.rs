@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use crate::reader::{Entry, ProcessId, ProcessMemory, System};
+use super::Host;
+use crate::reader::table::Entry;
+use crate::reader::{ProcessId, ProcessMemory, System};
 
 /// Names of processes that hold a model, as the kernel cuts them: since 0.30, up to 0.24 (with `runner` as first
 /// argument), up to 0.4.
@@ -72,10 +74,11 @@ pub trait Sight: Debug + Send + Sync {
     fn sleep(&self, time: Duration);
 }
 
-/// This machine.
+/// This machine, as far as the server runs on it: of a server elsewhere nothing is seen.
 #[derive(Debug)]
 pub struct Local {
-    system: System,
+    /// `None`: the server is elsewhere.
+    system: Option<System>,
     port: u16,
     since: Instant,
 }
@@ -85,35 +88,36 @@ impl Local {
     #[must_use]
     pub fn new(system: System, port: u16) -> Self {
         Self {
-            system,
+            system: Some(system),
             port,
             since: Instant::now(),
         }
     }
 
-    fn runner(&self, entry: &Entry, servers: &[u32]) -> Option<Runner> {
-        let arguments = self.system.arguments(entry.id).ok()?;
-        Some(Runner {
-            id: entry.id,
-            model_path: blob_argument(entry.name(), &arguments)?.to_owned(),
-            memory: self.system.memory_of(entry.id).ok(),
-            is_orphan: !servers.contains(&entry.parent_pid),
-        })
+    /// Watches the machine of a server, where that is this one.
+    #[must_use]
+    pub fn of_host(host: &Host) -> Self {
+        Self {
+            system: host.is_local().then(System::host),
+            port: host.port(),
+            since: Instant::now(),
+        }
     }
 }
 
 impl Sight for Local {
     fn available_bytes(&self) -> Option<u64> {
-        Some(self.system.machine().ok()?.available_bytes)
+        Some(self.system.as_ref()?.machine().ok()?.available_bytes)
     }
 
     fn runners(&self) -> Option<Vec<Runner>> {
+        let system = self.system.as_ref()?;
         let mut entries = Vec::new();
-        self.system.processes(&mut entries).ok()?;
+        system.processes(&mut entries).ok()?;
         // The arguments of processes cannot be read everywhere; better nothing than half.
-        let own = self.system.identify(std::process::id()).ok()?;
-        self.system.arguments(own).ok()?;
-        let listener = self.system.listener(self.port, &entries).ok().flatten();
+        let own = system.identify(std::process::id()).ok()?;
+        system.arguments(own).ok()?;
+        let listener = system.listener(self.port, &entries).ok().flatten();
         let servers: Vec<u32> = entries
             .iter()
             .filter(|entry| entry.is_named(SERVER_NAME) || Some(entry.id) == listener)
@@ -123,7 +127,7 @@ impl Sight for Local {
         let runners = entries.iter().filter(named);
         Some(
             runners
-                .filter_map(|entry| self.runner(entry, &servers))
+                .filter_map(|entry| runner(system, entry, &servers))
                 .collect(),
         )
     }
@@ -139,6 +143,16 @@ impl Sight for Local {
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
     }
+}
+
+fn runner(system: &System, entry: &Entry, servers: &[u32]) -> Option<Runner> {
+    let arguments = system.arguments(entry.id).ok()?;
+    Some(Runner {
+        id: entry.id,
+        model_path: blob_argument(entry.name(), &arguments)?.to_owned(),
+        memory: system.memory_of(entry.id).ok(),
+        is_orphan: !servers.contains(&entry.parent_pid),
+    })
 }
 
 /// The file of weights that a runner was started with. A `llama-server` that the user runs with a file of his own is

@@ -5,6 +5,7 @@
 
 mod chaos;
 mod client;
+mod conformance;
 mod fake;
 #[cfg(target_os = "linux")]
 mod helper;

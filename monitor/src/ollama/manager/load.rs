@@ -13,6 +13,10 @@ use super::super::{Client, LoadProfile, ModelShape, OllamaError, RunningModel, V
 use super::books::Held;
 use super::{DESCRIPTIONS_MAX, Description, Event, Inner, ManagerError, State, UnloadReason};
 
+/// A model in use is touched after this part of the idle time: with two ticks in an idle time the server hears of it
+/// after three quarters at the latest.
+const TOUCHES_PER_IDLE_TIME: u32 = 4;
+
 /// How often a load's process is looked at.
 const GROWTH_TURN: Duration = Duration::from_secs(1);
 
@@ -74,8 +78,10 @@ impl Inner {
             let Some(timeout) = state.settings.idle_timeout else {
                 return Ok(());
             };
-            let is_due =
-                |held: &Held| held.users > 0 && now.saturating_sub(held.touched) >= timeout / 2;
+            let is_due = |held: &Held| {
+                held.users > 0
+                    && now.saturating_sub(held.touched) >= timeout / TOUCHES_PER_IDLE_TIME
+            };
             let in_use = state.books.held.iter_mut().filter(|(_, held)| is_due(held));
             in_use
                 .filter(|(name, held)| find_listed(list, name, &held.digest).is_some())
@@ -306,6 +312,10 @@ impl Inner {
         let known = description.clone();
         state.descriptions.insert(name.to_owned(), known);
         Ok(description)
+    }
+
+    pub(super) fn shape(&self, name: &str) -> Result<ModelShape, ManagerError> {
+        Ok(self.describe(&self.client, name)?.shape)
     }
 
     /// Learns digest and file of a model that is to be unloaded, ours or not.

@@ -1,8 +1,8 @@
 //! The manager's part of a report.
 
 use super::super::report::{Facts, ModelMemoryReport, Ours};
-use super::super::{OllamaError, RunningModel};
-use super::{Inner, Manager};
+use super::super::{ModelShape, OllamaError, RunningModel};
+use super::{Inner, Manager, ManagerError, whole_name};
 
 impl Manager {
     /// Looks at the server and the processes, and reports what every model costs, ours or not.
@@ -25,6 +25,17 @@ impl Manager {
             ctx_max: settings.ctx_max,
         };
         Ok(facts.report())
+    }
+}
+
+impl Manager {
+    /// Returns what an installed model's memory follows from, to [`plan`](super::super::plan()) with.
+    ///
+    /// # Errors
+    ///
+    /// [`ManagerError::Unplannable`] where its description lacks a figure.
+    pub fn shape(&self, model: &str) -> Result<ModelShape, ManagerError> {
+        self.inner.shape(&whole_name(model))
     }
 }
 
