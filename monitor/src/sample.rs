@@ -33,6 +33,9 @@ pub struct Part {
     pub processes: u32,
     /// Whether any figure is an estimate, or a process could not be read.
     pub estimated: bool,
+    /// The process that has run longest: another one means that the component was restarted.
+    #[serde(skip)]
+    pub oldest: Option<ProcessId>,
 }
 
 /// A moment, by two clocks.
@@ -244,6 +247,10 @@ impl Sampler {
 
     fn measure(&self, sample: &mut Sample) {
         for (id, component) in &self.members {
+            let oldest = &mut sample.parts[component.index()].oldest;
+            if oldest.is_none_or(|o| (id.start_time, id.pid) < (o.start_time, o.pid)) {
+                *oldest = Some(*id);
+            }
             match self.system.memory_of(*id) {
                 Ok(memory) => {
                     let held = if *id == self.own {

@@ -124,6 +124,12 @@ pub enum CommandError {
         #[source]
         source: serde_json::Error,
     },
+    /// Not even the smallest context fits. The figures were printed: free the bytes that are missing.
+    #[error(transparent)]
+    DoesNotFit(#[from] DoesNotFit),
+    /// A model does not go. Its process and what can be done were printed.
+    #[error("not every model is gone")]
+    Stuck,
     /// The machine's free memory is unknown: give `--available`.
     #[error("the memory of the machine is unknown; give --available")]
     UnknownMemory,
@@ -132,12 +138,12 @@ pub enum CommandError {
     Write(#[from] io::Error),
 }
 
-/// Runs a command and returns its exit code: 0 done, 1 does not fit or does not go.
+/// Runs a command.
 ///
 /// # Errors
 ///
 /// [`CommandError`], for which a program prints the chain of causes and ends with 1.
-pub fn run(args: &OllamaArgs, out: &mut dyn Write, is_terminal: bool) -> Result<u8, CommandError> {
+pub fn run(args: &OllamaArgs, out: &mut dyn Write, is_terminal: bool) -> Result<(), CommandError> {
     let host = match &args.host {
         Some(host) => host.clone(),
         None => Host::from_env()?,
@@ -161,7 +167,7 @@ pub fn run(args: &OllamaArgs, out: &mut dyn Write, is_terminal: bool) -> Result<
                     std::thread::sleep(Duration::from_secs(*interval));
                 }
             }
-            Ok(0)
+            Ok(())
         }
     }
 }
@@ -177,7 +183,7 @@ impl Server {
         Manager::new(self.client.clone(), self.sight.clone(), settings)
     }
 
-    fn status(&self, out: &mut dyn Write) -> Result<u8, CommandError> {
+    fn status(&self, out: &mut dyn Write) -> Result<(), CommandError> {
         let version = self.client.version()?;
         let report = self.manager(Settings::default()).model_memory_usage()?;
         if self.json {
@@ -185,10 +191,10 @@ impl Server {
         }
         writeln!(out, "Ollama {version} at {}", self.client.host())?;
         write!(out, "{}", status_text(&report))?;
-        Ok(0)
+        Ok(())
     }
 
-    fn plan(&self, args: &PlanArgs, json: bool, out: &mut dyn Write) -> Result<u8, CommandError> {
+    fn plan(&self, args: &PlanArgs, json: bool, out: &mut dyn Write) -> Result<(), CommandError> {
         let (name, shape, server) = match &args.show_file {
             Some(path) => {
                 let show = read_show(path)?;
@@ -221,21 +227,14 @@ impl Server {
             available.ok_or(CommandError::UnknownMemory)?,
             &options,
         );
-        let name = name.unwrap_or_default();
-        let code = u8::from(planned.is_err());
-        if json {
-            print_json(out, &PlanLine::new(&name, &planned))?;
-        } else {
-            write!(out, "{}", plan_text(&name, &planned))?;
-        }
-        Ok(code)
+        print_plan(&name.unwrap_or_default(), planned, json, out)
     }
 
     fn shape(&self, name: &str) -> Result<ModelShape, CommandError> {
         Ok(self.manager(Settings::default()).shape(name)?)
     }
 
-    fn load(&self, model: &str, num_ctx: NumCtx, out: &mut dyn Write) -> Result<u8, CommandError> {
+    fn load(&self, model: &str, num_ctx: NumCtx, out: &mut dyn Write) -> Result<(), CommandError> {
         let mut settings = Settings {
             ctx_max: CTX_MAX_AUTO,
             ..Settings::default()
@@ -247,13 +246,7 @@ impl Server {
         let manager = self.manager(settings);
         let lease = match manager.lease(model, &Cancel::new()) {
             Err(ManagerError::NoRoom { source, .. }) => {
-                let refused = Err(source);
-                if self.json {
-                    print_json(out, &PlanLine::new(model, &refused))?;
-                } else {
-                    write!(out, "{}", plan_text(model, &refused))?;
-                }
-                return Ok(1);
+                return print_plan(model, Err(source), self.json, out);
             }
             other => other?,
         };
@@ -268,10 +261,10 @@ impl Server {
             profile.num_ctx
         )?;
         write!(out, "{}", status_text(&manager.model_memory_usage()?))?;
-        Ok(0)
+        Ok(())
     }
 
-    fn unload(&self, model: Option<&str>, out: &mut dyn Write) -> Result<u8, CommandError> {
+    fn unload(&self, model: Option<&str>, out: &mut dyn Write) -> Result<(), CommandError> {
         let manager = self.manager(Settings::default());
         let names = match model {
             Some(model) => vec![model.to_owned()],
@@ -291,8 +284,27 @@ impl Server {
         } else {
             write!(out, "{}", unload_text(&result))?;
         }
-        Ok(u8::from(!result.is_clean()))
+        if result.is_clean() {
+            Ok(())
+        } else {
+            Err(CommandError::Stuck)
+        }
     }
+}
+
+fn print_plan(
+    name: &str,
+    planned: Result<Plan, DoesNotFit>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<(), CommandError> {
+    if json {
+        print_json(out, &PlanLine::new(name, &planned))?;
+    } else {
+        write!(out, "{}", plan_text(name, &planned))?;
+    }
+    planned?;
+    Ok(())
 }
 
 fn read_show(path: &Path) -> Result<Show, CommandError> {
@@ -339,10 +351,10 @@ impl<'a> PlanLine<'a> {
     }
 }
 
-fn print_json(out: &mut dyn Write, value: &impl Serialize) -> Result<u8, CommandError> {
+fn print_json(out: &mut dyn Write, value: &impl Serialize) -> Result<(), CommandError> {
     serde_json::to_writer(&mut *out, value).map_err(io::Error::from)?;
     writeln!(out)?;
-    Ok(0)
+    Ok(())
 }
 
 fn plan_text(name: &str, planned: &Result<Plan, DoesNotFit>) -> String {
@@ -470,7 +482,7 @@ mod tests {
         path.to_str().unwrap().to_owned()
     }
 
-    fn planned(available: &str) -> (u8, serde_json::Value) {
+    fn planned(available: &str) -> (bool, serde_json::Value) {
         let folder = tempfile::tempdir().unwrap();
         let file = show_file(folder.path());
         let line = [
@@ -485,14 +497,18 @@ mod tests {
         ];
         let program = Program::try_parse_from(line).unwrap();
         let mut out = Vec::new();
-        let code = run(&program.args, &mut out, true).unwrap();
-        (code, serde_json::from_slice(&out).unwrap())
+        let fits = match run(&program.args, &mut out, true) {
+            Ok(()) => true,
+            Err(CommandError::DoesNotFit(_)) => false,
+            Err(error) => panic!("{error}"),
+        };
+        (fits, serde_json::from_slice(&out).unwrap())
     }
 
     #[test]
     fn plan_from_a_file_prints_the_documents_names() {
-        let (code, line) = planned("4GiB");
-        assert_eq!(code, 0);
+        let (fits, line) = planned("4GiB");
+        assert!(fits);
         assert_eq!(
             (&line["model"], &line["numCtx"], &line["numBatch"]),
             (&"llama3.2:3b".into(), &16384.into(), &512.into())
@@ -509,9 +525,10 @@ mod tests {
     }
 
     #[test]
-    fn plan_that_does_not_fit_ends_with_one() {
-        let (code, line) = planned("1GiB");
-        assert_eq!((code, &line["numCtx"]), (1, &serde_json::Value::Null));
+    fn plan_that_does_not_fit_is_an_error_with_its_figures() {
+        let (fits, line) = planned("1GiB");
+        assert!(!fits);
+        assert_eq!(line["numCtx"], serde_json::Value::Null);
         assert!(line["estimate"]["totalBytes"].as_u64().unwrap() > 1 << 30);
     }
 

@@ -7,6 +7,12 @@
     reason = "a test that fails should panic, and the program under observation answers on standard output"
 )]
 
+mod alerts;
+mod app;
+#[cfg(all(feature = "cli", unix))]
+mod command;
+mod corpus;
+mod leaks;
 #[cfg(target_os = "linux")]
 mod processes;
 mod readers;
