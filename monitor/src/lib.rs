@@ -16,6 +16,8 @@ pub mod history;
 pub mod leak;
 pub mod membership;
 pub mod monitor;
+#[cfg(feature = "ollama")]
+pub mod ollama;
 pub mod pressure;
 pub mod reader;
 pub mod report;

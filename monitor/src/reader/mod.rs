@@ -12,6 +12,7 @@ pub mod table;
 
 #[cfg(any(target_os = "macos", windows))]
 mod other;
+mod arguments;
 mod text;
 
 use std::path::{Path, PathBuf};

@@ -9,6 +9,8 @@
 
 mod alerts;
 mod app;
+#[cfg(all(feature = "cli", unix))]
+mod command;
 mod corpus;
 mod leaks;
 #[cfg(target_os = "linux")]

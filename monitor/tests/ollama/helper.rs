@@ -1,0 +1,60 @@
+//! The process that holds a model, started by `fake::process::Real`: it allocates and maps for true.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the helper tells its parent how far it is"
+)]
+
+use std::io::BufRead;
+use std::process::{Command, Stdio};
+
+/// Not a test: the body of a helper process, which ends when its input does.
+#[test]
+#[ignore = "the body of a helper process"]
+fn holds_memory() {
+    let Ok(bytes) = std::env::var("HELPER_PRIVATE_BYTES") else {
+        return;
+    };
+    if std::env::var("HELPER_ORPHAN").is_ok() {
+        return leave_an_orphan();
+    }
+    let mut held = vec![touched(bytes.parse().unwrap())];
+    let path = std::env::var("HELPER_MAPPED").unwrap();
+    let map = (!path.is_empty()).then(|| {
+        let file = std::fs::File::open(path).unwrap();
+        #[expect(unsafe_code, reason = "mapping is what this helper is for")]
+        // SAFETY: the file was written before the helper started and is not changed while it runs.
+        let map = unsafe { memmap2::Mmap::map(&file) }.unwrap();
+        let sum: u64 = map.iter().step_by(4096).map(|byte| u64::from(*byte)).sum();
+        std::hint::black_box(sum);
+        map
+    });
+    println!("READY");
+    for line in std::io::stdin().lock().lines() {
+        held.push(touched(line.unwrap().parse().unwrap()));
+        println!("GREW");
+    }
+    std::hint::black_box((held, map));
+}
+
+/// Memory whose every page was written to.
+fn touched(bytes: usize) -> Vec<u8> {
+    let mut memory = vec![0u8; bytes];
+    for byte in memory.iter_mut().step_by(4096) {
+        *byte = 1;
+    }
+    memory
+}
+
+/// Starts a helper that inherits the input, and ends before it.
+fn leave_an_orphan() {
+    let mut command = Command::new(std::env::args().next().unwrap());
+    command
+        .args(std::env::args().skip(1))
+        .env_remove("HELPER_ORPHAN")
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    crate::fake::real::wait_for(&mut child, "READY");
+    println!("ORPHAN {}", child.id());
+}
