@@ -44,17 +44,6 @@ impl HopDetector for Earshot {
     }
 }
 
-/// Takes everything for speech.
-struct Everything;
-
-impl HopDetector for Everything {
-    fn score(&mut self, _: &[f32; HOP_SAMPLES]) -> f32 {
-        1.0
-    }
-
-    fn reset(&mut self) {}
-}
-
 /// Finds the spans of speech in a stream of 16 kHz mono.
 ///
 /// # Memory
@@ -78,12 +67,6 @@ impl SpeechMap {
     #[must_use]
     pub fn new() -> Self {
         Self::with(Box::new(Earshot(Detector::default_boxed())))
-    }
-
-    /// Makes a map that takes everything for speech.
-    #[must_use]
-    pub fn off() -> Self {
-        Self::with(Box::new(Everything))
     }
 
     /// Makes a map with a detector of the caller's.

@@ -312,7 +312,11 @@ impl Container {
                     self.packet_position = self.input.position();
                     let mut timing = self.timing(&packet);
                     if self.is_stream() {
-                        let header = if self.format == FORMAT_ID_ADTS { ADTS_HEADER_BYTES } else { 0 };
+                        let header = if self.format == FORMAT_ID_ADTS {
+                            ADTS_HEADER_BYTES
+                        } else {
+                            0
+                        };
                         let len = packet.data.len() + header;
                         timing.passed_thousandths = self.passed.packet(len, &self.input);
                     }

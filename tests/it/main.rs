@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 mod decode;
+mod layers;
+mod memory;
 #[cfg(feature = "whisper")]
 mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;
+mod pipeline;
 #[cfg(feature = "whisper")]
 mod program;
 mod support;
+#[cfg(feature = "whisper")]
+mod text;
 #[cfg(feature = "whisper")]
 mod widened;

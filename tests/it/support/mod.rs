@@ -3,4 +3,5 @@
 pub(crate) mod files;
 pub(crate) mod heap;
 pub(crate) mod input;
+pub(crate) mod score;
 pub(crate) mod signal;
