@@ -10,9 +10,9 @@ pub mod process;
 pub mod psi;
 pub mod table;
 
+mod arguments;
 #[cfg(any(target_os = "macos", windows))]
 mod other;
-mod arguments;
 mod text;
 
 use std::path::{Path, PathBuf};
