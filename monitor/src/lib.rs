@@ -23,6 +23,8 @@ pub mod reader;
 pub mod report;
 pub mod sample;
 pub mod series;
+#[cfg(feature = "dashboard")]
+pub mod server;
 pub mod trend;
 pub mod watcher;
 

@@ -116,7 +116,7 @@ enum Command {
         /// Journal of critical alerts
         #[arg(long)]
         journal: Option<PathBuf>,
-        /// File for the token (readable by you alone); without it the token is only in the printed address
+        /// File that keeps the token, readable by you alone, so that an open page outlives a restart
         #[arg(long)]
         token_file: Option<PathBuf>,
         #[command(flatten)]
@@ -310,9 +310,9 @@ fn serve(
     let stream = steadyscribe_monitor::server::Stream::new();
     options.channels.push(Box::new(stream.channel()));
     let monitor = std::sync::Arc::new(target.monitor(options)?);
-    let server = Server::bind(monitor, stream, port)?;
+    let mut server = Server::bind(monitor, stream, port)?;
     if let Some(path) = token_file {
-        server.write_token(path)?;
+        server.keep_token(path)?;
     }
     println!("{}", server.address());
     server.run(interval)?;

@@ -35,6 +35,16 @@ pub enum KvType {
 }
 
 impl KvType {
+    /// The name that the server knows it by.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Q8_0 => "q8_0",
+            Self::Q4_0 => "q4_0",
+        }
+    }
+
     fn bytes(self, elements: u64) -> u64 {
         let bytes_of_32 = match self {
             Self::F16 => 64,

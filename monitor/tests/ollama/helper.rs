@@ -7,6 +7,15 @@
 
 use std::io::BufRead;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use steadyscribe_monitor::ollama::Host;
+
+use crate::fake::clock::Clock;
+use crate::fake::model::Model;
+use crate::fake::real::Real;
+use crate::fake::{Fake, Setup};
 
 /// Not a test: the body of a helper process, which ends when its input does.
 #[test]
@@ -35,6 +44,23 @@ fn holds_memory() {
         println!("GREW");
     }
     std::hint::black_box((held, map));
+}
+
+/// Not a test: the body of a process that stands for `ollama serve`, and ends when it is killed.
+#[test]
+#[ignore = "the body of a helper process"]
+fn serves() {
+    let Ok(blob) = std::env::var("HELPER_SERVES") else {
+        return;
+    };
+    let blob = std::path::PathBuf::from(blob);
+    let mut model = Model::small("m:1b", 16 << 20);
+    model.blob = blob.to_str().unwrap().to_owned();
+    let host: Host = std::env::var("OLLAMA_HOST").unwrap().parse().unwrap();
+    let processes = Arc::new(Real::new(blob.parent().unwrap()));
+    let setup = Setup::of([model]);
+    let _fake = Fake::start_at(host.port(), setup, Clock::default(), processes);
+    std::thread::sleep(Duration::from_secs(60)); // far longer than the test; the bound if that dies
 }
 
 /// Memory whose every page was written to.

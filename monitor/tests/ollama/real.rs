@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use steadyscribe_monitor::ollama::{
-    Cancel, LoadedModel, Local, Manager, ModelState, Prompt, Settings, Sight,
+    Cancel, Host, LoadedModel, Local, Manager, ModelState, OwnServer, Preset, Prompt, ServeError,
+    Settings, Sight,
 };
 use steadyscribe_monitor::reader::System;
 use tempfile::TempDir;
@@ -142,6 +143,57 @@ fn orphan_is_reported_with_its_process() {
     let _lease = world.manager.lease("m:1b", &Cancel::new()).unwrap();
     assert_eq!(world.fake.shared.scheduler.loads(), 1);
     drop(input);
+}
+
+#[test]
+fn own_server_has_its_environment_and_leaves_nothing_behind() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let blob = folder.path().join("sha256-00");
+    std::fs::File::create(&blob).unwrap();
+    let program = folder.path().join("ollama");
+    let (exe, blob) = (std::env::current_exe().unwrap(), blob.to_str().unwrap());
+    let script = format!(
+        "#!/bin/sh\nHELPER_SERVES='{blob}' exec '{}' --exact helper::serves --ignored\n",
+        exe.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let host: Host = free.to_string().parse().unwrap();
+
+    let preset = Preset::default();
+    let server = OwnServer::start(&program, &host, &preset).unwrap();
+    let taken = OwnServer::start(&program, &host, &preset).unwrap_err();
+    assert!(matches!(taken, ServeError::Taken { .. }), "{taken}");
+    let sight = Arc::new(Local::of_host(&host));
+    let manager = Manager::new(server.client().clone(), sight.clone(), preset.settings());
+    drop(manager.lease("m:1b", &Cancel::new()).unwrap());
+    let of_blob = || {
+        let runners = sight.runners().unwrap();
+        runners.into_iter().find(|runner| runner.model_path == blob)
+    };
+    let pid = of_blob().unwrap().id.pid;
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    for variable in [
+        "LLAMA_ARG_CACHE_RAM=0",
+        "OLLAMA_KV_CACHE_TYPE=q8_0",
+        "OLLAMA_NUM_PARALLEL=1",
+    ] {
+        assert!(
+            environment.split('\0').any(|set| set == variable),
+            "{variable}"
+        );
+    }
+    let stopped = server.stop().unwrap();
+    assert_eq!(stopped.unloaded[0].process_ended, Some(true));
+    assert!(of_blob().is_none());
+    let missing = OwnServer::start(&folder.path().join("none"), &host, &preset).unwrap_err();
+    assert!(matches!(missing, ServeError::NotRun { .. }), "{missing}");
 }
 
 #[test]

@@ -1,24 +1,19 @@
 //! From "somebody wants it" to "it is ready". Everything here happens inside the gate.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use super::super::estimate::Estimate;
-use super::super::plan::{CTX_STEPS, DoesNotFit, Plan, PlanOptions, plan};
-use super::super::sight::Sight;
+use super::super::plan::{CTX_STEPS, Plan, PlanOptions, plan};
 use super::super::state::find_listed;
-use super::super::transport::Patience;
 use super::super::unload::{Target, runner_of};
 use super::super::{Client, LoadProfile, ModelShape, OllamaError, RunningModel, Version};
+use super::admit::{Admission, Wish};
 use super::books::Held;
-use super::{DESCRIPTIONS_MAX, Description, Event, Inner, ManagerError, State, UnloadReason};
+use super::watch::LoadWatch;
+use super::{DESCRIPTIONS_MAX, Description, Event, Inner, ManagerError, UnloadReason};
 
 /// A model in use is touched after this part of the idle time: with two ticks in an idle time the server hears of it
 /// after three quarters at the latest.
 const TOUCHES_PER_IDLE_TIME: u32 = 4;
-
-/// How often a load's process is looked at.
-const GROWTH_TURN: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// Makes a model ready and counts its user in. Returns what it is loaded with.
@@ -36,10 +31,7 @@ impl Inner {
         if let Some(held) = self.state().books.take(name) {
             return Ok(held.profile.clone());
         }
-        self.state().loading = Some(name.to_owned());
-        let loaded = self.load(client, name, &description);
-        self.state().loading = None;
-        loaded
+        self.load(client, name, &description)
     }
 
     /// Compares the books with what the server holds, and drops what it does not hold any more.
@@ -329,179 +321,11 @@ impl Inner {
 }
 
 impl Description {
-    fn target(&self, name: &str) -> Target {
+    pub(super) fn target(&self, name: &str) -> Target {
         Target {
             name: name.to_owned(),
             digest: self.digest.clone(),
             blob: self.blob.clone(),
         }
-    }
-}
-
-/// What is to be planned.
-struct Wish<'a> {
-    version: &'a Version,
-    shape: &'a ModelShape,
-    ctx_max: u32,
-    is_mapped: bool,
-    /// Models that the server holds beside this one.
-    others: usize,
-}
-
-/// What to do next for a load.
-enum Admission {
-    Load(Plan),
-    Unload(String),
-}
-
-impl State {
-    /// Decides what to do next for a load: nothing goes where that would not help.
-    fn admit(
-        &self,
-        name: &str,
-        wish: &Wish<'_>,
-        available: Option<u64>,
-    ) -> Result<Admission, ManagerError> {
-        let victim = self.books.least_recently_used().map(str::to_owned);
-        let models_max = self.settings.models_max;
-        if wish.others >= models_max {
-            // One more, and the server would choose who goes: by time to live and path, whether leased or not.
-            return victim.map(Admission::Unload).ok_or(ManagerError::TooMany {
-                model: name.to_owned(),
-                models_max,
-                in_use: self.books.in_use(),
-            });
-        }
-        let source = match self.plan(wish, available, 0) {
-            Ok(planned) => return Ok(Admission::Load(planned)),
-            Err(source) => source,
-        };
-        match victim {
-            Some(victim)
-                if self
-                    .plan(wish, available, self.books.unused_bytes())
-                    .is_ok() =>
-            {
-                Ok(Admission::Unload(victim))
-            }
-            _ => Err(ManagerError::NoRoom {
-                model: name.to_owned(),
-                source,
-                in_use: self.books.in_use(),
-            }),
-        }
-    }
-
-    /// Plans, as if `freed_bytes` more were free.
-    fn plan(
-        &self,
-        wish: &Wish<'_>,
-        available: Option<u64>,
-        freed_bytes: u64,
-    ) -> Result<Plan, DoesNotFit> {
-        let settings = &self.settings;
-        let options = PlanOptions {
-            ctx_max: wish.ctx_max,
-            ctx_min: settings.ctx_min.min(wish.ctx_max),
-            use_mmap: Some(wish.is_mapped),
-            server: settings.server_traits(wish.version),
-        };
-        let room = self.books.room_bytes(
-            settings.models_bytes_max,
-            available,
-            settings.reserve_bytes,
-            freed_bytes,
-        );
-        let mut planned = plan(wish.shape, room, &options)?;
-        planned.profile.num_gpu = settings.num_gpu;
-        planned.profile.num_thread = settings.num_thread;
-        Ok(planned)
-    }
-
-    /// Another program may have loaded a model of ours with a context of its own. A larger one that is allowed serves us
-    /// as well, and taking it over ends the to and fro. Any other is theirs: it leaves our books, and our next job loads
-    /// the model again.
-    fn take_over_or_leave(&mut self, list: &[RunningModel]) {
-        let mut seen = Vec::new();
-        for (name, held) in &self.books.held {
-            let listed = find_listed(list, name, &held.digest);
-            let theirs = listed.and_then(|model| model.context_length);
-            if let Some(their_ctx) = theirs
-                && their_ctx != u64::from(held.profile.num_ctx)
-                && held.users == 0
-            {
-                seen.push((name.clone(), held.profile.num_ctx, their_ctx));
-            }
-        }
-        let ctx_max = self.settings.ctx_max;
-        for (model, our_ctx, their_ctx) in seen {
-            let adopted = u32::try_from(their_ctx)
-                .ok()
-                .filter(|ctx| (our_ctx..=ctx_max).contains(ctx));
-            match (
-                adopted,
-                self.books.held.get_mut(&model),
-                self.descriptions.get(&model),
-            ) {
-                (Some(num_ctx), Some(held), Some(known)) => {
-                    held.profile.num_ctx = num_ctx;
-                    held.estimate = Estimate::new(&known.shape, &held.profile, held.server);
-                }
-                _ => {
-                    self.books.held.remove(&model);
-                }
-            }
-            self.note(Event::ForeignReload {
-                model,
-                our_ctx,
-                their_ctx,
-            });
-        }
-    }
-}
-
-/// Waits for a load as long as its process grows.
-#[derive(Debug)]
-struct LoadWatch {
-    sight: Arc<dyn Sight>,
-    target: Target,
-    stall_max: Duration,
-    progress: Mutex<Progress>,
-}
-
-#[derive(Debug, Default)]
-struct Progress {
-    looked_at: Duration,
-    resident_bytes: u64,
-    grew_at: Duration,
-}
-
-impl LoadWatch {
-    fn new(inner: &Inner, name: &str, description: &Description) -> Self {
-        Self {
-            sight: Arc::clone(&inner.sight),
-            target: description.target(name),
-            stall_max: inner.state().settings.load_stall_max,
-            progress: Mutex::default(),
-        }
-    }
-}
-
-impl Patience for LoadWatch {
-    fn waits(&self, silent: Duration) -> bool {
-        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        if silent < progress.looked_at + GROWTH_TURN {
-            return true;
-        }
-        progress.looked_at = silent;
-        let runner = runner_of(self.sight.as_ref(), &self.target).flatten();
-        let resident = runner.and_then(|runner| Some(runner.memory?.resident_bytes));
-        if let Some(resident) = resident
-            && resident > progress.resident_bytes
-        {
-            progress.resident_bytes = resident;
-            progress.grew_at = silent;
-        }
-        silent.saturating_sub(progress.grew_at) <= self.stall_max
     }
 }

@@ -13,12 +13,14 @@
 //!           load ─▶ mapping failed: without · out of memory: next smaller context ─▶ lease
 //! ```
 
+mod admit;
 mod books;
 mod gate;
 mod lease;
 mod load;
 mod settings;
 mod usage;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -184,7 +186,6 @@ struct State {
     /// Models whose file could not be mapped.
     unmappable: BTreeSet<String>,
     descriptions: BTreeMap<String, Description>,
-    loading: Option<String>,
     events: VecDeque<Event>,
 }
 
@@ -205,7 +206,6 @@ impl Manager {
             books: Books::default(),
             unmappable: BTreeSet::new(),
             descriptions: BTreeMap::new(),
-            loading: None,
             events: VecDeque::new(),
         };
         Self {
@@ -306,7 +306,8 @@ impl Manager {
     }
 
     /// Does what is due: unloads models that were unused for the idle time, and models whose process has grown beyond
-    /// its limit; and keeps the server from unloading what is leased. Call it at least twice in an idle time. Sends nothing where nothing is held, and does nothing while a model is loading.
+    /// its limit; and keeps the server from unloading what is leased. Call it at least twice in an idle
+    /// time. Sends nothing where nothing is held, and does nothing while a model is loading.
     ///
     /// # Errors
     ///

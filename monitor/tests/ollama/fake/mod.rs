@@ -117,6 +117,10 @@ pub struct Fake {
 
 impl Fake {
     pub fn start(setup: Setup, clock: Clock, processes: Arc<dyn Processes>) -> Self {
+        Self::start_at(0, setup, clock, processes)
+    }
+
+    pub fn start_at(port: u16, setup: Setup, clock: Clock, processes: Arc<dyn Processes>) -> Self {
         let shared = Arc::new(Shared {
             setup: Mutex::new(setup),
             scheduler: Scheduler::new(clock, processes),
@@ -124,7 +128,7 @@ impl Fake {
             requests: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::spawn(move || serve(&listener, &for_thread));
