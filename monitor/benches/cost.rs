@@ -1,6 +1,7 @@
 //! What the monitor itself costs, beside 300 processes: `cargo bench -p steadyscribe-monitor --bench cost`.
 //!
-//! Bounds: 10 MB of private memory, 0.5 % of one core at one sample in 5 s, 10 ms for a sample. It fails above them.
+//! Bounds: 10 MB of private memory, 0.5 % of one core at one sample in 5 s, 10 ms of processor time for a sample. It
+//! fails above them.
 
 #![allow(
     clippy::print_stdout,
@@ -90,9 +91,12 @@ fn main() {
         mb(private_bytes),
         mb(private_bytes - before)
     );
+    // Of processor time: what else runs on the machine stretches the other.
+    let tick_ms = tick_cpu_s * 1e3;
+    println!("processor time of a sample {tick_ms:.2} ms");
     assert!(
-        median_ms <= TICK_MS_MAX,
-        "a sample takes {median_ms:.2} ms, more than {TICK_MS_MAX}"
+        tick_ms <= TICK_MS_MAX,
+        "a sample takes {tick_ms:.2} ms, more than {TICK_MS_MAX}"
     );
     assert!(
         core_percent <= CORE_PERCENT_MAX,

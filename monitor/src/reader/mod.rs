@@ -128,6 +128,19 @@ impl System {
         }
     }
 
+    /// Brings `entries` of an earlier [`System::processes`] up to date. A number that has passed to another process since
+    /// then keeps its old entry, so read all of them again now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where the list itself cannot be read.
+    pub fn refresh_processes(&self, entries: &mut Vec<Entry>) -> Result<(), ReadError> {
+        match &self.files {
+            Some(files) => table::refresh(&files.proc, entries),
+            None => self.processes(entries),
+        }
+    }
+
     /// Returns the identity of the process that has this number now.
     ///
     /// # Errors
