@@ -225,7 +225,12 @@ impl<E: Engine + 'static> Transcriber<E> {
             ..MemoryReport::default()
         };
         self.meter.report(&mut summary.memory);
-        let ending = Ending { duration: ran.listened.heard_to, uncovered: ran.listened.uncovered };
+        let ending = Ending {
+            duration: ran.listened.heard_to - self.config.start,
+            uncovered: ran.listened.uncovered,
+            cancelled: summary.ended == Ended::Cancelled,
+            language: ran.language,
+        };
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)
     }
@@ -243,8 +248,10 @@ impl<E: Engine + 'static> Transcriber<E> {
         engine.prepare(self.plan.chosen())?;
         engine.begin();
         let counts = engine.counts();
-        let window_bytes = (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
-        self.meter.allocated(self.pool.held_bytes(), window_bytes as u64);
+        let window_bytes =
+            (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
+        self.meter
+            .allocated(self.pool.held_bytes(), window_bytes as u64);
         let (config, pool, cancel, progress) =
             (&self.config, &self.pool, &self.cancel, &self.progress);
         let mut listener = Listener {
@@ -293,10 +300,14 @@ impl<E: Engine + 'static> Transcriber<E> {
                 });
             }
         };
+        let counts = engine.counts().since(counts);
+        let language = engine.language().map(str::to_owned);
         Ok(Ran {
             decoded,
             listened,
             segments,
+            counts,
+            language,
         })
     }
 }
@@ -307,6 +318,7 @@ struct Ran {
     listened: Listened,
     segments: u64,
     counts: EngineCounts,
+    language: Option<String>,
 }
 
 impl Ran {
@@ -315,6 +327,8 @@ impl Ran {
             decoded,
             listened,
             segments,
+            counts,
+            ..
         } = self;
         let damaged = decoded.stopped_early.is_some()
             || decoded.damaged_packets > 0
@@ -395,7 +409,11 @@ fn window_samples(window_s: f32) -> usize {
 
 /// Processing time / audio time, zero before there is audio.
 fn rtf(processing_s: f64, audio_s: f64) -> f64 {
-    if audio_s > 0.0 { processing_s / audio_s } else { 0.0 }
+    if audio_s > 0.0 {
+        processing_s / audio_s
+    } else {
+        0.0
+    }
 }
 
 fn speech_map(config: &Config) -> Result<Option<SpeechMap>, Error> {
