@@ -6,7 +6,7 @@ use clap::Parser;
 use steadyscribe::sink::Format;
 use steadyscribe::{Config, Time, Vad, WhisperOptions};
 
-use crate::quantity;
+use super::quantity;
 
 /// The model that is used when none is named: good enough to see everything work, not to transcribe real speech.
 const FIXTURE_MODEL: &str = concat!(

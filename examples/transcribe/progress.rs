@@ -10,7 +10,7 @@ use steadyscribe::monitor::reader;
 use steadyscribe::sink::Sink;
 use steadyscribe::{Config, Ending, Progress, Segment, Time};
 
-use crate::quantity::{clock, megabytes};
+use super::quantity::{clock, megabytes};
 
 /// How often the bar is drawn anew.
 const REDRAW_EVERY: Duration = Duration::from_millis(250);

@@ -6,6 +6,8 @@ mod decode;
 mod layers;
 mod memory;
 #[cfg(feature = "whisper")]
+mod example;
+#[cfg(feature = "whisper")]
 mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;

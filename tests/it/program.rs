@@ -85,7 +85,7 @@ fn text_comes_on_standard_output_and_all_else_on_standard_error() {
 
 #[test]
 fn quiet_says_nothing_but_the_text() {
-    let output = run("--quiet --duration 5", &[&fixture("standup.opus")]);
+    let output = run("--quiet --duration 3.8", &[&fixture("standup.opus")]);
     assert_eq!(text(&output.stdout), format!("{FIRST_LINE}\n"));
     assert_eq!(text(&output.stderr), "");
 }
@@ -243,14 +243,20 @@ fn a_budget_that_is_too_small_is_5() {
     check_exit("--memory-budget 20M --plan", &[], 5, "the budget is 20 MB");
 }
 
+/// Writes a copy of the one-minute fixture, changed by `change`, as `damaged.opus` in `folder`.
+#[expect(clippy::disallowed_methods, reason = "a fixture of known size")]
+fn damaged(folder: &TempDir, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
+    let mut bytes = fs::read(fixture("standup.opus")).unwrap();
+    change(&mut bytes);
+    let path = folder.path().join("damaged.opus");
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
 #[test]
 fn a_damaged_input_is_6_and_its_rest_is_transcribed() {
     let folder = TempDir::new().unwrap();
-    let damaged = folder.path().join("damaged.opus");
-    let mut bytes = fs::read(fixture("standup.opus")).unwrap();
-    let cut = bytes.len() / 3;
-    bytes.truncate(cut);
-    fs::write(&damaged, &bytes).unwrap();
+    let damaged = damaged(&folder, |bytes| bytes.truncate(bytes.len() / 3));
     let output = check_exit("--quiet", &[&damaged], 6, "cut off");
     assert_eq!(text(&output.stdout).lines().next(), Some(FIRST_LINE));
 }
@@ -258,11 +264,10 @@ fn a_damaged_input_is_6_and_its_rest_is_transcribed() {
 #[test]
 fn damage_inside_an_input_is_said_with_its_times() {
     let folder = TempDir::new().unwrap();
-    let damaged = folder.path().join("damaged.opus");
-    let mut bytes = fs::read(fixture("standup.opus")).unwrap();
-    let hit = bytes.len() / 10;
-    bytes[hit..hit + 2_000].fill(0x55);
-    fs::write(&damaged, &bytes).unwrap();
+    let damaged = damaged(&folder, |bytes| {
+        let hit = bytes.len() / 10;
+        bytes[hit..hit + 2_000].fill(0x55);
+    });
     let target = folder.path().join("damaged.json");
     let words = format!("--duration 20 --output {}", target.display());
     check_exit(&words, &[&damaged], 6, "missing: 0:00:0");
@@ -274,7 +279,7 @@ fn damage_inside_an_input_is_said_with_its_times() {
 fn a_failure_does_not_stop_the_files_after_it() {
     let folder = TempDir::new().unwrap();
     let report = folder.path().join("report.json");
-    let words = format!("--duration 5 --report {}", report.display());
+    let words = format!("--duration 3.8 --report {}", report.display());
     let (missing, good) = (folder.path().join("missing.wav"), fixture("standup.opus"));
     let output = check_exit(&words, &[&missing, &good], 3, "missing.wav");
     assert_eq!(text(&output.stdout), format!("{FIRST_LINE}\n"));
