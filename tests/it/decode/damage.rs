@@ -41,7 +41,10 @@ fn hear_bytes(bytes: Vec<u8>) -> Heard {
 /// Says how alike two stretches of sound are, 0 to 1.
 fn alike(a: &[f32], b: &[f32]) -> f64 {
     let dot = |x: &[f32], y: &[f32]| -> f64 {
-        x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum()
+        x.iter()
+            .zip(y)
+            .map(|(x, y)| f64::from(*x) * f64::from(*y))
+            .sum()
     };
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt().max(1e-12)
 }
@@ -53,7 +56,10 @@ fn check_places(whole: &Heard, damaged: &Heard, what: &str) {
     let behind = last * 9 / 10 - 32_000..last * 9 / 10;
     for part in [quarter, behind] {
         let (heard, wanted) = (&damaged.samples[part.clone()], &whole.samples[part.clone()]);
-        assert!(alike(heard, wanted) > 0.95, "{what}: {part:?} is not in its place");
+        assert!(
+            alike(heard, wanted) > 0.95,
+            "{what}: {part:?} is not in its place"
+        );
     }
 }
 
@@ -68,18 +74,35 @@ fn damage_in_the_middle_leaves_the_rest_in_its_place() {
         let bytes = recording(name);
         let whole = hear_bytes(bytes.clone());
         assert_eq!((whole.info.codec, &*whole.stats.damage), (codec, &[][..]));
-        for (kind, damage) in [("noise", noise(8_192)), ("zeros", vec![0; bytes.len() / 20])] {
+        for (kind, damage) in [
+            ("noise", noise(8_192)),
+            ("zeros", vec![0; bytes.len() / 20]),
+        ] {
             let what = format!("{kind} in {name}");
             let heard = hear_bytes(overwritten(bytes.clone(), &damage));
             // Noise that decodes makes a difference of less than a packet.
-            assert!((heard.seconds() - whole.seconds()).abs() < 0.1, "{what}: {} s", heard.seconds());
+            assert!(
+                (heard.seconds() - whole.seconds()).abs() < 0.1,
+                "{what}: {} s",
+                heard.seconds()
+            );
             check_places(&whole, &heard, &what);
-            assert!(heard.lost_s() > 0.1, "{what}: the account tells of {} s", heard.lost_s());
-            assert!(heard.lost_s() < whole.seconds() / 8.0, "{what}: {} s lost", heard.lost_s());
+            assert!(
+                heard.lost_s() > 0.1,
+                "{what}: the account tells of {} s",
+                heard.lost_s()
+            );
+            assert!(
+                heard.lost_s() < whole.seconds() / 8.0,
+                "{what}: {} s lost",
+                heard.lost_s()
+            );
             let middle = whole.seconds() / 2.0;
-            let near = heard.stats.damage.iter().any(|span| {
-                (span.start.seconds() - middle).abs() < whole.seconds() / 10.0
-            });
+            let near = heard
+                .stats
+                .damage
+                .iter()
+                .any(|span| (span.start.seconds() - middle).abs() < whole.seconds() / 10.0);
             assert!(near, "{what}: {:?}", heard.stats.damage);
         }
     }
@@ -91,20 +114,39 @@ fn damage_in_a_stream_without_stamps_keeps_the_time() {
     let bytes = recording("monologue.mp3");
     let whole = hear_bytes(bytes.clone());
     let heard = hear_bytes(overwritten(bytes.clone(), &vec![0; bytes.len() / 20]));
-    assert!((heard.seconds() - whole.seconds()).abs() < 0.2, "{} s", heard.seconds());
-    assert!((heard.lost_s() - whole.seconds() / 20.0).abs() < 0.3, "{} s lost", heard.lost_s());
+    assert!(
+        (heard.seconds() - whole.seconds()).abs() < 0.2,
+        "{} s",
+        heard.seconds()
+    );
+    assert!(
+        (heard.lost_s() - whole.seconds() / 20.0).abs() < 0.3,
+        "{} s lost",
+        heard.lost_s()
+    );
 
     let stream: Vec<u8> = fixture("aac-48khz.aac").repeat(20);
     let whole = hear_bytes(stream.clone());
     let heard = hear_bytes(overwritten(stream.clone(), &vec![0; stream.len() / 4]));
-    assert!((heard.seconds() - whole.seconds()).abs() < 1.0, "{} s", heard.seconds());
-    assert!((heard.lost_s() - whole.seconds() / 4.0).abs() < 1.0, "{} s lost", heard.lost_s());
+    assert!(
+        (heard.seconds() - whole.seconds()).abs() < 1.0,
+        "{} s",
+        heard.seconds()
+    );
+    assert!(
+        (heard.lost_s() - whole.seconds() / 4.0).abs() < 1.0,
+        "{} s lost",
+        heard.lost_s()
+    );
 }
 
 /// A tag between joined files is not lost audio.
 #[test]
 fn tag_in_the_middle_is_no_damage() {
-    let (first, second) = (fixture("mp3-untagged-128k.mp3"), fixture("mp3-untagged-128k.mp3"));
+    let (first, second) = (
+        fixture("mp3-untagged-128k.mp3"),
+        fixture("mp3-untagged-128k.mp3"),
+    );
     let tag = [b"ID3\x04\x00\x00\x00\x02\x00\x00", &[0; 256 * 128][..]].concat();
     let plain = hear_bytes([&first[..], &second].concat());
     let tagged = hear_bytes([&first[..], &tag, &second].concat());
@@ -120,11 +162,22 @@ fn reading_starts_again_at_the_next_cluster() {
         for (kind, damage) in [("noise", noise(600)), ("zeros", vec![0; 600])] {
             let what = format!("{kind} in {file}");
             let heard = hear_bytes(overwritten(bytes.clone(), &damage));
-            assert!((heard.seconds() - whole.seconds()).abs() < 0.01, "{what}: {} s", heard.seconds());
-            assert!((0.2..2.1).contains(&heard.lost_s()), "{what}: {} s lost", heard.lost_s());
+            assert!(
+                (heard.seconds() - whole.seconds()).abs() < 0.01,
+                "{what}: {} s",
+                heard.seconds()
+            );
+            assert!(
+                (0.2..2.1).contains(&heard.lost_s()),
+                "{what}: {} s lost",
+                heard.lost_s()
+            );
             for at in [0.25, 1.1, 1.75, 4.75, 5.6] {
                 let (off_ms, alike) = find_burst(&heard.samples, at);
-                assert!(alike > 0.9 && off_ms.abs() < 1.0, "{what}: {at} s: {off_ms} ms, {alike}");
+                assert!(
+                    alike > 0.9 && off_ms.abs() < 1.0,
+                    "{what}: {at} s: {off_ms} ms, {alike}"
+                );
             }
         }
     }
@@ -134,13 +187,23 @@ fn reading_starts_again_at_the_next_cluster() {
 fn reading_starts_again_at_the_next_fragment() {
     let bytes = fixture("aac-fragments.mp4");
     // Right over the header of a fragment.
-    let header = bytes.windows(4).enumerate().filter(|(_, name)| name == b"moof").nth(2).unwrap().0;
+    let header = bytes
+        .windows(4)
+        .enumerate()
+        .filter(|(_, name)| name == b"moof")
+        .nth(2)
+        .unwrap()
+        .0;
     for damage in [noise(60), vec![0; 60]] {
         let mut damaged = bytes.clone();
         damaged[header - 4..header + 56].copy_from_slice(&damage);
         let heard = hear_bytes(damaged);
         assert_eq!(heard.samples.len(), 24_000);
-        assert!((0.25..0.35).contains(&heard.lost_s()), "{} s lost", heard.lost_s());
+        assert!(
+            (0.25..0.35).contains(&heard.lost_s()),
+            "{} s lost",
+            heard.lost_s()
+        );
         let (off_ms, alike) = find_burst(&heard.samples, 1.1);
         assert!(alike > 0.9 && off_ms.abs() < 1.0, "{off_ms} ms, {alike}");
     }
@@ -148,7 +211,13 @@ fn reading_starts_again_at_the_next_fragment() {
 
 #[test]
 fn cut_file_is_heard_to_the_cut_and_says_so() {
-    for name in ["meeting.m4a", "monologue.mp3", "room_tone.flac", "sparse.ogg", "standup.opus"] {
+    for name in [
+        "meeting.m4a",
+        "monologue.mp3",
+        "room_tone.flac",
+        "sparse.ogg",
+        "standup.opus",
+    ] {
         let mut bytes = recording(name);
         if name == "meeting.m4a" {
             // Its index stands behind the audio.
@@ -156,28 +225,50 @@ fn cut_file_is_heard_to_the_cut_and_says_so() {
         }
         let whole = hear_bytes(bytes.clone());
         let heard = hear_bytes(cut(bytes, 60));
-        assert_eq!(heard.stats.stopped_early.as_deref(), Some("the file is cut off"), "{name}");
+        assert_eq!(
+            heard.stats.stopped_early.as_deref(),
+            Some("the file is cut off"),
+            "{name}"
+        );
         let share = heard.seconds() / whole.seconds();
-        assert!((0.5..0.7).contains(&share), "{name}: {share:.2} of it was heard");
+        assert!(
+            (0.5..0.7).contains(&share),
+            "{name}: {share:.2} of it was heard"
+        );
         let part = 16_000..heard.samples.len() - 32_000;
         let (heard, wanted) = (&heard.samples[part.clone()], &whole.samples[part]);
         assert!(alike(heard, wanted) > 0.999, "{name}");
     }
-    for file in ["opus-clusters.webm", "aac-clusters.mkv", "aac-fragments.mp4", "opus-live.webm"] {
+    for file in [
+        "opus-clusters.webm",
+        "aac-clusters.mkv",
+        "aac-fragments.mp4",
+        "opus-live.webm",
+    ] {
         let heard = hear_bytes(cut(fixture(file), 60));
         let (_, alike) = find_burst(&heard.samples, 0.25);
         assert!(alike > 0.9, "{file}");
         // A live recording does not say how long it is.
         let told = heard.stats.stopped_early.is_some();
-        assert_eq!(told, file != "opus-live.webm", "{file}: {:?}", heard.stats.stopped_early);
+        assert_eq!(
+            told,
+            file != "opus-live.webm",
+            "{file}: {:?}",
+            heard.stats.stopped_early
+        );
     }
 }
 
 #[test]
 fn index_that_is_cut_off_is_an_error_that_says_so() {
-    let error = hear(&mut Pieces::file(cut(recording("meeting.m4a"), 60))).err().unwrap();
+    let error = hear(&mut Pieces::file(cut(recording("meeting.m4a"), 60)))
+        .err()
+        .unwrap();
     assert!(matches!(error, steadyscribe::Error::Undecodable { .. }));
-    assert!(error.to_string().contains("the recording was not finished"), "{error}");
+    assert!(
+        error.to_string().contains("the recording was not finished"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -193,7 +284,10 @@ fn disk_that_fails_ends_the_recording_and_says_so() {
         let reason = heard.stats.stopped_early.unwrap();
         assert_eq!(reason, "cannot read on: the disk is broken");
         let error = hear(&mut Pieces::file(bytes).failing_at(0)).err().unwrap();
-        assert!(matches!(error, steadyscribe::Error::Unreadable { .. }), "{error:?}");
+        assert!(
+            matches!(error, steadyscribe::Error::Unreadable { .. }),
+            "{error:?}"
+        );
     }
 }
 
@@ -201,9 +295,22 @@ fn disk_that_fails_ends_the_recording_and_says_so() {
 #[test]
 fn changed_bytes_never_panic() {
     let files = [
-        "mp3-cbr.mp3", "aac-index-last.m4a", "aac-fragments.mp4", "aac-dash.mp4", "aac-48khz.aac",
-        "alac.m4a", "flac-16.flac", "flac-in.ogg", "vorbis.ogg", "opus.ogg", "opus.webm",
-        "aac-clusters.mkv", "film.mp4", "film-fragments.mp4", "adpcm-ms.wav", "mp2.mp2",
+        "mp3-cbr.mp3",
+        "aac-index-last.m4a",
+        "aac-fragments.mp4",
+        "aac-dash.mp4",
+        "aac-48khz.aac",
+        "alac.m4a",
+        "flac-16.flac",
+        "flac-in.ogg",
+        "vorbis.ogg",
+        "opus.ogg",
+        "opus.webm",
+        "aac-clusters.mkv",
+        "film.mp4",
+        "film-fragments.mp4",
+        "adpcm-ms.wav",
+        "mp2.mp2",
     ];
     let mut random = noise(1 << 20).into_iter();
     let mut byte = || usize::from(random.next().unwrap());
@@ -212,7 +319,11 @@ fn changed_bytes_never_panic() {
         for round in 0..25 {
             let mut changed = bytes.clone();
             // Headers first: what is in them leads further astray.
-            let range = if round % 2 == 0 { bytes.len() } else { bytes.len().min(1_500) };
+            let range = if round % 2 == 0 {
+                bytes.len()
+            } else {
+                bytes.len().min(1_500)
+            };
             for _ in 0..=byte() % 24 {
                 let at = (byte() << 16 | byte() << 8 | byte()) % range;
                 changed[at] = byte() as u8;

@@ -26,7 +26,15 @@ const fn known(
     rate_hz: u32,
     channels: usize,
 ) -> Known {
-    Known { file, container, codec, rate_hz, channels, padding: 0, later_s: 0.0 }
+    Known {
+        file,
+        container,
+        codec,
+        rate_hz,
+        channels,
+        padding: 0,
+        later_s: 0.0,
+    }
 }
 
 impl Known {
@@ -59,9 +67,15 @@ const KNOWN: &[Known] = &[
     known("aac.mov", "isomp4", "aac", 48_000, 1),
     known("aac-48khz.aac", "aac", "aac", 48_000, 1).padded(235),
     known("aac-24khz.aac", "aac", "aac", 24_000, 1).padded(576),
-    known("he-aac.aac", "aac", "aac", 24_000, 1).padded(1_259).later(HE_AAC_DELAY_S),
-    known("he-aac-implicit.m4a", "isomp4", "aac", 24_000, 1).padded(1_259).later(HE_AAC_DELAY_S),
-    known("he-aac-announced.m4a", "isomp4", "aac", 24_000, 1).padded(1_259).later(HE_AAC_DELAY_S),
+    known("he-aac.aac", "aac", "aac", 24_000, 1)
+        .padded(1_259)
+        .later(HE_AAC_DELAY_S),
+    known("he-aac-implicit.m4a", "isomp4", "aac", 24_000, 1)
+        .padded(1_259)
+        .later(HE_AAC_DELAY_S),
+    known("he-aac-announced.m4a", "isomp4", "aac", 24_000, 1)
+        .padded(1_259)
+        .later(HE_AAC_DELAY_S),
     known("he-aac-v2-announced.m4a", "isomp4", "aac", 24_000, 1)
         .padded(1_259)
         .later(HE_AAC_DELAY_S),
@@ -97,13 +111,29 @@ const KNOWN: &[Known] = &[
 #[test]
 fn length_and_places_are_right_in_every_format() {
     for known in KNOWN {
-        let Known { file, container, codec, rate_hz, channels, padding, later_s } = *known;
+        let Known {
+            file,
+            container,
+            codec,
+            rate_hz,
+            channels,
+            padding,
+            later_s,
+        } = *known;
         let heard = hear(&mut Pieces::file(fixture(file))).unwrap();
-        assert_eq!((heard.info.container, heard.info.codec), (container, codec), "{file}");
+        assert_eq!(
+            (heard.info.container, heard.info.codec),
+            (container, codec),
+            "{file}"
+        );
         assert_eq!(heard.info.format, Format { rate_hz, channels }, "{file}");
         assert_eq!(heard.samples.len(), 24_000 + padding, "{file}");
         assert_eq!(heard.stats.damaged_packets, 0, "{file}");
-        assert!(heard.stats.damage.is_empty(), "{file}: {:?}", heard.stats.damage);
+        assert!(
+            heard.stats.damage.is_empty(),
+            "{file}: {:?}",
+            heard.stats.damage
+        );
         assert_eq!(heard.stats.stopped_early, None, "{file}");
         check_bursts(&heard.samples, later_s, file);
     }
@@ -112,9 +142,24 @@ fn length_and_places_are_right_in_every_format() {
 #[test]
 fn pipe_gives_what_the_file_gives() {
     // The index stands behind the audio, so that the audio is gone when it is known.
-    let needs_seek = ["aac-index-last.m4a", "aac.mov", "alac.m4a", "alac-51.m4a", "film.mp4"];
-    let needs_seek_too = ["flac-in.mp4", "opus-in.mp4", "mp3-in.mp4", "pcm.mov", "film.mov"];
-    for known in KNOWN.iter().filter(|known| !known.file.starts_with("he-aac-")) {
+    let needs_seek = [
+        "aac-index-last.m4a",
+        "aac.mov",
+        "alac.m4a",
+        "alac-51.m4a",
+        "film.mp4",
+    ];
+    let needs_seek_too = [
+        "flac-in.mp4",
+        "opus-in.mp4",
+        "mp3-in.mp4",
+        "pcm.mov",
+        "film.mov",
+    ];
+    for known in KNOWN
+        .iter()
+        .filter(|known| !known.file.starts_with("he-aac-"))
+    {
         let piped = hear(&mut Pieces::file(fixture(known.file)).piped());
         if needs_seek.contains(&known.file) || needs_seek_too.contains(&known.file) {
             let error = piped.err().unwrap().to_string();
@@ -124,7 +169,11 @@ fn pipe_gives_what_the_file_gives() {
         let piped = piped.unwrap_or_else(|error| panic!("{}: {error}", known.file));
         let file = hear(&mut Pieces::file(fixture(known.file))).unwrap();
         assert_eq!(piped.samples.len(), file.samples.len(), "{}", known.file);
-        assert!(piped.samples == file.samples, "{} differs from a pipe", known.file);
+        assert!(
+            piped.samples == file.samples,
+            "{} differs from a pipe",
+            known.file
+        );
         assert_eq!(piped.stats, file.stats, "{}", known.file);
     }
 }
@@ -135,7 +184,11 @@ fn sound_that_starts_after_the_picture_keeps_its_time() {
     for (file, later_s) in [("film-late.mp4", 0.4), ("film-late.webm", 0.4)] {
         let heard = hear(&mut Pieces::file(fixture(file))).unwrap();
         check_bursts(&heard.samples, later_s, file);
-        assert!(heard.stats.damage.is_empty(), "{file}: {:?}", heard.stats.damage);
+        assert!(
+            heard.stats.damage.is_empty(),
+            "{file}: {:?}",
+            heard.stats.damage
+        );
     }
     // The muxer put the picture's delay into the first packet of sound.
     let heard = hear(&mut Pieces::file(fixture("film-fragments.mp4"))).unwrap();
@@ -146,11 +199,23 @@ fn sound_that_starts_after_the_picture_keeps_its_time() {
 #[test]
 fn probe_reads_headers_only() {
     for known in KNOWN {
-        let path = format!("{}/fixtures/formats/{}", env!("CARGO_MANIFEST_DIR"), known.file);
+        let path = format!(
+            "{}/fixtures/formats/{}",
+            env!("CARGO_MANIFEST_DIR"),
+            known.file
+        );
         let info = probe(&path).unwrap();
-        assert_eq!((info.container, info.codec), (known.container, known.codec), "{path}");
+        assert_eq!(
+            (info.container, info.codec),
+            (known.container, known.codec),
+            "{path}"
+        );
         assert_eq!(info.format.rate_hz, known.rate_hz, "{path}");
-        assert_eq!(info.byte_len, Some(std::fs::metadata(&path).unwrap().len()), "{path}");
+        assert_eq!(
+            info.byte_len,
+            Some(std::fs::metadata(&path).unwrap().len()),
+            "{path}"
+        );
     }
     let error = probe("no/such/file.mp3").unwrap_err();
     assert_eq!(error.to_string(), "cannot read no/such/file.mp3");
@@ -165,10 +230,22 @@ fn chained_ogg_is_one_time_line() {
     ] {
         let bytes: Vec<u8> = parts.iter().flat_map(|part| fixture(part)).collect();
         let heard = hear(&mut Pieces::file(bytes)).unwrap();
-        assert!((heard.seconds() - seconds).abs() < 0.0002, "{parts:?}: {} s", heard.seconds());
+        assert!(
+            (heard.seconds() - seconds).abs() < 0.0002,
+            "{parts:?}: {} s",
+            heard.seconds()
+        );
         for part in 0..parts.len() {
-            check_bursts(&heard.samples, 1.5 * part as f64, &format!("{parts:?} {part}"));
+            check_bursts(
+                &heard.samples,
+                1.5 * part as f64,
+                &format!("{parts:?} {part}"),
+            );
         }
-        assert!(heard.stats.damage.is_empty(), "{parts:?}: {:?}", heard.stats.damage);
+        assert!(
+            heard.stats.damage.is_empty(),
+            "{parts:?}: {:?}",
+            heard.stats.damage
+        );
     }
 }

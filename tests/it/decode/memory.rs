@@ -26,18 +26,37 @@ fn pass(source: &mut dyn Source) -> (f64, Heap) {
 
 fn repeated(file: &str, times: usize) -> Pieces {
     let bytes: std::sync::Arc<[u8]> = fixture(file).into();
-    Pieces::of((0..times).map(|_| Piece::Bytes(std::sync::Arc::clone(&bytes))).collect())
+    Pieces::of(
+        (0..times)
+            .map(|_| Piece::Bytes(std::sync::Arc::clone(&bytes)))
+            .collect(),
+    )
 }
 
 #[test]
 fn ten_times_the_length_takes_the_same_memory() {
-    for file in ["mp3-untagged-32k.mp3", "aac-48khz.aac", "opus.ogg", "vorbis.ogg", "mp2.mp2"] {
+    for file in [
+        "mp3-untagged-32k.mp3",
+        "aac-48khz.aac",
+        "opus.ogg",
+        "vorbis.ogg",
+        "mp2.mp2",
+    ] {
         let (short_s, short) = pass(&mut repeated(file, 20));
         let (long_s, long) = pass(&mut repeated(file, 200));
         assert!(long_s > 9.5 * short_s, "{file}: {short_s} s and {long_s} s");
         let more = long.peak_bytes.saturating_sub(short.peak_bytes);
-        assert!(more < 16 << 10, "{file}: {} and {} bytes", short.peak_bytes, long.peak_bytes);
-        assert!(long.peak_bytes < 4 << 20, "{file}: {} bytes", long.peak_bytes);
+        assert!(
+            more < 16 << 10,
+            "{file}: {} and {} bytes",
+            short.peak_bytes,
+            long.peak_bytes
+        );
+        assert!(
+            long.peak_bytes < 4 << 20,
+            "{file}: {} bytes",
+            long.peak_bytes
+        );
     }
 }
 
@@ -47,9 +66,17 @@ fn fragments_are_not_kept() {
     let file = fixture("aac-fragments.mp4");
     let (short_s, short) = pass(&mut Pieces::file(repeat_fragments(&file, 20)));
     let (long_s, long) = pass(&mut Pieces::file(repeat_fragments(&file, 600)));
-    assert!(short_s > 29.0 && long_s > 880.0, "{short_s} s and {long_s} s");
+    assert!(
+        short_s > 29.0 && long_s > 880.0,
+        "{short_s} s and {long_s} s"
+    );
     let more = long.peak_bytes.saturating_sub(short.peak_bytes);
-    assert!(more < 16 << 10, "{} and {} bytes", short.peak_bytes, long.peak_bytes);
+    assert!(
+        more < 16 << 10,
+        "{} and {} bytes",
+        short.peak_bytes,
+        long.peak_bytes
+    );
 }
 
 /// Feature: meetily-memory-optimization, Property 3: Audio Memory Streaming Efficiency
@@ -59,8 +86,14 @@ fn fragments_are_not_kept() {
 /// else, and give every sample exactly once.
 #[test]
 fn any_recording_streams_in_fixed_memory() {
-    const RATES: [u32; 9] = [8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000];
-    let config = ProptestConfig { cases: 128, failure_persistence: None, ..Default::default() };
+    const RATES: [u32; 9] = [
+        8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
+    ];
+    let config = ProptestConfig {
+        cases: 128,
+        failure_persistence: None,
+        ..Default::default()
+    };
     let any = (
         prop::sample::select(&Sample::ALL[..]),
         prop::sample::select(&RATES[..]),
@@ -84,7 +117,13 @@ fn any_recording_streams_in_fixed_memory() {
 
 #[test]
 fn resampler_allocates_nothing_per_push() {
-    for (rate_hz, channels) in [(48_000, 2), (44_100, 1), (16_000, 1), (16_000, 2), (96_000, 6)] {
+    for (rate_hz, channels) in [
+        (48_000, 2),
+        (44_100, 1),
+        (16_000, 1),
+        (16_000, 2),
+        (96_000, 6),
+    ] {
         let format = Format { rate_hz, channels };
         let mut resampler = Resampler::new();
         let frame = vec![0.25; 1_024 * channels];
@@ -118,18 +157,32 @@ fn covers_are_not_read() {
 
     let aac = fixture("aac-index-last.m4a");
     let (before, index) = crate::support::files::split_at_box(&aac, b"moov");
-    let cover_box = |name: &[u8; 4], len: u64| {
-        [&(len as u32 + 8).to_be_bytes()[..], name].concat()
-    };
-    let movie = [&cover_box(b"moov", index.len() as u64 - 8 + COVER + 8)[..], &index[8..]].concat();
-    let mp4 = vec![bytes(before), bytes(&movie), bytes(&cover_box(b"udta", COVER)), zeros()];
+    let cover_box = |name: &[u8; 4], len: u64| [&(len as u32 + 8).to_be_bytes()[..], name].concat();
+    let movie = [
+        &cover_box(b"moov", index.len() as u64 - 8 + COVER + 8)[..],
+        &index[8..],
+    ]
+    .concat();
+    let mp4 = vec![
+        bytes(before),
+        bytes(&movie),
+        bytes(&cover_box(b"udta", COVER)),
+        zeros(),
+    ];
 
     let webm = fixture("opus-live.webm");
-    let cluster = webm.windows(4).position(|id| id == b"\x1f\x43\xb6\x75").unwrap();
+    let cluster = webm
+        .windows(4)
+        .position(|id| id == b"\x1f\x43\xb6\x75")
+        .unwrap();
     let mut attachments = b"\x19\x41\xa4\x69\x01".to_vec();
     attachments.extend(&COVER.to_be_bytes()[1..]);
-    let mkv =
-        vec![bytes(&webm[..cluster]), bytes(&attachments), zeros(), bytes(&webm[cluster..])];
+    let mkv = vec![
+        bytes(&webm[..cluster]),
+        bytes(&attachments),
+        zeros(),
+        bytes(&webm[cluster..]),
+    ];
 
     let wave = Wave::mono(44_100);
     let wav = vec![
@@ -139,11 +192,19 @@ fn covers_are_not_read() {
         bytes(&wave.riff(&vec![0.1; 66_150])[12..]),
     ];
 
-    for (what, pieces) in
-        [("mp3", mp3), ("flac", flac_pieces), ("mp4", mp4), ("mkv", mkv), ("wave", wav)]
-    {
+    for (what, pieces) in [
+        ("mp3", mp3),
+        ("flac", flac_pieces),
+        ("mp4", mp4),
+        ("mkv", mkv),
+        ("wave", wav),
+    ] {
         let (heard_s, heap) = pass(&mut Pieces::of(pieces));
         assert!((1.4..1.6).contains(&heard_s), "{what}: {heard_s} s");
-        assert!(heap.peak_bytes < 2 << 20, "{what}: {} bytes", heap.peak_bytes);
+        assert!(
+            heap.peak_bytes < 2 << 20,
+            "{what}: {} bytes",
+            heap.peak_bytes
+        );
     }
 }

@@ -24,10 +24,17 @@ fn hear_bytes(bytes: impl Into<std::sync::Arc<[u8]>>) -> Heard {
 #[test]
 fn t1_joined_mp3_is_heard_to_its_end() {
     // The estimate: loud and large at first, then quiet and small.
-    let (loud, quiet) = (fixture("mp3-untagged-128k.mp3"), fixture("mp3-untagged-32k.mp3"));
+    let (loud, quiet) = (
+        fixture("mp3-untagged-128k.mp3"),
+        fixture("mp3-untagged-32k.mp3"),
+    );
     let heard = hear_bytes([loud, quiet.repeat(20)].concat());
     assert_eq!(heard.frames(), 21 * 59 * 1_152 - 1_105);
-    check_bursts(&heard.samples, 20.0 * 59.0 * 1_152.0 / 44_100.0, "the last part");
+    check_bursts(
+        &heard.samples,
+        20.0 * 59.0 * 1_152.0 / 44_100.0,
+        "the last part",
+    );
     // The count of the first file's header.
     let tagged = fixture("mp3-cbr.mp3");
     let heard = hear_bytes(tagged.repeat(3));
@@ -40,12 +47,23 @@ fn t1_joined_mp3_is_heard_to_its_end() {
 /// T2. After a change of rate or channels the MPEG decoder refuses every packet.
 #[test]
 fn t2_mp3_that_changes_its_rate_is_followed() {
-    let parts = ["mp3-untagged-32k.mp3", "mp3-untagged-16khz.mp3", "mp3-vbr.mp3"];
-    let heard = hear_bytes(parts.map(|part| fixture(part)).concat());
+    let parts = [
+        "mp3-untagged-32k.mp3",
+        "mp3-untagged-16khz.mp3",
+        "mp3-vbr.mp3",
+    ];
+    let heard = hear_bytes(parts.map(fixture).concat());
     let formats: Vec<Format> = heard.stretches.iter().map(|(format, _)| *format).collect();
     let format = |rate_hz, channels| Format { rate_hz, channels };
-    assert_eq!(formats, [format(44_100, 1), format(16_000, 1), format(44_100, 2)]);
-    assert!((4.5..4.8).contains(&heard.seconds()), "{} s", heard.seconds());
+    assert_eq!(
+        formats,
+        [format(44_100, 1), format(16_000, 1), format(44_100, 2)]
+    );
+    assert!(
+        (4.5..4.8).contains(&heard.seconds()),
+        "{} s",
+        heard.seconds()
+    );
     for (start, what) in [(0.0, "first"), (1.516, "second"), (3.1, "third")] {
         let heard = &heard.samples[(start * 16_000.0) as usize..];
         // The packet of the change itself is lost, and each part has its own delay.
@@ -60,14 +78,20 @@ fn t2_mp3_that_changes_its_rate_is_followed() {
 fn t2_one_odd_header_is_damage() {
     let mut bytes = fixture("mp3-untagged-32k.mp3").repeat(2);
     let frame = 104;
-    let at = (0..40).map(|n| n * frame).chain(bytes.len() / 2..).find(|at| {
-        *at > 2_000 && bytes[*at] == 0xff && bytes[*at + 1] == 0xfb
-    });
+    let at = (0..40)
+        .map(|n| n * frame)
+        .chain(bytes.len() / 2..)
+        .find(|at| *at > 2_000 && bytes[*at] == 0xff && bytes[*at + 1] == 0xfb);
     let at = at.unwrap();
     // 48 kHz in place of 44.1.
     bytes[at + 2] = bytes[at + 2] & !0x0c | 0x04;
     let heard = hear_bytes(bytes);
-    assert!(heard.stretches.iter().all(|(format, _)| format.rate_hz == 44_100));
+    assert!(
+        heard
+            .stretches
+            .iter()
+            .all(|(format, _)| format.rate_hz == 44_100)
+    );
     assert!(heard.stats.damaged_packets > 0);
 }
 
@@ -96,7 +120,11 @@ fn t4_every_error_of_decoding_is_one_packets() {
         let heard = hear_bytes(damaged);
         assert_eq!(heard.samples.len(), 24_235);
         let expected = frames.iter().skip(10).step_by(5).count() as u64;
-        assert!(heard.stats.damaged_packets >= expected, "{:?}", heard.stats.damaged_packets);
+        assert!(
+            heard.stats.damaged_packets >= expected,
+            "{:?}",
+            heard.stats.damaged_packets
+        );
         assert!(heard.stats.stopped_early.is_none());
     }
 }
@@ -118,18 +146,29 @@ fn t8_edit_list_says_where_the_audio_starts() {
 /// T10. Declared lengths lie: nothing depends on them, and progress goes by bytes.
 #[test]
 fn t10_declared_length_decides_nothing() {
-    for (file, lie) in [("aac-dash.mp4", true), ("opus-live.webm", true), ("mp3-cbr.mp3", false)] {
+    for (file, lie) in [
+        ("aac-dash.mp4", true),
+        ("opus-live.webm", true),
+        ("mp3-cbr.mp3", false),
+    ] {
         let bytes = fixture(file);
         let len = bytes.len() as u64;
         let mut decoder = Decoder::open(&mut Pieces::file(bytes)).unwrap();
         let declared = decoder.info().duration.map_or(0.0, |time| time.seconds());
-        assert_eq!((declared - 1.5).abs() > 0.1, lie, "{file} declares {declared} s");
+        assert_eq!(
+            (declared - 1.5).abs() > 0.1,
+            lie,
+            "{file} declares {declared} s"
+        );
         let mut last = 0;
         while decoder.next().unwrap().is_some() {
             assert!(decoder.position_bytes() >= last, "{file} goes back");
             last = decoder.position_bytes();
         }
-        assert!(last > len * 9 / 10 && last <= len, "{file}: {last} of {len} bytes");
+        assert!(
+            last > len * 9 / 10 && last <= len,
+            "{file}: {last} of {len} bytes"
+        );
         assert!((decoder.position().seconds() - 1.5).abs() < 0.02, "{file}");
     }
 }
@@ -150,9 +189,15 @@ fn t11_t18_video_is_not_looked_at() {
         sizes.extend(1_u32.to_be_bytes());
     }
     let table = [
-        mp4_box(b"stsd", &full(&[&1_u32.to_be_bytes()[..], &mp4_box(b"avc1", &[0; 78])].concat())),
+        mp4_box(
+            b"stsd",
+            &full(&[&1_u32.to_be_bytes()[..], &mp4_box(b"avc1", &[0; 78])].concat()),
+        ),
         mp4_box(b"stts", &times),
-        mp4_box(b"stsc", &full(&[1_u32, 1, frames, 1].map(u32::to_be_bytes).concat())),
+        mp4_box(
+            b"stsc",
+            &full(&[1_u32, 1, frames, 1].map(u32::to_be_bytes).concat()),
+        ),
         mp4_box(b"stsz", &sizes),
         mp4_box(b"stco", &full(&[1_u32, 40].map(u32::to_be_bytes).concat())),
     ]
@@ -165,14 +210,20 @@ fn t11_t18_video_is_not_looked_at() {
         mp4_box(b"minf", &mp4_box(b"stbl", &table)),
     ]
     .concat();
-    let track =
-        mp4_box(b"trak", &[mp4_box(b"tkhd", &header), mp4_box(b"mdia", &media)].concat());
+    let track = mp4_box(
+        b"trak",
+        &[mp4_box(b"tkhd", &header), mp4_box(b"mdia", &media)].concat(),
+    );
     let film = [audio, &mp4_box(b"moov", &[&index[8..], &track].concat())].concat();
     let start = Instant::now();
     let (heard, heap) = measure(|| hear_bytes(film));
     assert_eq!(heard.samples.len(), 24_000);
     assert!(heap.peak_bytes < 9 << 20, "{} bytes", heap.peak_bytes);
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
 }
 
 /// T12. An index that is too large to be kept is refused, with both numbers.
@@ -182,7 +233,10 @@ fn t12_index_has_a_limit() {
     let (audio, index) = split_at_box(&file, b"moov");
     let (mut at, mut sizes) = (0, Vec::new());
     for name in [b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsz"] {
-        at += index[at..].windows(4).position(|found| found == name).unwrap();
+        at += index[at..]
+            .windows(4)
+            .position(|found| found == name)
+            .unwrap();
         sizes.push(at - 4);
     }
     const MORE: u32 = 40 << 20;
@@ -198,7 +252,10 @@ fn t12_index_has_a_limit() {
         Piece::Bytes(index[at + 16..].into()),
     ];
     let (error, heap) = measure(|| hear(&mut Pieces::of(pieces)).err().unwrap().to_string());
-    assert!(error.contains("an mp4 index of 42 MB (at most 33 MB)"), "{error}");
+    assert!(
+        error.contains("an mp4 index of 42 MB (at most 33 MB)"),
+        "{error}"
+    );
     assert!(heap.peak_bytes < 1 << 20, "{} bytes", heap.peak_bytes);
 }
 
@@ -209,7 +266,11 @@ fn t14_header_decides_no_allocation() {
     // A name of 150 MB before the audio.
     let pieces = vec![
         Piece::Bytes(wave[..12].into()),
-        Piece::Bytes([&b"NAME"[..], &(150_u32 << 20).to_be_bytes()].concat().into()),
+        Piece::Bytes(
+            [&b"NAME"[..], &(150_u32 << 20).to_be_bytes()]
+                .concat()
+                .into(),
+        ),
         Piece::Zeros(150 << 20),
         Piece::Bytes(wave[12..].into()),
     ];
@@ -256,7 +317,11 @@ fn t17_damaged_packet_in_matroska_has_the_length_of_the_last() {
     let (whole, heard) = (hear_bytes(bytes), hear_bytes(damaged));
     assert_eq!(heard.stats.damaged_packets, 20);
     assert_eq!(heard.samples.len(), whole.samples.len());
-    assert!((heard.lost_s() - 20.0 * 1_024.0 / 48_000.0).abs() < 0.03, "{} s", heard.lost_s());
+    assert!(
+        (heard.lost_s() - 20.0 * 1_024.0 / 48_000.0).abs() < 0.03,
+        "{} s",
+        heard.lost_s()
+    );
 }
 
 /// An index that stands before the audio is as good as one behind it.
@@ -266,4 +331,25 @@ fn index_may_be_moved() {
     let moved = index_first(&file);
     assert_eq!(boxes(&moved)[1].0, *b"moov");
     assert!(hear_bytes(moved).samples == hear_bytes(file).samples);
+}
+
+/// A length that is damaged does not make the demuxer read the rest of the file into memory.
+#[test]
+fn damaged_length_is_not_believed() {
+    const REST: u64 = 600 << 20;
+    let bytes = fixture("opus-live.webm");
+    let blocks: Vec<usize> = (0..bytes.len() - 8)
+        .filter(|at| bytes[*at] == 0xa3 && bytes[*at + 2] == 0x81 && bytes[*at + 5] == 0x80)
+        .collect();
+    let (before, _) = bytes.split_at(blocks[blocks.len() / 2]);
+    // A block of 512 MB, and as much that follows.
+    let block = b"\xa3\x01\x00\x00\x00\x20\x00\x00\x00\x81\x00\x00\x80";
+    let pieces = vec![
+        Piece::Bytes(before.into()),
+        Piece::Bytes(block[..].into()),
+        Piece::Zeros(REST),
+    ];
+    let (heard, heap) = measure(|| hear(&mut Pieces::of(pieces)).unwrap());
+    assert!(heard.seconds() > 0.5, "{} s", heard.seconds());
+    assert!(heap.peak_bytes < 40 << 20, "{} bytes", heap.peak_bytes);
 }

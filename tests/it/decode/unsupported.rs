@@ -35,11 +35,18 @@ fn codec_is_named() {
 
 #[test]
 fn codec_in_mp4_is_named() {
-    for (file, named) in
-        [("unsupported-ac3.mp4", "AC-3"), ("unsupported-aac-51.m4a", "AAC of 6 channels")]
-    {
-        let error = hear(&mut Pieces::file(fixture(file))).err().unwrap().to_string();
-        assert!(error.contains(named) && error.contains("convert it first"), "{file}: {error}");
+    for (file, named) in [
+        ("unsupported-ac3.mp4", "AC-3"),
+        ("unsupported-aac-51.m4a", "AAC of 6 channels"),
+    ] {
+        let error = hear(&mut Pieces::file(fixture(file)))
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.contains(named) && error.contains("convert it first"),
+            "{file}: {error}"
+        );
     }
 }
 
@@ -85,7 +92,10 @@ fn nothing_to_decode_is_an_error() {
             let error = hear(&mut { input }).err();
             let shown = String::from_utf8_lossy(bytes).into_owned();
             assert!(
-                matches!(error, Some(Error::Undecodable { .. } | Error::Unsupported { .. })),
+                matches!(
+                    error,
+                    Some(Error::Undecodable { .. } | Error::Unsupported { .. })
+                ),
                 "{shown:?}: {error:?}"
             );
         }
@@ -100,8 +110,14 @@ fn format_outside_the_limits_is_unsupported() {
         (384_001, 1, "384001 Hz"),
         (16_000, 33, "33 channels"),
     ] {
-        let wave = Wave { sample: Sample::U8, rate_hz, channels };
-        let error = hear(&mut Pieces::file(wave.riff(&[0.0; 4_000]))).err().unwrap();
+        let wave = Wave {
+            sample: Sample::U8,
+            rate_hz,
+            channels,
+        };
+        let error = hear(&mut Pieces::file(wave.riff(&[0.0; 4_000])))
+            .err()
+            .unwrap();
         assert!(matches!(error, Error::Unsupported { .. }), "{error}");
         assert!(error.to_string().contains(named), "{error}");
     }

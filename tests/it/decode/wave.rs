@@ -20,7 +20,11 @@ fn check(bytes: Vec<u8>, frames: u64, what: &str) {
         let heard = hear(&mut file).unwrap_or_else(|error| panic!("{what}: {error}"));
         let rate_hz = u64::from(heard.info.format.rate_hz);
         assert_eq!(heard.frames(), frames, "{what}");
-        assert_eq!(heard.samples.len() as u64, (frames * 16_000).div_ceil(rate_hz), "{what}");
+        assert_eq!(
+            heard.samples.len() as u64,
+            (frames * 16_000).div_ceil(rate_hz),
+            "{what}"
+        );
         assert_eq!(heard.stats.stopped_early, None, "{what}");
         check_bursts(&heard.samples, 0.0, what);
     }
@@ -29,19 +33,32 @@ fn check(bytes: Vec<u8>, frames: u64, what: &str) {
 #[test]
 fn every_sample_type() {
     for sample in Sample::ALL {
-        let wave = Wave { sample, rate_hz: 44_100, channels: 2 };
+        let wave = Wave {
+            sample,
+            rate_hz: 44_100,
+            channels: 2,
+        };
         let signal = bursts(44_100);
-        check(wave.riff(&signal), signal.len() as u64, &format!("wave {sample:?}"));
+        check(
+            wave.riff(&signal),
+            signal.len() as u64,
+            &format!("wave {sample:?}"),
+        );
         if sample != Sample::U8 {
-            check(wave.aiff(&signal), signal.len() as u64, &format!("aiff {sample:?}"));
+            check(
+                wave.aiff(&signal),
+                signal.len() as u64,
+                &format!("aiff {sample:?}"),
+            );
         }
     }
 }
 
 #[test]
 fn every_rate_and_number_of_channels() {
-    for rate_hz in [4_000, 8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 96_000, 192_000, 384_000]
-    {
+    for rate_hz in [
+        4_000, 8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 96_000, 192_000, 384_000,
+    ] {
         let signal = bursts(rate_hz);
         let (wave, frames) = (Wave::mono(rate_hz), signal.len() as u64);
         check(wave.riff(&signal), frames, &format!("wave {rate_hz} Hz"));
@@ -49,22 +66,35 @@ fn every_rate_and_number_of_channels() {
     }
     let signal = bursts(16_000);
     for channels in 1..=26 {
-        let wave = Wave { channels, ..Wave::mono(16_000) };
-        check(wave.riff(&signal), signal.len() as u64, &format!("{channels} channels"));
+        let wave = Wave {
+            channels,
+            ..Wave::mono(16_000)
+        };
+        check(
+            wave.riff(&signal),
+            signal.len() as u64,
+            &format!("{channels} channels"),
+        );
     }
 }
 
 #[test]
 fn every_length_near_a_block() {
     // A block of the resampler is 960 frames at 48 kHz, a packet of the demuxer 1,152.
-    for frames in [0_usize, 1, 2, 3, 959, 960, 961, 1_151, 1_152, 1_153, 1_919, 1_920, 1_921] {
+    for frames in [
+        0_usize, 1, 2, 3, 959, 960, 961, 1_151, 1_152, 1_153, 1_919, 1_920, 1_921,
+    ] {
         let file = Wave::mono(48_000).riff(&vec![0.5; frames]);
         let heard = hear(&mut Pieces::file(file));
         if frames == 0 {
             assert!(heard.is_err(), "nothing is no recording");
             continue;
         }
-        assert_eq!(heard.unwrap().samples.len(), (frames * 16_000).div_ceil(48_000), "{frames}");
+        assert_eq!(
+            heard.unwrap().samples.len(),
+            (frames * 16_000).div_ceil(48_000),
+            "{frames}"
+        );
     }
 }
 
@@ -74,12 +104,27 @@ fn sizes_of_64_bits() {
     let data = wave.data(&signal);
     let (len, frames) = (data.len() as u64, signal.len() as u64);
     for name in [b"RF64", b"BW64"] {
-        check([wave.rf64_header(name, len), data.clone()].concat(), frames, "RF64");
+        check(
+            [wave.rf64_header(name, len), data.clone()].concat(),
+            frames,
+            "RF64",
+        );
     }
-    check([wave.wave64_header(len), data.clone()].concat(), frames, "Wave64");
+    check(
+        [wave.wave64_header(len), data.clone()].concat(),
+        frames,
+        "Wave64",
+    );
     // A recorder that did not come to write the size.
-    check([wave.rf64_header(b"RF64", 0), data.clone()].concat(), frames, "RF64 without size");
-    let heard = hear(&mut Pieces::file([wave.rf64_header(b"RF64", len), data].concat())).unwrap();
+    check(
+        [wave.rf64_header(b"RF64", 0), data.clone()].concat(),
+        frames,
+        "RF64 without size",
+    );
+    let heard = hear(&mut Pieces::file(
+        [wave.rf64_header(b"RF64", len), data].concat(),
+    ))
+    .unwrap();
     assert_eq!(heard.info.container, "rf64");
     assert_eq!(heard.info.duration.unwrap().seconds(), 1.5);
 }
@@ -99,7 +144,11 @@ fn what_stands_before_and_behind_the_audio() {
     let (wave, signal) = (Wave::mono(44_100), bursts(44_100));
     let data = wave.data(&signal);
     let behind = chunk(b"LIST", &[b'x'; 5_001]);
-    for before in [chunk(b"JUNK", &[7; 9_001]), chunk(b"bext", &[0; 602]), chunk(b"id3 ", b"ID3")] {
+    for before in [
+        chunk(b"JUNK", &[7; 9_001]),
+        chunk(b"bext", &[0; 602]),
+        chunk(b"id3 ", b"ID3"),
+    ] {
         let file = [
             b"RIFF\x00\x00\x01\x00WAVE",
             &before[..],
@@ -115,7 +164,11 @@ fn what_stands_before_and_behind_the_audio() {
 #[test]
 fn extensible_format_of_odd_width() {
     // 20 valid bits in 24, as recorders write them.
-    let wave = Wave { sample: Sample::S24, rate_hz: 48_000, channels: 2 };
+    let wave = Wave {
+        sample: Sample::S24,
+        rate_hz: 48_000,
+        channels: 2,
+    };
     let signal = bursts(48_000);
     let mut format = wave.format();
     format[..2].copy_from_slice(&0xfffe_u16.to_le_bytes());
@@ -123,7 +176,12 @@ fn extensible_format_of_odd_width() {
     format.extend([22, 0, 20, 0, 3, 0, 0, 0]);
     format.extend(b"\x01\x00\x00\x00\x00\x00\x10\x00\x80\x00\x00\xaa\x00\x38\x9b\x71");
     let data = chunk(b"data", &wave.data(&signal));
-    let file = [b"RIFF\xff\xff\xff\xffWAVE", &chunk(b"fmt ", &format)[..], &data].concat();
+    let file = [
+        b"RIFF\xff\xff\xff\xffWAVE",
+        &chunk(b"fmt ", &format)[..],
+        &data,
+    ]
+    .concat();
     check(file, signal.len() as u64, "extensible");
 }
 
@@ -158,7 +216,11 @@ fn hear_huge(source: &mut dyn Source) -> (u64, u64) {
 }
 
 /// Few samples for many bytes.
-const WIDE: Wave = Wave { sample: Sample::F64, rate_hz: 384_000, channels: 8 };
+const WIDE: Wave = Wave {
+    sample: Sample::F64,
+    rate_hz: 384_000,
+    channels: 8,
+};
 const WIDE_FRAME: u64 = 8 * 8;
 
 #[test]
@@ -177,7 +239,9 @@ fn wave64_of_more_than_four_gigabytes() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let header = WIDE.wave64_header(HUGE_BYTES);
     file.write_all(&header).unwrap();
-    file.as_file().set_len(header.len() as u64 + HUGE_BYTES).unwrap();
+    file.as_file()
+        .set_len(header.len() as u64 + HUGE_BYTES)
+        .unwrap();
     let info = probe(file.path()).unwrap();
     let seconds = HUGE_BYTES as f64 / WIDE_FRAME as f64 / f64::from(WIDE.rate_hz);
     assert!((info.duration.unwrap().seconds() - seconds).abs() < 0.001);
@@ -202,8 +266,14 @@ fn cut_file_is_heard_to_the_cut_and_says_so() {
     let data = wave.data(&signal);
     let files = [
         ("riff", wave.riff(&signal)),
-        ("rf64", [wave.rf64_header(b"RF64", data.len() as u64), data.clone()].concat()),
-        ("wave64", [wave.wave64_header(data.len() as u64), data].concat()),
+        (
+            "rf64",
+            [wave.rf64_header(b"RF64", data.len() as u64), data.clone()].concat(),
+        ),
+        (
+            "wave64",
+            [wave.wave64_header(data.len() as u64), data].concat(),
+        ),
         ("aiff", wave.aiff(&signal)),
     ];
     for (what, mut bytes) in files {
@@ -211,8 +281,15 @@ fn cut_file_is_heard_to_the_cut_and_says_so() {
         for mut input in [Pieces::file(bytes.clone()), Pieces::file(bytes).piped()] {
             let heard = hear(&mut input).unwrap();
             let missing = signal.len() as u64 - heard.frames();
-            assert!((20_000..=20_002).contains(&missing), "{what}: {missing} frames are missing");
-            assert_eq!(heard.stats.stopped_early.as_deref(), Some("the file is cut off"), "{what}");
+            assert!(
+                (20_000..=20_002).contains(&missing),
+                "{what}: {missing} frames are missing"
+            );
+            assert_eq!(
+                heard.stats.stopped_early.as_deref(),
+                Some("the file is cut off"),
+                "{what}"
+            );
         }
     }
 }

@@ -15,8 +15,16 @@ pub(crate) enum Sample {
 
 impl Sample {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] =
-        [Self::U8, Self::S16, Self::S24, Self::S32, Self::F32, Self::F64, Self::ALaw, Self::MuLaw];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::U8,
+        Self::S16,
+        Self::S24,
+        Self::S32,
+        Self::F32,
+        Self::F64,
+        Self::ALaw,
+        Self::MuLaw,
+    ];
 
     pub(crate) fn bytes(self) -> usize {
         match self {
@@ -58,7 +66,11 @@ impl Sample {
 fn a_law(sample: i16) -> u8 {
     let magnitude = i32::from(if sample < 0 { !sample } else { sample }) >> 4;
     let exponent = (32 - (magnitude >> 4).leading_zeros()).min(7);
-    let mantissa = if exponent < 2 { magnitude } else { magnitude >> (exponent - 1) } & 15;
+    let mantissa = if exponent < 2 {
+        magnitude
+    } else {
+        magnitude >> (exponent - 1)
+    } & 15;
     let code = (exponent << 4) as u8 | mantissa as u8;
     (code | if sample < 0 { 0 } else { 0x80 }) ^ 0x55
 }
@@ -82,7 +94,11 @@ pub(crate) struct Wave {
 impl Wave {
     /// A mono recording of 16 bits.
     pub(crate) fn mono(rate_hz: u32) -> Self {
-        Self { sample: Sample::S16, rate_hz, channels: 1 }
+        Self {
+            sample: Sample::S16,
+            rate_hz,
+            channels: 1,
+        }
     }
 
     /// Writes the same signal on every channel.
@@ -135,7 +151,11 @@ impl Wave {
     /// The header of an RF64 or BW64 file.
     pub(crate) fn rf64_header(&self, name: &[u8; 4], data_len: u64) -> Vec<u8> {
         let frames = data_len / u64::from(self.channels) / self.sample.bytes() as u64;
-        let sizes = [(data_len + 72).to_le_bytes(), data_len.to_le_bytes(), frames.to_le_bytes()];
+        let sizes = [
+            (data_len + 72).to_le_bytes(),
+            data_len.to_le_bytes(),
+            frames.to_le_bytes(),
+        ];
         let sizes = [&sizes.concat()[..], &[0; 4]].concat();
         let unknown = u32::MAX.to_le_bytes();
         [
@@ -200,20 +220,38 @@ impl Wave {
         };
         let sound = [&[0; 8][..], &data].concat();
         let chunks = [big_chunk(b"COMM", &common), big_chunk(b"SSND", &sound)].concat();
-        [b"FORM", &(chunks.len() as u32 + 4).to_be_bytes()[..], form, &chunks].concat()
+        [
+            b"FORM",
+            &(chunks.len() as u32 + 4).to_be_bytes()[..],
+            form,
+            &chunks,
+        ]
+        .concat()
     }
 }
 
 /// A chunk with its length, lowest byte first.
 pub(crate) fn chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
     let padding = vec![0; content.len() % 2];
-    [name, &(content.len() as u32).to_le_bytes()[..], content, &padding].concat()
+    [
+        name,
+        &(content.len() as u32).to_le_bytes()[..],
+        content,
+        &padding,
+    ]
+    .concat()
 }
 
 /// A chunk with its length, highest byte first.
 pub(crate) fn big_chunk(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
     let padding = vec![0; content.len() % 2];
-    [name, &(content.len() as u32).to_be_bytes()[..], content, &padding].concat()
+    [
+        name,
+        &(content.len() as u32).to_be_bytes()[..],
+        content,
+        &padding,
+    ]
+    .concat()
 }
 
 /// A box of an mp4 file.
@@ -244,7 +282,10 @@ pub(crate) fn boxes(file: &[u8]) -> Vec<([u8; 4], std::ops::Range<usize>)> {
 
 /// Splits an mp4 file before a box of the outermost level.
 pub(crate) fn split_at_box<'a>(file: &'a [u8], name: &[u8; 4]) -> (&'a [u8], &'a [u8]) {
-    let (_, range) = boxes(file).into_iter().find(|(found, _)| found == name).unwrap();
+    let (_, range) = boxes(file)
+        .into_iter()
+        .find(|(found, _)| found == name)
+        .unwrap();
     file.split_at(range.start)
 }
 
@@ -271,15 +312,29 @@ pub(crate) fn index_first(file: &[u8]) -> Vec<u8> {
 /// Repeats the fragments of an mp4 file, each time later by the length of all.
 pub(crate) fn repeat_fragments(file: &[u8], times: u64) -> Vec<u8> {
     let level = boxes(file);
-    let first = level.iter().find(|(name, _)| name == b"moof").unwrap().1.start;
-    let last = level.iter().rfind(|(name, _)| name == b"mdat").unwrap().1.end;
+    let first = level
+        .iter()
+        .find(|(name, _)| name == b"moof")
+        .unwrap()
+        .1
+        .start;
+    let last = level
+        .iter()
+        .rfind(|(name, _)| name == b"mdat")
+        .unwrap()
+        .1
+        .end;
     let mut repeated = file[..first].to_vec();
     // The encoder's delay is in each, so that the parts join without a seam in their stamps.
     let length = fragments_length(&file[first..last]);
     for time in 0..times {
         let mut fragments = file[first..last].to_vec();
-        let names: Vec<_> =
-            fragments.windows(4).enumerate().filter(|(_, n)| n == b"tfdt").map(|(at, _)| at).collect();
+        let names: Vec<_> = fragments
+            .windows(4)
+            .enumerate()
+            .filter(|(_, n)| n == b"tfdt")
+            .map(|(at, _)| at)
+            .collect();
         for at in names {
             let field = at + 8..at + 16;
             let ticks = u64::from_be_bytes(fragments[field.clone()].try_into().unwrap());
@@ -293,10 +348,19 @@ pub(crate) fn repeat_fragments(file: &[u8], times: u64) -> Vec<u8> {
 /// The length of fragments in ticks, of files that give a length to each packet or one to all.
 fn fragments_length(fragments: &[u8]) -> u64 {
     // The last one's start and 1,024 for each of its packets.
-    let starts = fragments.windows(4).enumerate().filter(|(_, name)| name == b"tfdt");
+    let starts = fragments
+        .windows(4)
+        .enumerate()
+        .filter(|(_, name)| name == b"tfdt");
     let last = starts.last().unwrap().0;
     let start = u64::from_be_bytes(fragments[last + 8..last + 16].try_into().unwrap());
-    let run = fragments.windows(4).enumerate().filter(|(_, name)| name == b"trun").last().unwrap().0;
+    let run = fragments
+        .windows(4)
+        .enumerate()
+        .filter(|(_, name)| name == b"trun")
+        .last()
+        .unwrap()
+        .0;
     let packets = u32::from_be_bytes(fragments[run + 8..run + 12].try_into().unwrap());
     start + 1_024 * u64::from(packets)
 }

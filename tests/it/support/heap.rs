@@ -58,5 +58,11 @@ pub(crate) fn measure<T>(work: impl FnOnce() -> T) -> (T, Heap) {
     PEAK.set(before);
     let result = work();
     let peak_bytes = (PEAK.get() - before).unsigned_abs() as u64;
-    (result, Heap { peak_bytes, allocations: ALLOCATIONS.get() - allocations })
+    (
+        result,
+        Heap {
+            peak_bytes,
+            allocations: ALLOCATIONS.get() - allocations,
+        },
+    )
 }

@@ -44,7 +44,11 @@ impl Pieces {
 
     /// A file of these pieces.
     pub(crate) fn of(pieces: Vec<Piece>) -> Self {
-        Self { pieces, seekable: true, fails_at: None }
+        Self {
+            pieces,
+            seekable: true,
+            fails_at: None,
+        }
     }
 
     /// The same from a pipe: it cannot seek and does not know its length.
@@ -66,7 +70,11 @@ impl Source for Pieces {
     }
 
     fn open(&mut self, _access: Access) -> Result<Input, Error> {
-        Ok(Input::Encoded(Box::new(Reader { pieces: self.clone(), at: 0, reads: 0 })))
+        Ok(Input::Encoded(Box::new(Reader {
+            pieces: self.clone(),
+            at: 0,
+            reads: 0,
+        })))
     }
 }
 
@@ -114,7 +122,10 @@ impl Read for Reader {
 
 impl Seek for Reader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        assert!(self.pieces.seekable, "an input that cannot seek was asked to");
+        assert!(
+            self.pieces.seekable,
+            "an input that cannot seek was asked to"
+        );
         self.at = match to {
             SeekFrom::Start(at) => at,
             SeekFrom::Current(by) => self.at.checked_add_signed(by).unwrap(),
@@ -142,7 +153,6 @@ pub(crate) struct Heard {
     /// Frames in each stretch of equal format.
     pub(crate) stretches: Vec<(Format, u64)>,
     pub(crate) stats: DecodeStats,
-    pub(crate) position_bytes: u64,
 }
 
 impl Heard {
@@ -158,7 +168,11 @@ impl Heard {
 
     /// Seconds that are silence in place of audio.
     pub(crate) fn lost_s(&self) -> f64 {
-        self.stats.damage.iter().map(|span: &Span| span.length().seconds()).sum()
+        self.stats
+            .damage
+            .iter()
+            .map(|span: &Span| span.length().seconds())
+            .sum()
     }
 }
 
@@ -169,14 +183,20 @@ pub(crate) fn hear(source: &mut dyn Source) -> Result<Heard, Error> {
     let mut samples = Vec::new();
     let mut stretches: Vec<(Format, u64)> = Vec::new();
     while let Some(chunk) = decoder.next()? {
-        assert_eq!(chunk.samples.len() % chunk.format.channels, 0, "half a frame");
+        assert_eq!(
+            chunk.samples.len() % chunk.format.channels,
+            0,
+            "half a frame"
+        );
         assert!(!chunk.samples.is_empty(), "an empty chunk");
         let frames = (chunk.samples.len() / chunk.format.channels) as u64;
         match stretches.last_mut() {
             Some((format, count)) if *format == chunk.format => *count += frames,
             _ => stretches.push((chunk.format, frames)),
         }
-        resampler.push(chunk.format, chunk.samples, &mut |out| samples.extend_from_slice(out));
+        resampler.push(chunk.format, chunk.samples, &mut |out| {
+            samples.extend_from_slice(out)
+        });
     }
     resampler.finish(&mut |out| samples.extend_from_slice(out));
     assert!(decoder.next()?.is_none(), "it goes on after its end");
@@ -185,7 +205,6 @@ pub(crate) fn hear(source: &mut dyn Source) -> Result<Heard, Error> {
         samples,
         stretches,
         stats: decoder.stats().clone(),
-        position_bytes: decoder.position_bytes(),
     })
 }
 

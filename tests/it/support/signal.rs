@@ -22,7 +22,12 @@ pub(crate) fn bursts(rate_hz: u32) -> Vec<f32> {
     let rate = f64::from(rate_hz);
     let frames = (LENGTH_S * rate).round() as usize;
     (0..frames)
-        .map(|n| BURSTS_S.iter().map(|at| burst(n as f64 / rate - at)).sum::<f64>() as f32)
+        .map(|n| {
+            BURSTS_S
+                .iter()
+                .map(|at| burst(n as f64 / rate - at))
+                .sum::<f64>() as f32
+        })
         .collect()
 }
 
@@ -37,8 +42,9 @@ pub(crate) fn find_burst(samples: &[f32], at_s: f64) -> (f64, f64) {
     // Two steps are a sample, so there are two forms of the burst.
     for half in [0.0, 0.5] {
         let place = (at_s * RATE_HZ).round();
-        let template: Vec<f64> =
-            (-HALF..=HALF).map(|n| burst((n as f64 - half) / RATE_HZ)).collect();
+        let template: Vec<f64> = (-HALF..=HALF)
+            .map(|n| burst((n as f64 - half) / RATE_HZ))
+            .collect();
         let wanted: f64 = template.iter().map(|sample| sample * sample).sum();
         for step in -1_600..=1_600_i64 {
             let first = place as i64 + step - HALF;
@@ -49,8 +55,11 @@ pub(crate) fn find_burst(samples: &[f32], at_s: f64) -> (f64, f64) {
                 continue;
             };
             let heard: f64 = window.iter().map(|sample| f64::from(*sample).powi(2)).sum();
-            let product: f64 =
-                window.iter().zip(&template).map(|(a, b)| f64::from(*a) * b).sum();
+            let product: f64 = window
+                .iter()
+                .zip(&template)
+                .map(|(a, b)| f64::from(*a) * b)
+                .sum();
             let alike = product / (heard * wanted + 1e-12).sqrt();
             if alike > best.1 {
                 let found_s = (place + step as f64 + half) / RATE_HZ;
@@ -65,7 +74,14 @@ pub(crate) fn find_burst(samples: &[f32], at_s: f64) -> (f64, f64) {
 pub(crate) fn check_bursts(samples: &[f32], later_s: f64, what: &str) {
     for at in BURSTS_S {
         let (off_ms, alike) = find_burst(samples, at + later_s);
-        assert!(alike > 0.9, "{what}: no burst at {:.3} s (likeness {alike:.2})", at + later_s);
-        assert!(off_ms.abs() < 1.0, "{what}: burst {off_ms:+.2} ms off its place at {at} s");
+        assert!(
+            alike > 0.9,
+            "{what}: no burst at {:.3} s (likeness {alike:.2})",
+            at + later_s
+        );
+        assert!(
+            off_ms.abs() < 1.0,
+            "{what}: burst {off_ms:+.2} ms off its place at {at} s"
+        );
     }
 }
