@@ -3,7 +3,7 @@
 //! These streams have no time stamps: after damage, the demuxer finds the next frame and says nothing of what lay
 //! between, so that everything behind comes too early. But it can be seen how far it had to read.
 
-use super::view::Handle;
+use super::input::Handle;
 
 /// Bytes that such a demuxer is given at once, so that what it has read says where it stands, to this much: 64 ms of
 /// 128 kbit/s.

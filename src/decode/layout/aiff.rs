@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Layout;
 use crate::decode::codec::Fault;
-use crate::decode::view::Handle;
+use crate::decode::input::Handle;
 
 /// Chunks that are looked at. A dozen is usual.
 const CHUNKS_MAX: usize = 1_024;

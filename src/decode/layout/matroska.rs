@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::{Layout, Parts, search};
 use crate::decode::codec::Fault;
-use crate::decode::view::{Handle, View};
+use crate::decode::input::Handle;
+use crate::decode::view::View;
 
 /// Names of elements.
 const EBML: u32 = 0x1a45_dfa3;

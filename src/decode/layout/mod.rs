@@ -8,14 +8,17 @@ use std::io;
 use std::sync::Arc;
 
 use super::codec::Fault;
+use super::input::Handle;
 use super::passed::PIECE_BYTES;
-use super::view::{Handle, View};
+use super::view::View;
 use crate::time::Time;
 
 mod aiff;
+mod boxes;
 mod flac;
+pub(super) mod fragments;
 pub(super) mod matroska;
-pub(super) mod mp4;
+mod mp4;
 mod signature;
 mod wave;
 
@@ -49,7 +52,7 @@ pub(super) enum Parts {
     /// A Matroska file: it goes on at any cluster.
     Clusters(matroska::Clusters),
     /// A fragmented mp4: it is shown in batches of fragments.
-    Fragments(mp4::Fragments),
+    Fragments(fragments::Fragments),
 }
 
 impl Layout {

@@ -52,7 +52,7 @@ fn t2_mp3_that_changes_its_rate_is_followed() {
         "mp3-untagged-16khz.mp3",
         "mp3-vbr.mp3",
     ];
-    let heard = hear_bytes(parts.map(|part| fixture(part)).concat());
+    let heard = hear_bytes(parts.map(fixture).concat());
     let formats: Vec<Format> = heard.stretches.iter().map(|(format, _)| *format).collect();
     let format = |rate_hz, channels| Format { rate_hz, channels };
     assert_eq!(
@@ -331,4 +331,25 @@ fn index_may_be_moved() {
     let moved = index_first(&file);
     assert_eq!(boxes(&moved)[1].0, *b"moov");
     assert!(hear_bytes(moved).samples == hear_bytes(file).samples);
+}
+
+/// A length that is damaged does not make the demuxer read the rest of the file into memory.
+#[test]
+fn damaged_length_is_not_believed() {
+    const REST: u64 = 600 << 20;
+    let bytes = fixture("opus-live.webm");
+    let blocks: Vec<usize> = (0..bytes.len() - 8)
+        .filter(|at| bytes[*at] == 0xa3 && bytes[*at + 2] == 0x81 && bytes[*at + 5] == 0x80)
+        .collect();
+    let (before, _) = bytes.split_at(blocks[blocks.len() / 2]);
+    // A block of 512 MB, and as much that follows.
+    let block = b"\xa3\x01\x00\x00\x00\x20\x00\x00\x00\x81\x00\x00\x80";
+    let pieces = vec![
+        Piece::Bytes(before.into()),
+        Piece::Bytes(block[..].into()),
+        Piece::Zeros(REST),
+    ];
+    let (heard, heap) = measure(|| hear(&mut Pieces::of(pieces)).unwrap());
+    assert!(heard.seconds() > 0.5, "{} s", heard.seconds());
+    assert!(heap.peak_bytes < 40 << 20, "{} bytes", heap.peak_bytes);
 }

@@ -1,4 +1,4 @@
-//! A heap that counts, for each thread of its own and for all together.
+//! A heap that counts, for each thread of its own.
 
 #![expect(unsafe_code, reason = "an allocator is unsafe to implement")]
 

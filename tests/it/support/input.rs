@@ -153,7 +153,6 @@ pub(crate) struct Heard {
     /// Frames in each stretch of equal format.
     pub(crate) stretches: Vec<(Format, u64)>,
     pub(crate) stats: DecodeStats,
-    pub(crate) position_bytes: u64,
 }
 
 impl Heard {
@@ -206,7 +205,6 @@ pub(crate) fn hear(source: &mut dyn Source) -> Result<Heard, Error> {
         samples,
         stretches,
         stats: decoder.stats().clone(),
-        position_bytes: decoder.position_bytes(),
     })
 }
 
