@@ -6,13 +6,9 @@
 
 use std::fmt;
 
-use crate::config::Config;
+use crate::config::{BLOCK_SAMPLES, Config, LOOK_AHEAD_SAMPLES};
 use crate::error::ConfigError;
-use crate::pool::BLOCK_SAMPLES;
 use crate::time::Time;
-
-/// Samples that the window holds behind the engine's view, so that the length of a pause at its end is known.
-pub const LOOK_AHEAD_SAMPLES: usize = 16_000;
 
 /// Demuxer, decoder, resampler and detector. Measured: 0.3 MB (wav) to 2.0 MB (Vorbis) of heap, 0.7 MB for most.
 const DECODING_BYTES: u64 = 1_000_000;

@@ -11,6 +11,15 @@ pub const WINDOW_S_MIN: f32 = 5.0;
 /// Silence shorter than this is part of the speech around it (closures of plosives, short breaths); longer silence is a pause.
 pub(crate) const PAUSE_SAMPLES_MIN: usize = 1_920; // 120 ms
 
+/// Samples in one block of the pool: half a second of 16 kHz mono, 32,000 bytes.
+///
+/// Short enough that the engine is not kept waiting for a block to fill, long enough that the queues carry two blocks a
+/// second and not hundreds.
+pub(crate) const BLOCK_SAMPLES: usize = 8_000;
+
+/// Samples behind a window that are looked at, so that the length of a pause at its end is known: one second.
+pub(crate) const LOOK_AHEAD_SAMPLES: usize = 16_000;
+
 /// How the pipeline works. Every field has a default that suits a meeting on a laptop.
 ///
 /// # Examples

@@ -8,14 +8,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 
 use crate::cancel::Cancel;
-use crate::config::{POOL_BLOCKS_MAX, POOL_BLOCKS_MIN};
+use crate::config::{BLOCK_SAMPLES, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN};
 use crate::error::ConfigError;
-
-/// Samples in one block: half a second of 16 kHz mono, 32,000 bytes.
-///
-/// Short enough that the engine is not kept waiting for a block to fill, long enough that the queues carry two blocks a
-/// second and not hundreds.
-pub const BLOCK_SAMPLES: usize = 8_000;
 
 /// Blocks of decoded audio, all allocated in [`Pool::new`]. After that, no memory is allocated: [`Pool::acquire`] waits
 /// for a block that somebody gives back.

@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::time::Span;
-use crate::transcript::seconds;
+use crate::time::{Span, seconds};
 
 /// How a transcription went.
 ///

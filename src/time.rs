@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 
+use serde::Serializer;
+
 use crate::audio::SAMPLE_RATE_HZ;
 
 /// A position on the input's time line, or a length, in samples of 16 kHz.
@@ -105,6 +107,11 @@ impl fmt::Display for Time {
         let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
         write!(f, "{hours}:{minutes:02}:{seconds:02}.{:03}", ms % 1_000)
     }
+}
+
+/// Writes a time in seconds.
+pub(crate) fn seconds<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.seconds())
 }
 
 /// A stretch of the time line: `start` is inside, `end` is not.

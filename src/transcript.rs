@@ -1,8 +1,8 @@
 //! What was said and when.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::time::{Span, Time};
+use crate::time::{Span, Time, seconds};
 
 /// A piece of text with start and end, as the engine closed it.
 ///
@@ -158,10 +158,6 @@ pub(crate) fn uncovered(
         keep(Span::new(from.min(spoken.end), spoken.end));
     }
     left
-}
-
-pub(crate) fn seconds<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.seconds())
 }
 
 #[cfg(test)]

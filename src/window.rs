@@ -4,9 +4,6 @@ use crate::config::PAUSE_SAMPLES_MIN;
 use crate::error::ConfigError;
 use crate::time::{Span, Time};
 
-/// Seconds behind a window that are looked at, so that the length of a pause at its end is known.
-pub const LOOK_AHEAD_SAMPLES: usize = 16_000;
-
 /// A pause is not better for being longer than this.
 const PAUSE_SAMPLES_ENOUGH: u64 = 16_000;
 
@@ -204,7 +201,7 @@ mod tests {
     #[test]
     fn a_window_ends_in_the_longest_pause_near_its_end() {
         check_end(
-            &[(0.0, 20.0), (21.0, 25.0), (25.5, 28.0), (28.25, 31.0)],
+            &[(0.0, 19.0), (20.0, 25.0), (25.5, 28.0), (28.25, 31.0)],
             25.25,
         );
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::config::{Config, WINDOW_S_MIN};
+use crate::config::{BLOCK_SAMPLES, Config, WINDOW_S_MIN};
 use crate::error::ConfigError;
-use crate::pool::{BLOCK_SAMPLES, Resize};
+use crate::pool::Resize;
 
 /// Changes a transcriber from any thread. Clones change the same one.
 ///

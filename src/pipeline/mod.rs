@@ -15,7 +15,7 @@ use self::meter::Meter;
 pub use self::progress::Progress;
 use crate::budget::Plan;
 use crate::cancel::Cancel;
-use crate::config::{Config, Vad};
+use crate::config::{Config, LOOK_AHEAD_SAMPLES, Vad};
 use crate::decode::DecodeStats;
 use crate::engine::{Engine, EngineCounts, EngineError};
 use crate::error::Error;
@@ -27,7 +27,7 @@ use crate::source::Source;
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 use crate::vad::SpeechMap;
-use crate::window::{LOOK_AHEAD_SAMPLES, Window};
+use crate::window::Window;
 
 mod control;
 mod feed;

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::Sink;
-use crate::time::Time;
-use crate::transcript::{Ending, Segment, seconds};
+use crate::time::{Time, seconds};
+use crate::transcript::{Ending, Segment};
 
 /// Writes one JSON document:
 /// `{"file","segments":[{…}],"uncovered":[{"start_s","end_s"}],"language","duration_s"}`.

@@ -13,7 +13,7 @@ use steadyscribe::monitor::gauge::Value;
 use steadyscribe::sink::Sink;
 use steadyscribe::{Config, Ended, Error, Segment, Span, Summary, Time, Transcriber, Vad};
 
-use crate::support::files::Wav;
+use crate::support::files::Wave;
 use crate::support::input::Pieces;
 
 /// A wav of `seconds` of 16 kHz mono noise, which the engines of these tests do not listen to.
@@ -25,7 +25,7 @@ fn noise(seconds: f64) -> Pieces {
             (state >> 8) as f32 / 83_886_080.0
         })
         .collect();
-    Pieces::file(Wav::mono(16_000).riff(&samples))
+    Pieces::file(Wave::mono(16_000).riff(&samples))
 }
 
 /// Without a detector: the engines of these tests know what is said.
@@ -35,7 +35,7 @@ fn config() -> Config {
     config
 }
 
-fn run<E: Engine>(
+fn run<E: Engine + 'static>(
     config: Config,
     engine: E,
     seconds: f64,
@@ -101,7 +101,6 @@ fn one(window: &[f32]) -> Heard {
 #[test]
 fn windows_are_as_long_as_configured_and_the_tail_is_short() {
     for (seconds, expected) in [
-        (0.0, vec![]),
         (1.0 / 16_000.0, vec![1]),
         (30.0, vec![480_000]),
         (30.0 + 1.0 / 16_000.0, vec![480_000, 1]),
@@ -117,6 +116,15 @@ fn windows_are_as_long_as_configured_and_the_tail_is_short() {
         summary.unwrap();
         assert_eq!(*seen.lock().unwrap(), expected, "{seconds} s");
     }
+}
+
+#[test]
+fn an_input_without_a_sample_is_refused() {
+    let (summary, _) = run(config(), Scripted::default(), 0.0);
+    assert!(
+        matches!(summary, Err(Error::Undecodable { .. })),
+        "{summary:?}"
+    );
 }
 
 #[test]
