@@ -4,8 +4,7 @@ use crate::config::PAUSE_SAMPLES_MIN;
 use crate::error::ConfigError;
 use crate::time::{Span, Time};
 
-/// Seconds behind a window that are looked at, so that the length of a pause at its end is known.
-pub const LOOK_AHEAD_SAMPLES: usize = 16_000;
+pub use crate::budget::LOOK_AHEAD_SAMPLES;
 
 /// A pause is not better for being longer than this.
 const PAUSE_SAMPLES_ENOUGH: u64 = 16_000;
