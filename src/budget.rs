@@ -1,8 +1,9 @@
 //! How the bytes divide among model, state, window and pool, before any of them is allocated.
 //!
-//! A [`Plan`] counts what the process will hold privately (anonymous and shared memory, swapped or not) once everything was used for the
-//! first time. Nothing is loaded to make one. After that the pipeline holds no more at any length of input, but for
-//! [`Plan::window_bytes`] while a window is prepared, and what a container makes a demuxer keep (an mp4: 1.1 MB per hour).
+//! A [`Plan`] counts what the process will hold privately (anonymous and shared memory, swapped or not) once
+//! everything was used for the first time. Nothing is loaded to make one. After that the pipeline holds no
+//! more at any length of input, but for [`Plan::window_bytes`] while a window is prepared, and what a
+//! container makes a demuxer keep (an mp4: 1.1 MB per hour).
 
 use std::fmt;
 
@@ -13,10 +14,12 @@ use crate::time::Time;
 /// Demuxer, decoder, resampler and detector. Measured: 0.3 MB (wav) to 2.0 MB (Vorbis) of heap, 0.7 MB for most.
 const DECODING_BYTES: u64 = 1_000_000;
 
-/// What three threads touch of their stacks and of the allocator's arenas that they open, and the segments that wait.
+/// What three threads touch of their stacks and of the allocator's arenas that they open, and the segments
+/// that wait.
 const THREADS_BYTES: u64 = 500_000;
 
-/// What a program holds before it does anything: relocated data, the runtime, arguments. Measured: 0.34 to 0.43 MB.
+/// What a program holds before it does anything: relocated data, the runtime, arguments. Measured: 0.34 to
+/// 0.43 MB.
 const PROGRAM_BYTES: u64 = 500_000;
 
 /// Parts that an error names.
@@ -89,11 +92,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Takes the first of `footprints` with which everything fits the budget, which is the first if there is none.
+    /// Takes the first of `footprints` with which everything fits the budget, which is the first if there is
+    /// none.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Budget`] if none fits: it says what would. [`ConfigError::OutOfRange`] as [`Config::validate`].
+    /// [`ConfigError::Budget`] if none fits: it says what would. [`ConfigError::OutOfRange`] as
+    /// [`Config::validate`].
     pub fn new(config: &Config, footprints: &[Footprint]) -> Result<Self, ConfigError> {
         config.validate()?;
         let plans = footprints
@@ -138,7 +143,8 @@ impl Plan {
         &self.parts
     }
 
-    /// Returns the sum of the parts: what the process holds privately once everything was used for the first time.
+    /// Returns the sum of the parts: what the process holds privately once everything was used for the first
+    /// time.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         self.parts.iter().map(|(_, bytes)| bytes).sum()

@@ -4,8 +4,9 @@
 //! cargo run --release --example widen -- SHAPE [FORMAT] [OUT]
 //! ```
 //!
-//! SHAPE: tiny, base, small, medium, large, large-v3, large-v3-turbo, or multilingual, which is the fixture itself with the
-//! vocabulary and the mel bands of large-v3. FORMAT: f16 (default), q8_0 or q5_0. OUT: by default
+//! SHAPE: tiny, base, small, medium, large, large-v3, large-v3-turbo, or multilingual, which is the fixture
+//! itself with the vocabulary and the mel bands of large-v3. FORMAT: f16 (default), q8_0 or q5_0. OUT: by
+//! default
 //! `target/models/ggml-SHAPE-FORMAT.bin`. Speed and memory are measured with such models where the real ones cannot be
 //! had; what they hear is the fixture's few hundred words.
 

@@ -51,7 +51,8 @@ pub(crate) const SHAPES: [Shape; 7] = [
     shape("large-v3-turbo", 1_280, (32, 4), true),
 ];
 
-/// The fixture itself, with the vocabulary and the mel bands of large-v3: a multilingual model that knows English.
+/// The fixture itself, with the vocabulary and the mel bands of large-v3: a multilingual model that knows
+/// English.
 pub(crate) const MULTILINGUAL: Shape = shape("multilingual", 128, (4, 3), true);
 
 /// Number formats of the matrices.
@@ -152,7 +153,8 @@ fn q8_0(block: &[f32]) -> [u8; 34] {
     bytes
 }
 
-/// 32 numbers of 5 bits: the low four of the first and the second half share bytes, the high bits come before.
+/// 32 numbers of 5 bits: the low four of the first and the second half share bytes, the high bits come
+/// before.
 fn q5_0(block: &[f32]) -> [u8; 22] {
     let largest = block
         .iter()
@@ -245,8 +247,8 @@ impl Model {
 
     /// Writes a wider model that computes the same function, at the cost of its shape.
     ///
-    /// Every feature is there k times: norms, heads and biases keep their values, matrices divide their inputs by k, layers
-    /// that are added change nothing. Bands and tokens that are added are not used.
+    /// Every feature is there k times: norms, heads and biases keep their values, matrices divide their
+    /// inputs by k, layers that are added change nothing. Bands and tokens that are added are not used.
     ///
     /// # Errors
     ///
@@ -347,8 +349,8 @@ impl Model {
         Ok(())
     }
 
-    /// The tensor that one of the wide model is made of, and whether its values are kept: a layer that is added copies the first and
-    /// adds nothing to its input.
+    /// The tensor that one of the wide model is made of, and whether its values are kept: a layer that is
+    /// added copies the first and adds nothing to its input.
     fn source(&self, name: &str) -> (String, bool) {
         for (side, layers) in [
             ("encoder", self.encoder_layers),
@@ -485,13 +487,15 @@ fn languages(vocabulary: usize) -> usize {
     }
 }
 
-/// The English token whose meaning a token of another vocabulary has. Tokens that English lacks are like its languages: never said.
+/// The English token whose meaning a token of another vocabulary has. Tokens that English lacks are like its
+/// languages: never said.
 fn english_token(token: usize, vocabulary: usize) -> usize {
     let languages = languages(vocabulary);
     if languages == 0 || token < ENGLISH_TEXT_TOKENS {
         return token;
     }
-    // One text token more, so the end and the start have moved by one, and all behind the languages by their number.
+    // One text token more, so the end and the start have moved by one, and all behind the languages by their
+    // number.
     let translate = ENGLISH_FIRST_LANGUAGE + 1 + languages;
     match token - ENGLISH_TEXT_TOKENS {
         0 => ENGLISH_FIRST_LANGUAGE,

@@ -176,6 +176,9 @@ impl<E: Engine + 'static> Transcriber<E> {
     ///
     /// [`Error::Engine`] when the engine cannot run.
     pub fn warm_up(&mut self) -> Result<(), Error> {
+        // Pages that were only read as zeros are not held yet.
+        while self.window.push(&[f32::MIN_POSITIVE; 4_096]) > 0 {}
+        self.window.reset(self.config.start);
         let mut engine = lock(&self.engine);
         engine.warm_up()?;
         self.meter.engine(engine.held());

@@ -234,7 +234,8 @@ fn dimensions_outside_whispers_are_refused_by_name() {
     }
 }
 
-/// All-f32 models load, and end the process at the first window: im2col of the linked version wants f16 kernels.
+/// All-f32 models load, and end the process at the first window: im2col of the linked version wants f16
+/// kernels.
 #[test]
 fn models_in_f32_are_refused() {
     let mut bytes = fixture_bytes();
@@ -390,7 +391,8 @@ fn no_flipped_bit_in_dimensions_or_tensor_headers_is_accepted() {
     }
 }
 
-/// Whatever single byte of a model is wrong, the check answers; and a model that it accepts runs in whisper.cpp.
+/// Whatever single byte of a model is wrong, the check answers; and a model that it accepts runs in
+/// whisper.cpp.
 ///
 /// Models run in a process of their own, so that an abort is seen.
 #[test]

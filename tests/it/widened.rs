@@ -65,7 +65,8 @@ fn widened_models_say_the_same() {
 fn widened_models_have_the_sizes_of_the_published_ones() {
     let folder = TempDir::new().unwrap();
     let fixture = Model::read(FIXTURE.as_ref()).unwrap();
-    // Source: `ls -l` of ggml-tiny.en.bin and ggml-base.en.bin as published; theirs spell one token of 13 bytes more.
+    // Source: `ls -l` of ggml-tiny.en.bin and ggml-base.en.bin as published; theirs spell one token of 13
+    // bytes more.
     for (name, published_bytes) in [("tiny", 77_704_715), ("base", 147_964_211)] {
         let shape = SHAPES.into_iter().find(|shape| shape.name == name).unwrap();
         let path = folder.path().join(name);

@@ -1,13 +1,13 @@
 //! Checks a model file before whisper.cpp sees it.
 //!
-//! whisper.cpp 1.8.3 trusts its file: a bad number there ends the process (`GGML_ASSERT`, a C++ exception that crosses into
-//! Rust) or is written past the end of a buffer. [`ModelHeader::read`] accepts a file only if none of that can happen,
-//! and turns everything else into an error that says what to do.
+//! whisper.cpp 1.8.3 trusts its file: a bad number there ends the process (`GGML_ASSERT`, a C++ exception
+//! that crosses into Rust) or is written past the end of a buffer. [`ModelHeader::read`] accepts a file only
+//! if none of that can happen, and turns everything else into an error that says what to do.
 //!
-//! The file is read through a small buffer and not mapped: a mapping of a file that somebody truncates (a download that
-//! starts again) raises SIGBUS at the next touch, which no check beforehand can rule out; a read only fails. It costs no
-//! more, because a buffer of 8 KiB skips the weights by seeking: about 2 ms for the token list and 1 to 10 ms for the
-//! tensors.
+//! The file is read through a small buffer and not mapped: a mapping of a file that somebody truncates (a
+//! download that starts again) raises SIGBUS at the next touch, which no check beforehand can rule out; a
+//! read only fails. It costs no more, because a buffer of 8 KiB skips the weights by seeking: about 2 ms for
+//! the token list and 1 to 10 ms for the tensors.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,8 @@ use tensors::{MATRIX_FORMATS, NumberFormat};
 /// First four bytes of a ggml file, as a little-endian number.
 const MAGIC: i32 = 0x6767_6d6c;
 
-/// Audio positions of every Whisper: 30 s at 50 a second. The engine's windows and time stamps are built on it.
+/// Audio positions of every Whisper: 30 s at 50 a second. The engine's windows and time stamps are built on
+/// it.
 const AUDIO_CTX: u32 = 1_500;
 
 /// Text positions of every Whisper.
@@ -39,8 +40,8 @@ const LAYERS_MAX: u32 = 32;
 
 /// Sizes of the vocabularies: English, multilingual (99 languages), multilingual since large-v3 (100).
 ///
-/// The ids of all special tokens follow from the size. A larger one has whisper.cpp ask for the name of a language that
-/// it doesn't know, and make a string of the null pointer that it gets.
+/// The ids of all special tokens follow from the size. A larger one has whisper.cpp ask for the name of a
+/// language that it doesn't know, and make a string of the null pointer that it gets.
 const VOCABULARIES: [u32; 3] = [51_864, 51_865, 51_866];
 
 /// Frequency bands of the spectrogram: 128 since large-v3, 80 before.
@@ -113,8 +114,8 @@ pub struct ModelHeader {
     weight_bytes: u64,
 }
 
-/// Tells model files apart without reading them whole: the size, and a hash of everything but the weights and of the first 64
-/// bytes of each tensor. Equal files are equal; it's no proof against intent.
+/// Tells model files apart without reading them whole: the size, and a hash of everything but the weights and
+/// of the first 64 bytes of each tensor. Equal files are equal; it's no proof against intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
     file_bytes: u64,
@@ -174,7 +175,8 @@ pub enum ModelError {
         /// The contradiction.
         reason: String,
     },
-    /// The file is whole as far as can be said, but of a kind that the linked whisper.cpp can't run: use another model.
+    /// The file is whole as far as can be said, but of a kind that the linked whisper.cpp can't run: use
+    /// another model.
     #[error("the model {} cannot be used: {what} is {asked}, must be {allowed}", path.display())]
     Unsupported {
         /// The file.
@@ -218,8 +220,8 @@ impl ModelHeader {
     ///
     /// # Memory
     ///
-    /// An 8 KiB buffer and a table of at most 1,259 tensor names, given back on return: what the file says never
-    /// decides how much is allocated.
+    /// An 8 KiB buffer and a table of at most 1,259 tensor names, given back on return: what the file says
+    /// never decides how much is allocated.
     ///
     /// # Errors
     ///
@@ -373,7 +375,8 @@ fn read_format(file: &mut Reader<'_>, width: u32) -> Result<NumberFormat, ModelE
         })
 }
 
-/// whisper.cpp multiplies by every filter, and copies as many bands as the filters have into a buffer made for `n_mels`.
+/// whisper.cpp multiplies by every filter, and copies as many bands as the filters have into a buffer made
+/// for `n_mels`.
 fn read_mel_filters(file: &mut Reader<'_>, d: &Dimensions) -> Result<(), ModelError> {
     let (bands, frequencies) = (file.number()?, file.number()?);
     if i64::from(bands) != i64::from(d.n_mels) || frequencies != FILTER_FREQUENCIES {

@@ -1,24 +1,26 @@
 //! What a model will hold in memory, computed from its dimensions before anything is loaded.
 //!
-//! Everything here follows from the code of whisper.cpp 1.8.3 and its ggml, for the CPU: `whisper_init_state`, the
+//! Everything here follows from the code of whisper.cpp 1.8.3 and its ggml, for the CPU:
+//! `whisper_init_state`, the
 //! `whisper_build_graph_*` functions, the graph allocator (ggml-alloc.c) and `ggml_graph_plan` (ggml-cpu.c).
 //!
 //! # How the compute buffers come about
 //!
-//! The allocator walks a graph once and gives each result a place, the best-fitting one that is free; a result takes its
-//! operand's place where the operation allows it (addition, scaling, softmax; not matrix products, and not where the operand is a
-//! reshaped view). The buffer is as large as the farthest end. Of every graph one moment decides:
+//! The allocator walks a graph once and gives each result a place, the best-fitting one that is free; a
+//! result takes its operand's place where the operation allows it (addition, scaling, softmax; not matrix
+//! products, and not where the operand is a reshaped view). The buffer is as large as the farthest end. Of
+//! every graph one moment decides:
 //!
 //! | graph | the moment | bytes |
 //! |---|---|---|
 //! | conv | bias is added to the first convolution: both results, behind spectrogram and unrolled kernel input | 2 x 2C·S·4 + 2C·M·4 + 2C·3M·2 |
-//! | encode | MLP: the layer's input, its norm and four times that | 7 x C·S·4 |
+//! | encode | MLP: input, norm, a free place that is too narrow, and the result, four times as wide | 7 x C·S·4 |
 //! | encode, whole attention | product of queries and keys, with four results of the layer | C·C·H·4 + 4 x C·S·4 |
 //! | cross | one projection | C·S·4 |
 //! | decode | logits of every text position, with the last norm and its operand | T·V·4 + 2 x T·S·4 |
 //!
-//! The process holds what is touched, which is all of it but for the decoder's buffer: it is made for logits of the
-//! whole text context, and pieces of 16 tokens touch a 28th.
+//! The process holds what is touched, which is all of it but for the decoder's buffer: it is made for logits
+//! of the whole text context, and pieces of 16 tokens touch a 28th.
 //!
 //! (C audio positions, T text positions, S width, H heads, M mel bands, V tokens.)
 
@@ -29,54 +31,59 @@ use super::{AUDIO_CTX, Dimensions, HEAD_WIDTH, ModelHeader, TEXT_CTX, VOCABULARI
 use crate::audio::WINDOW_SAMPLES_MAX;
 use crate::budget::{Alternative, Footprint};
 
-/// Positions of the key-value caches are rounded up to this. Source: `GGML_PAD(n, 256)` in `whisper_init_state`.
+/// Positions of the key-value caches are rounded up to this. Source: `GGML_PAD(n, 256)` in
+/// `whisper_init_state`.
 const CACHE_POSITIONS_STEP: u64 = 256;
 
 /// What describes a graph, for each of the four: room for 4,096 tensors (`WHISPER_MAX_NODES`) of 368 bytes
 /// (`ggml_tensor_overhead`) and for the graph itself (`ggml_graph_overhead`).
 const GRAPH_META_BYTES: u64 = 4_096 * 368 + GRAPH_BYTES;
 
-/// An empty graph for 2,048 nodes: 2 x 2,048 pointers, a hash table of 4,099 pointers and counts, the rest. Source:
+/// An empty graph for 2,048 nodes: 2 x 2,048 pointers, a hash table of 4,099 pointers and counts, the rest.
+/// Source:
 /// `ggml_graph_nbytes`.
 const GRAPH_BYTES: u64 = 2 * 2_048 * 8 + 4_099 * (8 + 4) + 520 + 80 + 32;
 
 /// Tokens that are decoded at once at most: prompts go in pieces of this size.
 const PIECE_TOKENS: u64 = 16;
 
-/// A token's entries in `token_to_id` and `id_to_token`, as glibc rounds them: 2 x (32 bytes of tree node, 32 of string, 4 of number).
-/// The 130 spellings that are longer than 15 bytes take 10 KB more.
+/// A token's entries in `token_to_id` and `id_to_token`, as glibc rounds them: 2 x (32 bytes of tree node, 32
+/// of string, 4 of number). The 130 spellings that are longer than 15 bytes take 10 KB more.
 const TOKEN_BYTES: u64 = 2 * 80;
 
 /// A tensor's description and its entry in the model's table of names.
 const TENSOR_BYTES: u64 = 368 + 144;
 
-/// ggml's tables for f16 numbers and activations (`ggml_cpu_init`, 512 KiB), relocated data of the C++ library, the rest of the
-/// context. Measured: 0.7 MB with the fixture, tiny, base and small.
+/// ggml's tables for f16 numbers and activations (`ggml_cpu_init`, 512 KiB), relocated data of the C++
+/// library, the rest of the context. Measured: 0.7 MB with the fixture, tiny, base and small.
 const CONTEXT_BYTES: u64 = 720_000;
 
-/// What the schedulers and their allocators keep for their own use: tables of 4,096 nodes each, and for every layer of the model the
-/// places of its results. Measured on the fixture, tiny, base and small, with and without flash attention: 0.87 to 1.37 MB.
+/// What the schedulers and their allocators keep for their own use: tables of 4,096 nodes each, and for every
+/// layer of the model the places of its results. Measured on the fixture, tiny, base and small, with and
+/// without flash attention: 0.87 to 1.37 MB.
 const SCHEDULER_BYTES: u64 = 660_000;
 const SCHEDULER_BYTES_PER_LAYER: u64 = 32_000;
 
-/// Of each token of a piece, the decoder's results besides logits: about twelve rows that do not lie where logits lie.
-/// Measured: 0.10 MB on the fixture to 0.41 MB on small.
+/// Of each token of a piece, the decoder's results besides logits: about twelve rows that do not lie where
+/// logits lie. Measured: 0.10 MB on the fixture to 0.41 MB on small.
 const DECODED_ROWS: u64 = 12;
 
-/// Our side of the engine besides one window and two rows of logits: zlib's state and its text, drafts, lists of tokens.
+/// Our side of the engine besides one window and two rows of logits: zlib's state and its text, drafts, lists
+/// of tokens.
 const OWN_BYTES: u64 = 400_000;
 
 /// Half a frame of the spectrogram, in front of the window and behind it.
 const SPECTROGRAM_PAD_SAMPLES: u64 = 200;
 
 impl ModelHeader {
-    /// Says what the model will hold in memory on the CPU: with whole attention, which is faster, and with flash attention,
-    /// which is smaller.
+    /// Says what the model will hold in memory on the CPU: with whole attention, which is faster, and with
+    /// flash attention, which is smaller.
     ///
     /// `reserved_bytes` are the caches and compute buffers that whisper.cpp announces in its log; beside them it reserves
-    /// 93 MB of address space for logits, of which a 28th is touched. `state_bytes` are the memory that becomes private when
-    /// windows are padded to 30 s, prompts go in pieces of at most 16 tokens and `whisper_full` is not used. It is an upper
-    /// bound on processors whose kernels need no converted operands (64-bit ARM), and where a GPU does the work.
+    /// 93 MB of address space for logits, of which a 28th is touched. `state_bytes` are the memory that
+    /// becomes private when windows are padded to 30 s, prompts go in pieces of at most 16 tokens and
+    /// `whisper_full` is not used. It is an upper bound on processors whose kernels need no converted
+    /// operands (64-bit ARM), and where a GPU does the work.
     #[must_use]
     pub fn footprints(&self) -> [Footprint; 2] {
         let footprints = footprints(&self.dimensions, self.format, self.weight_bytes);
@@ -170,8 +177,9 @@ impl Buffers {
     }
 }
 
-/// The largest operand of a matrix product, converted to the format that the product wants: the wide result of a layer's MLP, or
-/// whole attention. Source: `GGML_OP_MUL_MAT` in `ggml_graph_plan`; x86 kernels use all of it.
+/// The largest operand of a matrix product, converted to the format that the product wants: the wide result
+/// of a layer's MLP, or whole attention. Source: `GGML_OP_MUL_MAT` in `ggml_graph_plan`; x86 kernels use all
+/// of it.
 fn work_bytes(d: &Dimensions, format: NumberFormat, flash_attention: bool) -> u64 {
     let [audio, width, heads] = [d.n_audio_ctx, d.n_audio_state, d.n_audio_head].map(u64::from);
     let mlp = format.operand_bytes(audio * 4 * width);
@@ -236,3 +244,103 @@ static PUBLISHED: LazyLock<Vec<Alternative>> = LazyLock::new(|| {
     };
     shapes.into_iter().flat_map(of).collect()
 });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dimensions(heads: u32, layers: (u32, u32), version: usize) -> Dimensions {
+        Dimensions {
+            n_vocab: VOCABULARIES[version],
+            n_audio_ctx: AUDIO_CTX,
+            n_audio_state: heads * HEAD_WIDTH,
+            n_audio_head: heads,
+            n_audio_layer: layers.0,
+            n_text_ctx: TEXT_CTX,
+            n_text_state: heads * HEAD_WIDTH,
+            n_text_head: heads,
+            n_text_layer: layers.1,
+            n_mels: if version == 2 { 128 } else { 80 },
+        }
+    }
+
+    /// Bytes in hundredths of a megabyte, as whisper.cpp's log has them.
+    fn hundredths(bytes: u64) -> u64 {
+        (bytes + 5_000) / 10_000
+    }
+
+    /// Source: the log of whisper.cpp 1.8.3 for models of these shapes.
+    #[test]
+    fn buffers_are_those_that_whisper_cpp_announces() {
+        // Heads, layers, version; caches self, cross, pad; conv, encode whole and flash, cross, decode.
+        let announced = [
+            ((2, (4, 3), 0), [79, 236, 79, 553, 2_266, 697, 236, 9_499]),
+            (
+                (6, (4, 4), 0),
+                [315, 944, 236, 1_321, 6_481, 1_772, 389, 9_591],
+            ),
+            (
+                (8, (6, 6), 0),
+                [629, 1_887, 315, 1_628, 8_588, 2_309, 466, 9_637],
+            ),
+            (
+                (12, (12, 12), 0),
+                [1_887, 5_662, 472, 2_242, 12_802, 3_385, 620, 9_728],
+            ),
+            (
+                (16, (24, 24), 1),
+                [5_033, 15_099, 629, 2_857, 17_017, 4_460, 773, 9_820],
+            ),
+            (
+                (20, (32, 32), 2),
+                [8_389, 25_166, 786, 3_615, 21_231, 5_535, 927, 9_912],
+            ),
+            (
+                (20, (32, 4), 2),
+                [1_049, 3_146, 786, 3_615, 21_231, 5_535, 927, 9_912],
+            ),
+        ];
+        for ((heads, layers, version), sizes) in announced {
+            let d = dimensions(heads, layers, version);
+            let [whole, flash] = [false, true].map(|flash| Buffers::of(&d, flash));
+            let ours = [
+                whole.kv_self,
+                whole.kv_cross,
+                whole.kv_pad,
+                whole.conv,
+                whole.encode,
+                flash.encode,
+                whole.cross,
+                whole.decode,
+            ];
+            assert_eq!(
+                ours.map(hundredths),
+                sizes,
+                "{heads} heads, {layers:?} layers"
+            );
+        }
+    }
+
+    #[test]
+    fn smaller_models_hold_less() {
+        let held = |name: &str| {
+            let found = PUBLISHED.iter().find(|model| model.name == name);
+            found.expect(name).held_bytes / 1_000_000
+        };
+        assert_eq!(PUBLISHED.len(), 18);
+        assert_eq!(PUBLISHED[0].name, "large-v3");
+        let falling = [
+            "large-v3",
+            "large-v3-q5_0",
+            "medium-q8_0",
+            "small",
+            "small-q5_1",
+            "tiny-q5_1",
+        ];
+        assert!(
+            falling.map(held).is_sorted_by(|a, b| a > b),
+            "{:?}",
+            falling.map(held)
+        );
+    }
+}

@@ -9,8 +9,8 @@ use super::{FINGERPRINT_SAMPLE_BYTES, ModelError};
 /// Small, because each of up to 1,259 tensors costs one filling of it.
 const BUFFER_BYTES: usize = 8 << 10;
 
-/// Start and factor of the 64-bit hash FNV-1a. It is the same on every machine and in every version, unlike the standard
-/// library's.
+/// Start and factor of the 64-bit hash FNV-1a. It is the same on every machine and in every version, unlike
+/// the standard library's.
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_FACTOR: u64 = 0x0000_0100_0000_01b3;
 

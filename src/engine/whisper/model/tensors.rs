@@ -10,8 +10,8 @@ use super::Dimensions;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NumberFormat {
     pub(super) name: &'static str,
-    /// The file's `ftype`: for the quantized formats with their version, 2 x 1,000. Version 1 had other layouts of the
-    /// same sizes, which whisper.cpp would take for version 2.
+    /// The file's `ftype`: for the quantized formats with their version, 2 x 1,000. Version 1 had other
+    /// layouts of the same sizes, which whisper.cpp would take for version 2.
     pub(super) file_type: i32,
     /// `ggml_type` of a tensor of this format.
     pub(super) tensor_type: i32,
@@ -57,11 +57,12 @@ pub(super) const Q5_0: NumberFormat = format("q5_0", (2_008, 6), 32, (22, 34));
 pub(super) const Q5_1: NumberFormat = format("q5_1", (2_009, 7), 32, (24, 36));
 pub(super) const Q8_0: NumberFormat = format("q8_0", (2_007, 8), 32, (34, 34));
 
-/// The formats that a model's matrices may have: those that whisper.cpp's own tools write, without f32, with which the
-/// linked version ends the process at the first window (`ggml_compute_forward_im2col_f16` wants f16 kernels).
+/// The formats that a model's matrices may have: those that whisper.cpp's own tools write, without f32, with
+/// which the linked version ends the process at the first window (`ggml_compute_forward_im2col_f16` wants f16
+/// kernels).
 ///
-/// Source: `enum ggml_ftype` and `enum ggml_type` in ggml.h, block sizes in ggml-common.h, operands from `vec_dot_type` in
-/// ggml-cpu.c (`q8_0`, `q8_1` and `q8_K`).
+/// Source: `enum ggml_ftype` and `enum ggml_type` in ggml.h, block sizes in ggml-common.h, operands from
+/// `vec_dot_type` in ggml-cpu.c (`q8_0`, `q8_1` and `q8_K`).
 pub(super) const MATRIX_FORMATS: [NumberFormat; 11] = [
     F16,
     format("q4_0", (2_002, 2), 32, (18, 34)),
