@@ -168,6 +168,33 @@ fn a_panicking_engine_is_an_error() {
     }
 }
 
+/// The decoder has filled every block and waits for one by the time that the engine gives up.
+#[test]
+fn a_waiting_decoder_hears_that_the_engine_has_ended() {
+    let (ended, wait) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let engine = Acts(0, |_, _: &[f32]| {
+            std::thread::sleep(Duration::from_millis(200));
+            Err(EngineError::Failed("broken".into()))
+        });
+        let (summary, _) = run(config(), engine, 120.0);
+        ended.send(summary.is_err())
+    });
+    let patience = Duration::from_secs(60);
+    assert_eq!(wait.recv_timeout(patience), Ok(true), "it hangs");
+}
+
+#[test]
+fn cancelling_ends_the_way_to_the_start() {
+    let mut config = config();
+    config.start = Time::from_seconds(590.0);
+    let mut scribe = Transcriber::new(config, Scripted::new(Vec::new())).unwrap();
+    scribe.cancel().cancel();
+    let summary = scribe.transcribe(noise(600.0), &mut Vec::new()).unwrap();
+    assert_eq!(summary.ended, Ended::Cancelled);
+    assert!(scribe.progress().decoded() < Time::from_seconds(300.0));
+}
+
 /// A sink that is full after some segments.
 struct Full(usize);
 
