@@ -1,51 +1,11 @@
-//! The tensors that whisper.cpp expects of a model, by name, and the number formats that they may have.
+//! The tensors that whisper.cpp expects of a Whisper model, by name, and the number formats that they may have.
 //!
 //! Source: whisper.cpp 1.8.3, `whisper_model_load` in src/whisper.cpp and the names in src/whisper-arch.h.
 
 use std::collections::HashMap;
 
 use super::Dimensions;
-
-/// A number format of ggml.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NumberFormat {
-    pub(super) name: &'static str,
-    /// The file's `ftype`: for the quantized formats with their version, 2 x 1,000. Version 1 had other layouts of the
-    /// same sizes, which whisper.cpp would take for version 2.
-    pub(super) file_type: i32,
-    /// `ggml_type` of a tensor of this format.
-    pub(super) tensor_type: i32,
-    /// Elements that share a scale. A row is a whole number of blocks.
-    pub(super) block: u64,
-    /// Bytes of one block.
-    pub(super) block_bytes: u64,
-}
-
-impl NumberFormat {
-    /// Bytes of `elements` numbers, a whole number of blocks.
-    pub(super) fn bytes(&self, elements: u64) -> u64 {
-        elements / self.block * self.block_bytes
-    }
-}
-
-const fn format(
-    name: &'static str,
-    file_type: i32,
-    tensor_type: i32,
-    block: u64,
-    block_bytes: u64,
-) -> NumberFormat {
-    NumberFormat {
-        name,
-        file_type,
-        tensor_type,
-        block,
-        block_bytes,
-    }
-}
-
-pub(super) const F32: NumberFormat = format("f32", 0, 0, 1, 4);
-pub(super) const F16: NumberFormat = format("f16", 1, 1, 1, 2);
+use crate::ggml::{F16, F32, NumberFormat, Tensor, number_format as format};
 
 /// The formats that a model's matrices may have: those that whisper.cpp's own tools write, without f32, with which the
 /// linked version ends the process at the first window (`ggml_compute_forward_im2col_f16` wants f16 kernels).
@@ -64,23 +24,6 @@ pub(super) const MATRIX_FORMATS: [NumberFormat; 11] = [
     format("q5_k", 2_013, 13, 256, 176),
     format("q6_k", 2_014, 14, 256, 210),
 ];
-
-/// Each tensor's numbers start at a multiple of this in memory. Source: `TENSOR_ALIGNMENT` in ggml-backend.cpp.
-pub(super) const ALIGNMENT_BYTES: u64 = 32;
-
-/// What one tensor must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tensor {
-    /// Extents, the fastest running one first, 1 where there is none.
-    pub(super) extents: [u64; 4],
-    pub(super) format: NumberFormat,
-}
-
-impl Tensor {
-    pub(super) fn bytes(&self) -> u64 {
-        self.format.bytes(self.extents.iter().product())
-    }
-}
 
 /// The parts of an attention, after its name.
 const ATTENTION: [(&str, Part); 9] = [
