@@ -1,5 +1,7 @@
 //! Every choice and every limit of the pipeline.
 
+use std::time::Duration;
+
 use crate::error::ConfigError;
 use crate::time::Time;
 
@@ -7,7 +9,7 @@ use crate::time::Time;
 pub const WINDOW_S_MIN: f32 = 5.0;
 
 /// Silence shorter than this is part of the speech around it (closures of plosives, short breaths); longer silence is a pause.
-pub const PAUSE_SAMPLES_MIN: usize = 1_920; // 120 ms
+pub(crate) const PAUSE_SAMPLES_MIN: usize = 1_920; // 120 ms
 
 /// How the pipeline works. Every field has a default that suits a meeting on a laptop.
 ///
@@ -38,6 +40,12 @@ pub struct Config {
     pub start: Time,
     /// How much of the input is transcribed, or `None` for all of it.
     pub duration: Option<Time>,
+    /// After how long without work the engine's working memory is given back, or `None`: never. The next window takes some
+    /// milliseconds longer.
+    pub release_state_after: Option<Duration>,
+    /// After how long without work the model's weights are given back as well, or `None`: never. The next transcription loads
+    /// them again.
+    pub unload_after: Option<Duration>,
     /// Slots of the pool of decoded audio, 2 to 1,024, half a second each.
     pub pool_blocks: usize,
 }
@@ -67,6 +75,8 @@ impl Default for Config {
             vad: Vad::Auto,
             start: Time::ZERO,
             duration: None,
+            release_state_after: Some(Duration::from_secs(60)),
+            unload_after: Some(Duration::from_secs(300)),
             pool_blocks: 16,
         }
     }

@@ -11,6 +11,7 @@ mod time;
 
 // Memory.
 pub mod budget;
+pub mod memory;
 pub mod pool;
 
 // Stages, in the order in which audio flows through them.
@@ -43,7 +44,7 @@ pub use engine::whisper::{ModelHeader, Whisper, WhisperOptions};
 pub use error::{ConfigError, Error};
 #[cfg(feature = "whisper")]
 pub use ggml::ModelError;
-pub use pipeline::{Progress, Transcriber};
+pub use pipeline::{Controls, Progress, Transcriber};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
 pub use source::FileSource;
 pub use time::{Span, Time};

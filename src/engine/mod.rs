@@ -75,6 +75,11 @@ pub trait Engine: Send {
         false
     }
 
+    /// Returns what the engine holds now, as planned.
+    fn held(&self) -> Held {
+        Held::default()
+    }
+
     /// Returns what was counted so far.
     fn counts(&self) -> EngineCounts {
         EngineCounts::default()
@@ -136,6 +141,16 @@ pub struct Heard {
     pub temperature: f32,
 }
 
+/// What an engine holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// Bytes of the model's weights, zero while they are not loaded.
+    pub model_bytes: u64,
+    /// Bytes of working memory, zero while there is none.
+    pub state_bytes: u64,
+}
+
 /// What an engine counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -146,6 +161,18 @@ pub struct EngineCounts {
     pub decode_steps: u64,
     /// Decodings that were repeated at a higher temperature.
     pub fallbacks: u64,
+}
+
+impl EngineCounts {
+    /// Returns what was counted since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            encodes: self.encodes - earlier.encodes,
+            decode_steps: self.decode_steps - earlier.decode_steps,
+            fallbacks: self.fallbacks - earlier.fallbacks,
+        }
+    }
 }
 
 /// Why an engine gave no answer.

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use std::sync::Once;
 
 mod reader;
+mod tensor;
 
-pub(crate) use reader::Reader;
+pub(crate) use self::reader::Reader;
+pub(crate) use self::tensor::{
+    F16, F32, MATRIX_FORMATS, NumberFormat, Q5_0, Q5_1, Q8_0, Tensor, weight_bytes,
+};
 
 /// First four bytes of a ggml file, as a little-endian number.
 const MAGIC: i32 = 0x6767_6d6c;
@@ -103,64 +107,6 @@ pub enum ModelError {
     EnglishOnly,
 }
 
-/// A number format of ggml.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NumberFormat {
-    pub(crate) name: &'static str,
-    /// The file's `ftype`: for the quantized formats with their version, 2 x 1,000. Version 1 had other layouts of the
-    /// same sizes, which whisper.cpp would take for version 2.
-    pub(crate) file_type: i32,
-    /// `ggml_type` of a tensor of this format.
-    pub(crate) tensor_type: i32,
-    /// Elements that share a scale. A row is a whole number of blocks.
-    pub(crate) block: u64,
-    /// Bytes of one block.
-    pub(crate) block_bytes: u64,
-}
-
-impl NumberFormat {
-    /// Bytes of `elements` numbers, a whole number of blocks.
-    pub(crate) fn bytes(&self, elements: u64) -> u64 {
-        elements / self.block * self.block_bytes
-    }
-}
-
-pub(crate) const fn number_format(
-    name: &'static str,
-    file_type: i32,
-    tensor_type: i32,
-    block: u64,
-    block_bytes: u64,
-) -> NumberFormat {
-    NumberFormat {
-        name,
-        file_type,
-        tensor_type,
-        block,
-        block_bytes,
-    }
-}
-
-pub(crate) const F32: NumberFormat = number_format("f32", 0, 0, 1, 4);
-pub(crate) const F16: NumberFormat = number_format("f16", 1, 1, 1, 2);
-
-/// Each tensor's numbers start at a multiple of this in memory. Source: `TENSOR_ALIGNMENT` in ggml-backend.cpp.
-const ALIGNMENT_BYTES: u64 = 32;
-
-/// What one tensor must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tensor {
-    /// Extents, the fastest running one first, 1 where there is none.
-    pub(crate) extents: [u64; 4],
-    pub(crate) format: NumberFormat,
-}
-
-impl Tensor {
-    pub(crate) fn bytes(&self) -> u64 {
-        self.format.bytes(self.extents.iter().product())
-    }
-}
-
 /// Reads the first four bytes, and tells what else a file may be by them.
 pub(crate) fn read_magic(file: &mut Reader<'_>) -> Result<(), ModelError> {
     if file.len() < 4 {
@@ -187,9 +133,9 @@ pub(crate) fn read_tensors(
     file: &mut Reader<'_>,
     mut missing: HashMap<String, Tensor>,
 ) -> Result<u64, ModelError> {
-    // Each also has three numbers, its name and at least one extent, so this is less than the file needs.
+    let bytes = weight_bytes(&missing);
+    // Each also has three numbers, its name and its extents, so this is less than the file needs.
     file.need(missing.values().map(Tensor::bytes).sum())?;
-    let mut bytes = 0;
     while file.at() < file.len() {
         let (n_extents, name_bytes, tensor_type) = (file.number()?, file.number()?, file.number()?);
         let n_extents = usize::try_from(n_extents)
@@ -219,7 +165,6 @@ pub(crate) fn read_tensors(
             return Err(file.damaged(format!("{name} is of type {tensor_type}, expected {must}")));
         }
         file.pass_weights(expected.bytes())?;
-        bytes += expected.bytes().next_multiple_of(ALIGNMENT_BYTES);
     }
     match missing.keys().min() {
         None => Ok(bytes),

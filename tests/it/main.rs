@@ -3,4 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
 
 #[cfg(feature = "whisper")]
+mod memory_plan;
+#[cfg(feature = "whisper")]
 mod model_header;
+#[cfg(feature = "whisper")]
+mod widened;

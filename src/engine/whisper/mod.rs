@@ -11,7 +11,7 @@ use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
 use self::decoder::{Decoder, Task};
 use self::fallback::{Judged, Repetition};
 use self::vocabulary::Vocabulary;
-use super::{Engine, EngineCounts, EngineError, Heard, Request};
+use super::{Engine, EngineCounts, EngineError, Heard, Held, Request};
 use crate::audio::WINDOW_SAMPLES_MAX;
 use crate::budget::Footprint;
 use crate::ggml::{ModelError, quiet_logs};
@@ -95,7 +95,7 @@ pub struct Whisper {
     name: String,
     header: ModelHeader,
     options: WhisperOptions,
-    flash_attention: bool,
+    chosen: Footprint,
     model: Option<Model>,
     state: Option<WhisperState>,
     /// One window of samples, behind which zeros stand: whisper.cpp's buffers keep one size.
@@ -146,7 +146,7 @@ impl Whisper {
             name: format!("whisper {}", stem.to_string_lossy()),
             header,
             options,
-            flash_attention: false,
+            chosen: Footprint::default(),
             model: None,
             state: None,
             padded: vec![0.0; WINDOW_SAMPLES_MAX].into_boxed_slice(),
@@ -181,7 +181,7 @@ impl Whisper {
         let mut parameters = WhisperContextParameters::default();
         parameters
             .use_gpu(self.options.use_gpu)
-            .flash_attn(self.flash_attention);
+            .flash_attn(self.chosen.flash_attention);
         let refused = |source| ModelError::Refused {
             path: self.path.clone(),
             source,
@@ -352,14 +352,14 @@ impl Engine for Whisper {
     }
 
     fn footprints(&self) -> Vec<Footprint> {
-        self.header.footprints().to_vec()
+        vec![Footprint::default()]
     }
 
     fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
-        if chosen.flash_attention != self.flash_attention {
+        if chosen.flash_attention != self.chosen.flash_attention {
             self.unload();
-            self.flash_attention = chosen.flash_attention;
         }
+        self.chosen = *chosen;
         self.load_model()
             .map_err(|error| EngineError::Failed(Box::new(error)))
     }
@@ -408,6 +408,14 @@ impl Engine for Whisper {
     fn unload(&mut self) -> bool {
         self.state = None;
         self.model.take().is_some()
+    }
+
+    fn held(&self) -> Held {
+        let bytes = |there: bool, bytes| if there { bytes } else { 0 };
+        Held {
+            model_bytes: bytes(self.model.is_some(), self.chosen.model_bytes),
+            state_bytes: bytes(self.state.is_some(), self.chosen.state_bytes),
+        }
     }
 
     fn counts(&self) -> EngineCounts {

@@ -12,9 +12,9 @@
 use std::fmt;
 use std::path::Path;
 
-use self::tensors::MATRIX_FORMATS;
-use crate::ggml::{ModelError, NumberFormat, Reader, read_magic, read_tensors};
+use crate::ggml::{MATRIX_FORMATS, ModelError, NumberFormat, Reader, read_magic, read_tensors};
 
+mod footprint;
 mod tensors;
 
 /// What a file of this kind is called.
@@ -52,9 +52,6 @@ const TEXT_TOKENS_MIN: u32 = 50_256;
 
 /// Longest spelling of a token. GPT-2's longest has 128 bytes.
 const SPELLING_BYTES_MAX: u32 = 256;
-
-/// Longest spelling that a C++ string holds in itself.
-const SPELLING_BYTES_INLINE: u32 = 15;
 
 /// The dimensions of a Whisper model, as they stand at the start of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +103,6 @@ pub struct ModelHeader {
     pub fingerprint: Fingerprint,
     format: NumberFormat,
     weight_bytes: u64,
-    vocabulary_bytes: u64,
 }
 
 /// Tells model files apart without reading them whole: the size, and a hash of everything but the weights and of the first 64
@@ -141,7 +137,7 @@ impl ModelHeader {
         read_magic(&mut file)?;
         let (dimensions, format) = read_dimensions(&mut file)?;
         read_mel_filters(&mut file, &dimensions)?;
-        let vocabulary_bytes = read_vocabulary(&mut file, &dimensions)?;
+        read_vocabulary(&mut file, &dimensions)?;
         let weight_bytes = read_tensors(&mut file, tensors::expected(&dimensions, format))?;
         Ok(Self {
             dimensions,
@@ -153,7 +149,6 @@ impl ModelHeader {
             },
             format,
             weight_bytes,
-            vocabulary_bytes,
         })
     }
 
@@ -285,8 +280,7 @@ fn read_mel_filters(file: &mut Reader<'_>, d: &Dimensions) -> Result<(), ModelEr
     Ok(())
 }
 
-/// Returns how many bytes the vocabulary takes in memory.
-fn read_vocabulary(file: &mut Reader<'_>, d: &Dimensions) -> Result<u64, ModelError> {
+fn read_vocabulary(file: &mut Reader<'_>, d: &Dimensions) -> Result<(), ModelError> {
     let count = file.number()?;
     let count = u32::try_from(count)
         .ok()
@@ -298,7 +292,6 @@ fn read_vocabulary(file: &mut Reader<'_>, d: &Dimensions) -> Result<u64, ModelEr
             ))
         })?;
     file.need(u64::from(count) * 4)?;
-    let mut long_bytes = 0;
     for token in 0..count {
         let length = file.number()?;
         let length = u32::try_from(length)
@@ -307,9 +300,6 @@ fn read_vocabulary(file: &mut Reader<'_>, d: &Dimensions) -> Result<u64, ModelEr
             .ok_or_else(|| file.damaged(format!("token {token} has {length} bytes")))?;
         let mut spelling = [0; SPELLING_BYTES_MAX as usize];
         file.fill(&mut spelling[..length as usize])?;
-        if length > SPELLING_BYTES_INLINE {
-            long_bytes += u64::from(length);
-        }
     }
-    Ok(long_bytes)
+    Ok(())
 }

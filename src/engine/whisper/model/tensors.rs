@@ -1,29 +1,11 @@
-//! The tensors that whisper.cpp expects of a Whisper model, by name, and the number formats that they may have.
+//! The tensors that whisper.cpp expects of a Whisper model, by name.
 //!
 //! Source: whisper.cpp 1.8.3, `whisper_model_load` in src/whisper.cpp and the names in src/whisper-arch.h.
 
 use std::collections::HashMap;
 
 use super::Dimensions;
-use crate::ggml::{F16, F32, NumberFormat, Tensor, number_format as format};
-
-/// The formats that a model's matrices may have: those that whisper.cpp's own tools write, without f32, with which the
-/// linked version ends the process at the first window (`ggml_compute_forward_im2col_f16` wants f16 kernels).
-///
-/// Source: `enum ggml_ftype` and `enum ggml_type` in ggml.h, block sizes in ggml-common.h.
-pub(super) const MATRIX_FORMATS: [NumberFormat; 11] = [
-    F16,
-    format("q4_0", 2_002, 2, 32, 18),
-    format("q4_1", 2_003, 3, 32, 20),
-    format("q5_0", 2_008, 6, 32, 22),
-    format("q5_1", 2_009, 7, 32, 24),
-    format("q8_0", 2_007, 8, 32, 34),
-    format("q2_k", 2_010, 10, 256, 84),
-    format("q3_k", 2_011, 11, 256, 110),
-    format("q4_k", 2_012, 12, 256, 144),
-    format("q5_k", 2_013, 13, 256, 176),
-    format("q6_k", 2_014, 14, 256, 210),
-];
+use crate::ggml::{F16, F32, NumberFormat, Tensor};
 
 /// The parts of an attention, after its name.
 const ATTENTION: [(&str, Part); 9] = [
