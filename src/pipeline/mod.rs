@@ -225,10 +225,7 @@ impl<E: Engine + 'static> Transcriber<E> {
             ..MemoryReport::default()
         };
         self.meter.report(&mut summary.memory);
-        let ending = Ending {
-            duration: ran.listened.heard_to,
-            uncovered: ran.listened.uncovered,
-        };
+        let ending = Ending { duration: ran.listened.heard_to, uncovered: ran.listened.uncovered };
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)
     }
@@ -246,10 +243,8 @@ impl<E: Engine + 'static> Transcriber<E> {
         engine.prepare(self.plan.chosen())?;
         engine.begin();
         let counts = engine.counts();
-        let window_bytes =
-            (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
-        self.meter
-            .allocated(self.pool.held_bytes(), window_bytes as u64);
+        let window_bytes = (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
+        self.meter.allocated(self.pool.held_bytes(), window_bytes as u64);
         let (config, pool, cancel, progress) =
             (&self.config, &self.pool, &self.cancel, &self.progress);
         let mut listener = Listener {
@@ -398,11 +393,7 @@ fn window_samples(window_s: f32) -> usize {
 
 /// Processing time / audio time, zero before there is audio.
 fn rtf(processing_s: f64, audio_s: f64) -> f64 {
-    if audio_s > 0.0 {
-        processing_s / audio_s
-    } else {
-        0.0
-    }
+    if audio_s > 0.0 { processing_s / audio_s } else { 0.0 }
 }
 
 fn speech_map(config: &Config) -> Result<Option<SpeechMap>, Error> {
