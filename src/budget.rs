@@ -17,6 +17,10 @@ pub const LOOK_AHEAD_SAMPLES: usize = 16_000;
 /// Demuxer, decoder, resampler and detector. Measured: 0.3 MB (wav) to 2.0 MB (Vorbis) of heap, 0.7 MB for most.
 const DECODING_BYTES: u64 = 1_000_000;
 
+/// What the Silero detector holds besides: weights, states and buffers of whisper.cpp, and two seconds of audio.
+#[cfg(feature = "whisper")]
+pub const SILERO_BYTES: u64 = 4_000_000;
+
 /// What three threads touch of their stacks and of the allocator's arenas that they open, and the segments that wait.
 const THREADS_BYTES: u64 = 500_000;
 

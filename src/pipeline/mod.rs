@@ -399,6 +399,8 @@ fn rtf(processing_s: f64, audio_s: f64) -> f64 {
 fn speech_map(config: &Config) -> Result<Option<SpeechMap>, Error> {
     Ok(match &config.vad {
         Vad::Auto => Some(SpeechMap::new()),
+        #[cfg(feature = "whisper")]
+        Vad::Silero(path) => Some(SpeechMap::silero(path)?),
         Vad::Off => None,
     })
 }

@@ -7,4 +7,6 @@ mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;
 #[cfg(feature = "whisper")]
+mod silero;
+#[cfg(feature = "whisper")]
 mod widened;
