@@ -101,7 +101,11 @@ impl Pool {
     /// Returns the handle that changes how many blocks there are.
     #[must_use]
     pub fn resizer(&self) -> Resize {
-        Resize { free: self.free.clone(), home: Arc::clone(&self.home), slots: self.slots }
+        Resize {
+            free: self.free.clone(),
+            home: Arc::clone(&self.home),
+            slots: self.slots,
+        }
     }
 
     /// Returns the bytes of all blocks that exist, free or lent.
@@ -152,7 +156,9 @@ impl Resize {
         within(blocks, self.slots)?;
         self.home.limit.store(blocks, Ordering::Relaxed);
         while self.home.alive.load(Ordering::Relaxed) > blocks {
-            let Ok(block) = self.free.try_recv() else { break };
+            let Ok(block) = self.free.try_recv() else {
+                break;
+            };
             self.home.give_back(block);
         }
         while self.home.is_short() {
@@ -166,8 +172,15 @@ impl Resize {
 impl Home {
     /// Puts a block back among the free ones, or drops it if there are too many.
     fn give_back(&self, block: Box<[f32]>) {
-        let excess = |alive: usize| alive.checked_sub(1).filter(|_| alive > self.limit.load(Ordering::Relaxed));
-        let dropped = self.alive.fetch_update(Ordering::Relaxed, Ordering::Relaxed, excess).is_ok();
+        let excess = |alive: usize| {
+            alive
+                .checked_sub(1)
+                .filter(|_| alive > self.limit.load(Ordering::Relaxed))
+        };
+        let dropped = self
+            .alive
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, excess)
+            .is_ok();
         if !dropped {
             // There is room for each slot; it fails only when the pool is gone, and then the block goes with it.
             let _ = self.free.try_send(block);
@@ -176,8 +189,11 @@ impl Home {
 
     /// Counts one more block as alive if the limit allows it.
     fn is_short(&self) -> bool {
-        let missing = |alive: usize| (alive < self.limit.load(Ordering::Relaxed)).then_some(alive + 1);
-        self.alive.fetch_update(Ordering::Relaxed, Ordering::Relaxed, missing).is_ok()
+        let missing =
+            |alive: usize| (alive < self.limit.load(Ordering::Relaxed)).then_some(alive + 1);
+        self.alive
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, missing)
+            .is_ok()
     }
 }
 
@@ -192,7 +208,12 @@ fn within(blocks: usize, max: usize) -> Result<(), ConfigError> {
         return Ok(());
     }
     let (min, max) = (POOL_BLOCKS_MIN as f64, max as f64);
-    Err(ConfigError::OutOfRange { what: "pool_blocks", asked: blocks as f64, min, max })
+    Err(ConfigError::OutOfRange {
+        what: "pool_blocks",
+        asked: blocks as f64,
+        min,
+        max,
+    })
 }
 
 /// The account of a pool, from its start.

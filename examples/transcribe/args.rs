@@ -1,13 +1,12 @@
 //! What can be asked for on the command line.
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use steadyscribe::sink::Format;
 use steadyscribe::{Config, Time, Vad, WhisperOptions};
 
-use crate::quantity;
+use super::quantity;
 
 /// The model that is used when none is named: good enough to see everything work, not to transcribe real speech.
 const FIXTURE_MODEL: &str = concat!(
@@ -88,9 +87,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS")]
     window_seconds: Option<f32>,
 
-    /// What tells speech from silence: auto, off, or the path of a Silero model
-    #[arg(long, value_name = "auto|off|PATH", default_value = "auto", value_parser = vad)]
-    vad: Vad,
+    /// What tells speech from silence: auto, or off to hear everything
+    #[arg(long, value_name = "auto|off", default_value = "auto")]
+    vad: VadChoice,
 
     /// Where to begin, in seconds or h:mm:ss
     #[arg(long, value_name = "TIME", value_parser = quantity::time)]
@@ -113,12 +112,10 @@ pub(crate) struct Args {
     pub(crate) verbose: bool,
 }
 
-fn vad(text: &str) -> Result<Vad, Infallible> {
-    Ok(match text {
-        "auto" => Vad::Auto,
-        "off" => Vad::Off,
-        path => Vad::Silero(path.into()),
-    })
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum VadChoice {
+    Auto,
+    Off,
 }
 
 impl Args {
@@ -148,7 +145,10 @@ impl Args {
         config.memory_budget_bytes = self.memory_budget;
         config.window_s = self.window_seconds.unwrap_or(config.window_s);
         config.previous_text = !self.no_previous_text;
-        config.vad = self.vad.clone();
+        config.vad = match self.vad {
+            VadChoice::Auto => Vad::Auto,
+            VadChoice::Off => Vad::Off,
+        };
         config.start = self.start.unwrap_or(config.start);
         config.duration = self.duration;
         config
@@ -201,6 +201,7 @@ mod tests {
             "--threads 0 a.wav",
             "--threads 65 a.wav",
             "--start -1 a.wav",
+            "--vad maybe a.wav",
             "--quiet --verbose a.wav",
             "--no-such-flag a.wav",
         ] {

@@ -1,6 +1,5 @@
 //! How the program ends, and what it says of a failure.
 
-use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
@@ -80,6 +79,7 @@ impl From<Error> for Failure {
         let exit = match &error {
             Error::Config(ConfigError::Budget { .. }) => Exit::BudgetTooSmall,
             Error::Config(_) => Exit::Usage,
+            Error::Model(_) => Exit::BadModel,
             Error::Unreadable { .. } | Error::Unsupported { .. } | Error::Undecodable { .. } => {
                 Exit::UnreadableInput
             }

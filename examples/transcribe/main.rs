@@ -30,6 +30,8 @@ use clap::Parser;
 use steadyscribe::budget::Plan;
 use steadyscribe::engine::Engine;
 use steadyscribe::{Cancel, Error, FileSource, SpanS, Summary, Time, Transcriber, Whisper};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 use crate::args::Args;
 use crate::exit::{Exit, Failure};
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     wait_passively();
     log_to_terminal(&args);
+    steadyscribe::memory::return_large_blocks();
     let exit = run(&args).unwrap_or_else(|failure| {
         eprintln!("error: {failure}");
         failure.exit
@@ -80,11 +83,16 @@ fn log_to_terminal(args: &Args) {
         (_, true) => tracing::Level::DEBUG,
         _ => tracing::Level::WARN,
     };
-    tracing_subscriber::fmt()
-        .with_max_level(level)
+    // Of other crates only warnings: whisper.cpp tells every buffer that it allocates.
+    let shown = Targets::new()
+        .with_default(level.min(tracing::Level::WARN))
+        .with_target("steadyscribe", level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .without_time()
+        .without_time();
+    tracing_subscriber::registry()
+        .with(lines.with_filter(shown))
         .init();
 }
 
@@ -168,7 +176,7 @@ fn transcribe(
     let bar = if args.quiet || args.verbose {
         Bar::hidden()
     } else {
-        Bar::show(scribe.progress(), args.config().start)
+        Bar::show(scribe.progress(), &args.config())
             .map_err(|error| Failure::new(Exit::Failed, error))?
     };
     // Only what is written to the same terminal can disturb the bar.

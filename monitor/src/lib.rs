@@ -16,11 +16,15 @@ pub mod history;
 pub mod leak;
 pub mod membership;
 pub mod monitor;
+#[cfg(feature = "ollama")]
+pub mod ollama;
 pub mod pressure;
 pub mod reader;
 pub mod report;
 pub mod sample;
 pub mod series;
+#[cfg(feature = "dashboard")]
+pub mod server;
 pub mod trend;
 pub mod watcher;
 

@@ -84,7 +84,7 @@ struct Ring {
     newest: u64,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Slot {
     /// Low bits of the step's number plus one: tells a value of the last round from one of this round.
     round: u32,
@@ -146,6 +146,16 @@ impl Series {
     }
 }
 
+impl Slot {
+    /// Not all zeros, so that the memory is taken at the start and not page by page over a week.
+    const EMPTY: Self = Self {
+        round: 0,
+        min: u32::MAX,
+        max: 0,
+        mean: 0,
+    };
+}
+
 impl Default for Series {
     fn default() -> Self {
         Self::new()
@@ -154,7 +164,7 @@ impl Default for Series {
 
 impl Ring {
     fn new(span: Span) -> Self {
-        let slots = vec![Slot::default(); span.steps()].into_boxed_slice();
+        let slots = vec![Slot::EMPTY; span.steps()].into_boxed_slice();
         Self {
             span,
             slots,

@@ -231,10 +231,10 @@ impl Watcher {
         let largest = self.largest();
         let advice = match level {
             Level::Low => String::new(),
-            Level::Medium => format!("close what you do not need; {largest} holds most"),
-            Level::High => format!("unload idle models or close programs; {largest} holds most"),
+            Level::Medium => format!("Close what you do not need; {largest} holds most"),
+            Level::High => format!("Unload idle models or close programs; {largest} holds most"),
             Level::Critical => {
-                format!("save your work, then restart or reconfigure {largest}, which holds most")
+                format!("Save your work, then restart or reconfigure {largest}, which holds most")
             }
         };
         let thresholds = self.pressure.thresholds(&self.last);
@@ -266,7 +266,7 @@ impl Watcher {
                 Some(reason) if blind => format!("memory cannot be measured: {reason}"),
                 _ => "memory can be measured".to_owned(),
             },
-            advice: "check that this user may read the system's memory figures".to_owned(),
+            advice: "Check that this user may read the system's memory figures".to_owned(),
             ..Facts::default()
         };
         let raised = blind.then_some(Severity::Warning);
@@ -296,7 +296,7 @@ impl Watcher {
             ),
             done: String::new(),
             advice: format!(
-                "restart {} when it is idle, and report the figures",
+                "Restart {} when it is idle, and report the figures",
                 view.component
             ),
         };
@@ -339,7 +339,7 @@ fn limit_condition(view: &ComponentView) -> Condition {
         threshold: limit_bytes as f64,
         reason: format!("holds {has} MiB, {:.0} % of its {limit} MiB", part * 100.0),
         done: String::new(),
-        advice: format!("restart {} or raise its limit", view.component),
+        advice: format!("Restart {} or raise its limit", view.component),
     };
     Condition::new(key, raised, part < 0.9 / DEAD_BAND, facts)
 }
@@ -354,7 +354,7 @@ fn growing_condition(view: &ComponentView) -> Condition {
             view.current_bytes >> 20
         ),
         done: String::new(),
-        advice: "watch whether it goes on; a leak verdict needs six hours".to_owned(),
+        advice: "Watch whether it goes on; a leak verdict needs six hours".to_owned(),
     };
     let key = Key::new(Kind::Growing, Some(view.component));
     Condition::new(key, growing.then_some(Severity::Info), !growing, facts)

@@ -22,6 +22,9 @@ const SIGNAL_CHANGES_MIN: u32 = 2;
 /// What the MPEG audio decoder says, for good, when rate or channels differ from those of its first packet.
 const SIGNAL_CHANGE: &str = "mpa: invalid audio buffer signal spec for packet";
 
+/// The rate at which Opus is decoded. Source: RFC 7845, section 4.
+const OPUS_RATE_HZ: u32 = 48_000;
+
 /// Why a packet or a whole track cannot be decoded.
 #[derive(Debug)]
 pub(super) enum Fault {
@@ -31,6 +34,19 @@ pub(super) enum Fault {
     Damaged(String),
     /// The data end in the middle.
     CutOff,
+    /// A dependency panicked over the data.
+    Panicked,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unsupported(what) => write!(f, "{what} is not supported"),
+            Self::Damaged(reason) => f.write_str(reason),
+            Self::CutOff => f.write_str("the file is cut off"),
+            Self::Panicked => f.write_str("the decoder failed over damaged data"),
+        }
+    }
 }
 
 impl From<std::io::Error> for Fault {
@@ -56,7 +72,11 @@ impl Codec {
             CODEC_ID_AAC => params.extra_data = params.extra_data.take().map(core_config),
             // The adapter cuts the pre-skip that stands here, and reads it in the wrong byte order from mp4. Ours
             // is cut with every other delay, by the time line.
-            CODEC_ID_OPUS => params.extra_data = None,
+            CODEC_ID_OPUS => {
+                params.extra_data = None;
+                // It has no other. Matroska gives the rate of what was encoded.
+                params.sample_rate = Some(OPUS_RATE_HZ);
+            }
             _ => {}
         }
         let decoder = contained(|| make(&params)).map_err(|fault| match fault {
@@ -89,8 +109,7 @@ impl Codec {
         // with its first part), and some decoders cut them whatever they are told.
         packet.trim_start = Duration::ZERO;
         packet.trim_end = Duration::ZERO;
-        let decoder = &mut self.decoder;
-        match contained(|| decoder.decode(packet).map(|_| ())) {
+        match self.try_decode(packet) {
             Ok(()) => self.signal_changes = 0,
             Err(Fault::Damaged(what)) if what.contains(SIGNAL_CHANGE) => {
                 self.signal_changes += 1;
@@ -98,16 +117,24 @@ impl Codec {
                     return Err(Fault::Damaged(what));
                 }
                 self.renew()?;
-                let decoder = &mut self.decoder;
-                contained(|| decoder.decode(packet).map(|_| ()))?;
+                self.try_decode(packet)?;
+            }
+            Err(Fault::Panicked) => {
+                // Nobody knows in what state it is.
+                self.renew()?;
+                return Err(Fault::Panicked);
             }
             Err(fault) => return Err(fault),
         }
         Ok(self.decoder.last_decoded())
     }
 
+    fn try_decode(&mut self, packet: &Packet) -> Result<(), Fault> {
+        contained(|| self.decoder.decode(packet).map(|_| ()))
+    }
+
     /// Makes the decoder anew, without a memory of earlier packets.
-    pub(super) fn renew(&mut self) -> Result<(), Fault> {
+    fn renew(&mut self) -> Result<(), Fault> {
         self.decoder = contained(|| make(&self.params))?;
         self.signal_changes = 0;
         Ok(())
@@ -158,7 +185,7 @@ pub(super) fn contained<T>(call: impl FnOnce() -> Result<T, Symphonia>) -> Resul
             Err(Fault::CutOff)
         }
         Ok(Err(error)) => Err(Fault::Damaged(error.to_string())),
-        Err(_) => Err(Fault::Damaged("the decoder panicked".into())),
+        Err(_) => Err(Fault::Panicked),
     }
 }
 
@@ -188,6 +215,14 @@ fn core_config(config: Box<[u8]>) -> Box<[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// T19. Some damaged files make the demuxer panic.
+    #[test]
+    fn panic_is_contained() {
+        let result =
+            contained(|| -> Result<(), Symphonia> { panic!("assertion failed: pos < len") });
+        assert!(matches!(result, Err(Fault::Panicked)));
+    }
 
     #[test]
     fn announced_he_aac_becomes_its_core() {

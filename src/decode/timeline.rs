@@ -99,11 +99,13 @@ impl Timeline {
     ///
     /// `stamp` is in frames at the current rate. `origin` is the stamp that stands for the start of the time line.
     pub(super) fn place(&mut self, stamp: Option<i64>, origin: i64, frames: u64) -> Placement {
-        let (silence, lost) = match stamp {
-            Some(stamp) if self.started => (self.correct(stamp.saturating_sub(origin)), true),
-            Some(stamp) => (self.start(stamp, origin), false),
-            None => (0, false),
+        let silence = match stamp {
+            Some(stamp) if self.started => self.correct(stamp.saturating_sub(origin)),
+            Some(stamp) => self.start(stamp, origin),
+            None => 0,
         };
+        // Before the first frame nothing is lost: sound that starts late starts late.
+        let lost = silence > 0 && self.next > 0;
         let frames = i64::try_from(frames).unwrap_or(i64::MAX);
         let skip = self.drop.min(frames);
         self.drop -= skip;
@@ -113,16 +115,23 @@ impl Timeline {
             .saturating_add(frames - skip);
         Placement {
             silence: silence.unsigned_abs(),
-            lost: lost && silence > 0,
+            lost,
             skip: skip.unsigned_abs(),
         }
+    }
+
+    /// Passes over frames that are lost, and returns how many are filled with silence.
+    pub(super) fn pass(&mut self, frames: u64) -> u64 {
+        let frames = frames.min(self.frames(HOLE_MS_MAX).unsigned_abs());
+        self.next = self.next.saturating_add_unsigned(frames);
+        frames
     }
 
     /// Takes the first stamp, and returns how much silence precedes it.
     fn start(&mut self, stamp: i64, origin: i64) -> i64 {
         let sane = -self.frames(DELAY_MS_MAX)..=self.frames(START_MS_MAX);
         let at = if sane.contains(&stamp) {
-            stamp - origin
+            stamp.saturating_sub(origin)
         } else {
             -origin
         };
@@ -130,7 +139,8 @@ impl Timeline {
         let silence = if self.next == 0 { at.max(0) } else { 0 };
         self.started = true;
         self.drop = (-at).max(0);
-        self.shift = (stamp - origin).saturating_add(self.drop) - self.next - silence;
+        self.shift = stamp.saturating_sub(origin).saturating_add(self.drop);
+        self.shift = self.shift.saturating_sub(self.next + silence);
         silence
     }
 
@@ -162,4 +172,128 @@ fn rescale(frames: i64, from_hz: u32, to_hz: u32) -> i64 {
     let half = i128::from(from_hz / 2);
     let rounded = (scaled + half).div_euclid(i128::from(from_hz));
     i64::try_from(rounded).unwrap_or(if frames < 0 { i64::MIN } else { i64::MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RATE_HZ: u32 = 48_000;
+
+    fn placed(silence: u64, lost: bool, skip: u64) -> Placement {
+        Placement {
+            silence,
+            lost,
+            skip,
+        }
+    }
+
+    /// A time line on which a second was heard.
+    fn started() -> Timeline {
+        let mut line = Timeline::new(RATE_HZ);
+        assert_eq!(line.place(Some(0), 0, 48_000), placed(0, false, 0));
+        line
+    }
+
+    #[test]
+    fn delay_is_dropped_and_late_start_is_silence() {
+        for (stamp, origin, silence, skip) in [
+            (0, 0, 0, 0),
+            (-312, 0, 0, 312),
+            (0, 1_024, 0, 1_024),
+            (-1_105, 0, 0, 1_105),
+            (19_200, 0, 19_200, 0),
+            (19_200, 1_024, 18_176, 0),
+            // A live stream that is joined after an hour, and a stamp that is wrong.
+            (3_600 * 48_000, 0, 0, 0),
+            (i64::MIN, 1_024, 0, 1_024),
+            (i64::MAX, 0, 0, 0),
+        ] {
+            let mut line = Timeline::new(RATE_HZ);
+            let placement = line.place(Some(stamp), origin, 2_000);
+            assert_eq!(placement, placed(silence, false, skip), "{stamp}");
+            assert_eq!(line.next_frame(), silence + 2_000 - skip);
+        }
+    }
+
+    #[test]
+    fn delay_longer_than_a_packet_goes_on_into_the_next() {
+        let mut line = Timeline::new(RATE_HZ);
+        assert_eq!(line.place(Some(-2_500), 0, 1_000), placed(0, false, 1_000));
+        assert_eq!(line.place(Some(-1_500), 0, 1_000), placed(0, false, 1_000));
+        assert_eq!(line.place(Some(-500), 0, 1_000), placed(0, false, 500));
+        assert_eq!(line.now().samples(), 167);
+    }
+
+    #[test]
+    fn jitter_is_let_be_and_holes_and_overlaps_are_not() {
+        for (stamp, expected) in [
+            (48_000, placed(0, false, 0)),
+            (48_000 + 960, placed(0, false, 0)),
+            (48_000 - 960, placed(0, false, 0)),
+            (48_000 + 961, placed(961, true, 0)),
+            (48_000 - 961, placed(0, false, 961)),
+            (48_000 - 3_000, placed(0, false, 2_000)),
+            (48_000 + 600 * 48_000, placed(600 * 48_000, true, 0)),
+            // A clock that is set anew.
+            (48_000 + 601 * 48_000, placed(0, false, 0)),
+            (-96_000, placed(0, false, 0)),
+            (i64::MIN, placed(0, false, 0)),
+            (i64::MAX, placed(0, false, 0)),
+        ] {
+            assert_eq!(started().place(Some(stamp), 0, 2_000), expected, "{stamp}");
+        }
+    }
+
+    #[test]
+    fn clock_that_was_set_anew_is_believed_from_then_on() {
+        let mut line = started();
+        line.place(Some(10_000_000_000), 0, 1_000);
+        assert_eq!(
+            line.place(Some(10_000_001_000), 0, 1_000),
+            placed(0, false, 0)
+        );
+        assert_eq!(
+            line.place(Some(10_000_010_000), 0, 1_000),
+            placed(8_000, true, 0)
+        );
+    }
+
+    #[test]
+    fn next_part_of_a_chain_follows_on() {
+        let mut line = started();
+        line.set_rate(16_000);
+        line.restart_stamps();
+        assert_eq!(line.place(Some(0), 104, 320), placed(0, false, 104));
+        assert_eq!(line.place(Some(320), 104, 320), placed(0, false, 0));
+        assert_eq!(line.next_frame(), 16_000 + 640 - 104);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        /// Whatever stamps say, the time line goes on without a hole: it grows by the silence that is put in and by
+        /// the frames that are kept, and by nothing else.
+        #[test]
+        fn every_frame_is_kept_or_skipped(
+            packets in prop::collection::vec((any::<Option<i64>>(), 0_u64..5_000), 1..50),
+            near in prop::collection::vec((-100_000_i64..100_000, 0_u64..5_000), 1..50),
+            origin in -10_000_i64..10_000,
+        ) {
+            let mut line = Timeline::new(RATE_HZ);
+            let near = near.into_iter().map(|(off, frames)| (Some(off), frames));
+            let mut stamp = 0_i64;
+            for (told, frames) in packets.into_iter().chain(near) {
+                let before = line.next_frame();
+                stamp = stamp.saturating_add(told.unwrap_or(0));
+                let placement = line.place(told.map(|_| stamp), origin, frames);
+                prop_assert!(placement.skip <= frames);
+                prop_assert!(placement.silence <= 600 * 48_000 + 10_000);
+                let grown = placement.silence + frames - placement.skip;
+                prop_assert_eq!(line.next_frame(), before + grown);
+            }
+        }
+    }
 }

@@ -1,164 +1,15 @@
-//! An input that several readers read, and what of it the demuxer is shown.
+//! What the demuxer is shown of an input.
 //!
 //! A demuxer believes a file: that here come 60 MB of cover, that the table of contents is whole, that the recording
 //! ends after four gigabytes. The [`View`] shows it the same audio without that: a header made here, a stretch of the
 //! input, and a few bytes that read differently than they are written.
 
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use symphonia::core::io::MediaSource;
 
-use crate::source::Bytes;
-
-/// Bytes that are kept when an input that cannot seek is looked at, to be read again by the demuxer.
-const KEPT_BYTES: usize = 1_024;
-
-/// An input, read at any place if it can seek and ever further on if it cannot.
-///
-/// # Memory
-///
-/// One kilobyte. Nothing is allocated while reading.
-pub(super) struct Handle {
-    inner: Mutex<Inner>,
-    seekable: bool,
-    /// How far the demuxer has read.
-    position: AtomicU64,
-    /// The first error of the input itself: a demuxer swallows it or makes it its own.
-    error: Mutex<Option<io::Error>>,
-}
-
-struct Inner {
-    bytes: Box<dyn Bytes>,
-    /// Where `bytes` stands.
-    at: u64,
-    kept: Vec<u8>,
-    kept_at: u64,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while reading leaves nothing half done that matters: positions are set after the act.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Handle {
-    /// Takes bytes that stand at their start.
-    pub(super) fn new(bytes: Box<dyn Bytes>, may_seek: bool) -> Arc<Self> {
-        Arc::new(Self {
-            seekable: may_seek && bytes.is_seekable(),
-            inner: Mutex::new(Inner {
-                bytes,
-                at: 0,
-                kept: Vec::new(),
-                kept_at: 0,
-            }),
-            position: AtomicU64::new(0),
-            error: Mutex::new(None),
-        })
-    }
-
-    pub(super) fn is_seekable(&self) -> bool {
-        self.seekable
-    }
-
-    /// Returns the length in bytes, if it is known.
-    pub(super) fn byte_len(&self) -> Option<u64> {
-        lock(&self.inner).bytes.byte_len()
-    }
-
-    /// Returns how far the demuxer has read, in bytes of the input.
-    pub(super) fn position(&self) -> u64 {
-        self.position.load(Ordering::Relaxed)
-    }
-
-    /// Takes the first error of the input.
-    pub(super) fn take_error(&self) -> Option<io::Error> {
-        lock(&self.error).take()
-    }
-
-    /// Fills `buffer` from `at` on as far as the input goes, and returns how far that was.
-    pub(super) fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.read_some(at + filled as u64, &mut buffer[filled..])? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        Ok(filled)
-    }
-
-    /// Returns `N` bytes at `at`, or `None` where the input is shorter.
-    pub(super) fn array_at<const N: usize>(&self, at: u64) -> io::Result<Option<[u8; N]>> {
-        let mut bytes = [0; N];
-        Ok((self.read_at(at, &mut bytes)? == N).then_some(bytes))
-    }
-
-    /// Returns up to `KEPT_BYTES` bytes at `at`, which can be read once more even where the input cannot seek.
-    pub(super) fn look_at(&self, at: u64) -> io::Result<Vec<u8>> {
-        let mut kept = vec![0; KEPT_BYTES];
-        let count = self.read_at(at, &mut kept)?;
-        kept.truncate(count);
-        let mut inner = lock(&self.inner);
-        inner.kept.clone_from(&kept);
-        inner.kept_at = at;
-        Ok(kept)
-    }
-
-    /// Reads at least one byte at `at`, or none at the end.
-    fn read_some(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut inner = lock(&self.inner);
-        let result = inner.read_some(at, buffer, self.seekable);
-        result.map_err(|error| {
-            let kind = error.kind();
-            lock(&self.error).get_or_insert(error);
-            io::Error::from(kind)
-        })
-    }
-}
-
-impl Inner {
-    fn read_some(&mut self, at: u64, buffer: &mut [u8], seekable: bool) -> io::Result<usize> {
-        let in_kept = at
-            .checked_sub(self.kept_at)
-            .and_then(|skip| usize::try_from(skip).ok());
-        let kept = in_kept
-            .and_then(|skip| self.kept.get(skip..))
-            .unwrap_or_default();
-        if !kept.is_empty() {
-            return (&mut &*kept).read(buffer);
-        }
-        if at != self.at && seekable {
-            self.at = self.bytes.seek(SeekFrom::Start(at))?;
-        }
-        while self.at < at {
-            let mut passed = [0; 4_096];
-            let count = usize::try_from(at - self.at)
-                .unwrap_or(usize::MAX)
-                .min(passed.len());
-            match self.read_on(&mut passed[..count])? {
-                0 => return Ok(0),
-                count => self.at += count as u64,
-            }
-        }
-        if self.at > at {
-            return Err(ErrorKind::NotSeekable.into());
-        }
-        let count = self.read_on(buffer)?;
-        self.at += count as u64;
-        Ok(count)
-    }
-
-    fn read_on(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            match self.bytes.read(buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                result => return result,
-            }
-        }
-    }
-}
+use super::input::Handle;
 
 /// What the demuxer sees: `head`, then the input's bytes from `start` to `end`, with `patches` over them.
 pub(super) struct View {
@@ -172,6 +23,8 @@ pub(super) struct View {
     /// Bytes that are shown in place of the input's, with their position in the input. A handful.
     pub(super) patches: Vec<(u64, Vec<u8>)>,
     pub(super) seekable: bool,
+    /// Bytes that are read at once.
+    pub(super) piece_bytes: usize,
     /// Position in the view.
     at: u64,
 }
@@ -187,6 +40,7 @@ impl View {
             end: None,
             patches: Vec::new(),
             seekable,
+            piece_bytes: usize::MAX,
             at: 0,
         }
     }
@@ -212,17 +66,13 @@ impl Read for View {
         let left = self
             .end
             .map_or(u64::MAX, |end| end.saturating_sub(position));
-        let count = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let count = self.input.read_some(position, &mut buffer[..count])?;
+        let count = usize::try_from(left).unwrap_or(usize::MAX);
+        let count = count.min(buffer.len()).min(self.piece_bytes);
+        let count = self.input.demux(position, &mut buffer[..count])?;
         for (at, patch) in &self.patches {
             overlay(&mut buffer[..count], position, patch, *at);
         }
         self.at += count as u64;
-        self.input
-            .position
-            .store(position + count as u64, Ordering::Relaxed);
         Ok(count)
     }
 }
@@ -266,41 +116,8 @@ impl MediaSource for View {
 
 #[cfg(test)]
 mod tests {
+    use super::super::input::tests::input;
     use super::*;
-
-    struct Memory(io::Cursor<Vec<u8>>, bool);
-
-    impl Read for Memory {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            // At most five bytes at a time, so that every seam is met.
-            let len = buffer.len().min(5);
-            self.0.read(&mut buffer[..len])
-        }
-    }
-
-    impl Seek for Memory {
-        fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-            assert!(self.1, "an input that cannot seek is not asked to");
-            self.0.seek(to)
-        }
-    }
-
-    impl Bytes for Memory {
-        fn is_seekable(&self) -> bool {
-            self.1
-        }
-
-        fn byte_len(&self) -> Option<u64> {
-            self.1.then_some(self.0.get_ref().len() as u64)
-        }
-    }
-
-    fn input(seekable: bool) -> Arc<Handle> {
-        Handle::new(
-            Box::new(Memory(io::Cursor::new((0..100).collect()), seekable)),
-            true,
-        )
-    }
 
     fn shown(mut view: View) -> Vec<u8> {
         let mut all = Vec::new();
@@ -339,16 +156,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_looked_at_is_read_again() {
+    fn position_is_the_inputs() {
         let input = input(false);
-        assert_eq!(input.look_at(40).unwrap().len(), 60);
         assert_eq!(
             shown(View::new(Arc::clone(&input), 45)),
             (45..100).collect::<Vec<u8>>()
         );
         assert_eq!(input.position(), 100);
-        let error = input.read_at(3, &mut [0]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotSeekable);
     }
 
     #[test]

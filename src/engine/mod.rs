@@ -141,6 +141,18 @@ pub struct Heard {
     pub temperature: f32,
 }
 
+impl Heard {
+    /// Makes an answer of segments and of how many samples of the window are done with; every other field is zero.
+    #[must_use]
+    pub fn new(segments: Vec<Segment>, consumed: usize) -> Self {
+        Self {
+            segments,
+            consumed,
+            ..Self::default()
+        }
+    }
+}
+
 /// What an engine holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -149,6 +161,17 @@ pub struct Held {
     pub model_bytes: u64,
     /// Bytes of working memory, zero while there is none.
     pub state_bytes: u64,
+}
+
+impl Held {
+    /// Makes an account.
+    #[must_use]
+    pub fn new(model_bytes: u64, state_bytes: u64) -> Self {
+        Self {
+            model_bytes,
+            state_bytes,
+        }
+    }
 }
 
 /// What an engine counts.

@@ -60,7 +60,9 @@ impl Controls {
     ///
     /// [`ConfigError::OutOfRange`]; nothing changes then.
     pub fn set_buffer_limit(&self, bytes: usize) -> Result<(), ConfigError> {
-        self.0.pool.resize(bytes / (BLOCK_SAMPLES * size_of::<f32>()))
+        self.0
+            .pool
+            .resize(bytes / (BLOCK_SAMPLES * size_of::<f32>()))
     }
 
     /// Asks for the engine's working memory back before the next window, which allocates what it needs again.

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::pool::{Block, Pool};
 use crate::resample::Resampler;
 use crate::source::Source;
+use crate::time::Time;
 
 /// Decodes an input into blocks until it ends, or until nobody takes them any more.
 ///
@@ -35,7 +36,7 @@ pub(super) fn feed(
         resampler.push(chunk.format, chunk.samples, &mut |samples| {
             blocks.write(samples)
         });
-        progress.read(decoder.position_bytes());
+        progress.read(decoder.position_bytes(), blocks.seen);
     }
     resampler.finish(&mut |samples| blocks.write(samples));
     blocks.flush();
@@ -48,6 +49,8 @@ struct Blocks<'a> {
     cancel: &'a Cancel,
     out: Sender<Block>,
     block: Option<Block>,
+    /// How much was written so far, left out or not.
+    seen: Time,
     /// Samples to leave out before the first.
     skip: u64,
     /// Samples that are wanted after those.
@@ -67,6 +70,7 @@ impl<'a> Blocks<'a> {
             cancel,
             out,
             block: None,
+            seen: Time::ZERO,
             skip,
             wanted,
             closed: wanted == 0,
@@ -78,6 +82,7 @@ impl<'a> Blocks<'a> {
         reason = "bounded by a slice's length"
     )]
     fn write(&mut self, samples: &[f32]) {
+        self.seen += Time::from_samples(samples.len() as u64);
         let skipped = self.skip.min(samples.len() as u64);
         self.skip -= skipped;
         let mut samples = &samples[skipped as usize..];

@@ -28,8 +28,14 @@ impl IdleRelease {
         let (ended, wait) = bounded(1);
         let engine = Arc::clone(engine);
         let work = move || watch(&wait, &engine, release_after, unload_after);
-        let thread = thread::Builder::new().name("scribe-idle".into()).spawn(work).ok()?;
-        Some(Self { ended: Some(ended), thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name("scribe-idle".into())
+            .spawn(work)
+            .ok()?;
+        Some(Self {
+            ended: Some(ended),
+            thread: Some(thread),
+        })
     }
 
     /// A transcription has ended: the timers start anew.
@@ -84,7 +90,11 @@ fn give_back<E: Engine>(engine: &Mutex<E>, unload: bool) {
         Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         Err(TryLockError::WouldBlock) => return,
     };
-    let freed = if unload { engine.unload() } else { engine.release_state() };
+    let freed = if unload {
+        engine.unload()
+    } else {
+        engine.release_state()
+    };
     if freed {
         crate::memory::trim();
     }

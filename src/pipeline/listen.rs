@@ -104,9 +104,20 @@ impl Answer {
     /// The one of two answers for the same window that is less wrong; this one if they are alike.
     fn or_better(self, other: Self) -> Self {
         let wrong = |answer: &Self| {
-            (answer.heard.doubtful, answer.missed.iter().map(|s| s.length().samples()).sum::<u64>())
+            (
+                answer.heard.doubtful,
+                answer
+                    .missed
+                    .iter()
+                    .map(|s| s.length().samples())
+                    .sum::<u64>(),
+            )
         };
-        if wrong(&other) < wrong(&self) { other } else { self }
+        if wrong(&other) < wrong(&self) {
+            other
+        } else {
+            self
+        }
     }
 }
 
@@ -226,7 +237,9 @@ impl Listener<'_> {
     }
 
     fn window_to(&self, start: Time, latest: Time) -> (Span, bool) {
-        let Some(speech) = &self.speech else { return (Span::new(start, latest), true) };
+        let Some(speech) = &self.speech else {
+            return (Span::new(start, latest), true);
+        };
         let end = window_end(speech.spans(), start, latest, speech.heard_to());
         (Span::new(start, end.at), end.cut)
     }
@@ -255,8 +268,18 @@ impl Listener<'_> {
     /// Asks the engine for the text of a window; `again` for another text of the same one.
     fn ask(&mut self, span: Span, cut: bool, again: bool) -> Result<Answer, Stop> {
         self.done.windows += u64::from(!again);
-        let previous: &[u32] = if self.config.previous_text { &self.previous } else { &[] };
-        let request = Request { previous, at: span.start, cut, again, cancel: self.cancel };
+        let previous: &[u32] = if self.config.previous_text {
+            &self.previous
+        } else {
+            &[]
+        };
+        let request = Request {
+            previous,
+            at: span.start,
+            cut,
+            again,
+            cancel: self.cancel,
+        };
         let heard = self.engine.transcribe(self.window.slice(span), &request)?;
         let missed = self.missed(span, &heard);
         tracing::debug!(
@@ -275,14 +298,26 @@ impl Listener<'_> {
             missed = missed.len(),
             "window"
         );
-        Ok(Answer { span, heard, missed })
+        Ok(Answer {
+            span,
+            heard,
+            missed,
+        })
     }
 
     /// Speech in the part of a window that an answer is done with, and that none of its segments covers.
     fn missed(&self, span: Span, heard: &Heard) -> Vec<Span> {
-        let Some(speech) = &self.speech else { return Vec::new() };
-        let done = Span::new(span.start, span.start + Time::from_samples(heard.consumed as u64));
-        let spoken = speech.spans().map(|spoken| spoken.overlap(done)).filter(|s| !s.is_empty());
+        let Some(speech) = &self.speech else {
+            return Vec::new();
+        };
+        let done = Span::new(
+            span.start,
+            span.start + Time::from_samples(heard.consumed as u64),
+        );
+        let spoken = speech
+            .spans()
+            .map(|spoken| spoken.overlap(done))
+            .filter(|s| !s.is_empty());
         let text = heard
             .segments
             .iter()
@@ -292,12 +327,20 @@ impl Listener<'_> {
 
     /// Sends the segments of a window on and moves behind what is done.
     fn settle(&mut self, answer: Answer, out: &Sender<Segment>) -> Result<(), Stop> {
-        let Answer { span, mut heard, missed } = answer;
+        let Answer {
+            span,
+            mut heard,
+            missed,
+        } = answer;
         for segment in &mut heard.segments {
             segment.shift(span.start);
         }
-        let mut done = span.start + Time::from_samples(heard.consumed.max(ADVANCE_SAMPLES_MIN) as u64);
-        let text_end = heard.segments.last().map_or(span.start, |segment| segment.end);
+        let mut done =
+            span.start + Time::from_samples(heard.consumed.max(ADVANCE_SAMPLES_MIN) as u64);
+        let text_end = heard
+            .segments
+            .last()
+            .map_or(span.start, |segment| segment.end);
         for gap in missed {
             let start = gap.start - Time::from_samples(LEAD_SAMPLES);
             if gap.start >= text_end && start.samples_since(span.start) > ADVANCE_SAMPLES_MIN {
@@ -326,8 +369,14 @@ impl Listener<'_> {
             let lead = Time::from_samples(LEAD_SAMPLES);
             let span = Span::new(gap.start - lead, gap.end + lead).overlap(window);
             self.previous.clear();
-            let Heard { segments: mut found, doubtful, .. } = self.ask(span, false, false)?.heard;
-            found.iter_mut().for_each(|segment| segment.shift(span.start));
+            let Heard {
+                segments: mut found,
+                doubtful,
+                ..
+            } = self.ask(span, false, false)?.heard;
+            found
+                .iter_mut()
+                .for_each(|segment| segment.shift(span.start));
             if !doubtful {
                 let at = segments.partition_point(|segment| segment.start < gap.start);
                 segments.splice(at..at, found);
@@ -373,4 +422,3 @@ impl Listener<'_> {
         self.progress.reached(time);
     }
 }
-

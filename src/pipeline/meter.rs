@@ -28,7 +28,11 @@ impl Meter {
     pub(super) fn new() -> Self {
         let gauges = Gauges::new(Component::Audio);
         // A registry of its own has room for these and knows no other gauge of these names.
-        let gauge = |name, unit| gauges.gauge(name, unit).expect("a new registry takes its gauges");
+        let gauge = |name, unit| {
+            gauges
+                .gauge(name, unit)
+                .expect("a new registry takes its gauges")
+        };
         Self {
             pool: gauge("pool", Unit::HeldBytes),
             window: gauge("window", Unit::HeldBytes),
@@ -37,7 +41,9 @@ impl Meter {
             private: gauge("process_private", Unit::Bytes),
             blocks_queued: gauge("blocks_queued", Unit::Count),
             segments_queued: gauge("segments_queued", Unit::Count),
-            rtf: gauges.ratio("rtf").expect("a new registry takes its gauges"),
+            rtf: gauges
+                .ratio("rtf")
+                .expect("a new registry takes its gauges"),
             warm_private_bytes: None,
             peak_private_bytes: 0,
             peak_rss_bytes: 0,

@@ -26,7 +26,7 @@ use crate::sink::Sink;
 use crate::source::Source;
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
-use crate::vad::SpeechMap;
+use crate::vad::{LAG_SAMPLES_MAX, SpeechMap};
 use crate::window::{LOOK_AHEAD_SAMPLES, Window};
 
 mod control;
@@ -85,14 +85,16 @@ impl<E: Engine + 'static> Transcriber<E> {
     /// # Errors
     ///
     /// [`Error::Config`] when a value is out of range or the plan exceeds the budget, before anything is loaded;
+    /// `Error::Model` when the speech detector's model cannot be used;
     /// [`Error::Engine`] when the engine cannot load its model.
     pub fn new(config: Config, mut engine: E) -> Result<Self, Error> {
         config.validate()?;
         let plan = Plan::new(&config, &engine.footprints())?;
+        // First, because it is the faster to refuse.
+        let speech = speech_map(&config)?;
         engine.prepare(plan.chosen())?;
         let pool = Pool::new(config.pool_blocks)?;
         let window = Window::new(window_samples(config.window_s) + LOOK_AHEAD_SAMPLES)?;
-        let speech = speech_map(&config)?;
         let controls = Controls::new(&config, pool.resizer());
         let (cancel, progress, meter) = (Cancel::new(), Progress::default(), Meter::new());
         meter.engine(engine.held());
@@ -225,7 +227,12 @@ impl<E: Engine + 'static> Transcriber<E> {
             ..MemoryReport::default()
         };
         self.meter.report(&mut summary.memory);
-        let ending = Ending { duration: ran.listened.heard_to, uncovered: ran.listened.uncovered };
+        let ending = Ending {
+            duration: ran.listened.heard_to - self.config.start,
+            uncovered: ran.listened.uncovered,
+            cancelled: summary.ended == Ended::Cancelled,
+            language: ran.language,
+        };
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)
     }
@@ -243,8 +250,10 @@ impl<E: Engine + 'static> Transcriber<E> {
         engine.prepare(self.plan.chosen())?;
         engine.begin();
         let counts = engine.counts();
-        let window_bytes = (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
-        self.meter.allocated(self.pool.held_bytes(), window_bytes as u64);
+        let window_bytes =
+            (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
+        self.meter
+            .allocated(self.pool.held_bytes(), window_bytes as u64);
         let (config, pool, cancel, progress) =
             (&self.config, &self.pool, &self.cancel, &self.progress);
         let mut listener = Listener {
@@ -293,10 +302,14 @@ impl<E: Engine + 'static> Transcriber<E> {
                 });
             }
         };
+        let counts = engine.counts().since(counts);
+        let language = engine.language().map(str::to_owned);
         Ok(Ran {
             decoded,
             listened,
             segments,
+            counts,
+            language,
         })
     }
 }
@@ -307,6 +320,7 @@ struct Ran {
     listened: Listened,
     segments: u64,
     counts: EngineCounts,
+    language: Option<String>,
 }
 
 impl Ran {
@@ -315,8 +329,12 @@ impl Ran {
             decoded,
             listened,
             segments,
+            counts,
+            ..
         } = self;
-        let damaged = decoded.stopped_early.is_some() || decoded.damaged_packets > 0;
+        let damaged = decoded.stopped_early.is_some()
+            || decoded.damaged_packets > 0
+            || !decoded.damage.is_empty();
         let mut summary = Summary {
             segments: *segments,
             audio_s: (listened.heard_to - config.start).seconds(),
@@ -393,8 +411,15 @@ fn window_samples(window_s: f32) -> usize {
 
 /// Processing time / audio time, zero before there is audio.
 fn rtf(processing_s: f64, audio_s: f64) -> f64 {
-    if audio_s > 0.0 { processing_s / audio_s } else { 0.0 }
+    if audio_s > 0.0 {
+        processing_s / audio_s
+    } else {
+        0.0
+    }
 }
+
+/// What is known of speech when the window is full must reach behind the latest end of what the engine sees.
+const _: () = assert!(LAG_SAMPLES_MAX <= LOOK_AHEAD_SAMPLES);
 
 fn speech_map(config: &Config) -> Result<Option<SpeechMap>, Error> {
     Ok(match &config.vad {

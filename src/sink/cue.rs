@@ -20,7 +20,7 @@ pub(super) const CUE_MS_MIN: u64 = 833;
 
 /// Costs of the division. Only their relations matter: one more cue is dearer than any place of a break outside a
 /// word, and a single word alone is dearer than a break in mid-clause.
-const COST_CUE: u64 = 4_000;
+const COST_CUE: u64 = 6_000;
 const COST_SINGLE_WORD: u64 = 3_000;
 const COST_BREAK_SENTENCE: u64 = 0;
 const COST_BREAK_CLAUSE: u64 = 200;
@@ -336,7 +336,7 @@ fn is_wide_punctuation(c: char) -> bool {
 
 /// Squares, so that two parts of like length are cheaper than a long and a short one.
 fn unevenness(columns: usize) -> u64 {
-    (columns * columns / 2) as u64
+    (columns * columns) as u64
 }
 
 #[cfg(test)]

@@ -10,6 +10,10 @@ use tempfile::NamedTempFile;
 use super::{Format, Sink};
 use crate::transcript::{Ending, Segment};
 
+/// Room for what a format writes of one segment, 224 tokens as JSON being the most, so that a segment reaches the file
+/// in one write, whole or not at all.
+const BUFFER_BYTES: usize = 64 << 10;
+
 /// A transcript in a file that appears under its name when it is whole.
 ///
 /// Until then it is written to a file beside the target, `NAME.xxxxxx.part`, segment by segment; nothing that was
@@ -27,7 +31,7 @@ use crate::transcript::{Ending, Segment};
 ///
 /// # Memory
 ///
-/// One buffer of 8 KiB and what the format needs for one segment.
+/// One buffer of 64 KiB and what the format needs for one segment.
 ///
 /// # Examples
 ///
@@ -94,7 +98,8 @@ impl Output {
             return Err(io::ErrorKind::IsADirectory.into());
         }
         if known.as_ref().is_some_and(|metadata| !metadata.is_file()) {
-            let out = BufWriter::new(File::options().write(true).open(target)?);
+            let out =
+                BufWriter::with_capacity(BUFFER_BYTES, File::options().write(true).open(target)?);
             return Ok(Self {
                 document: format.sink(out, file),
                 target: target.into(),
@@ -124,7 +129,7 @@ impl Output {
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let part = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
-        let out = BufWriter::new(part.as_file().try_clone()?);
+        let out = BufWriter::with_capacity(BUFFER_BYTES, part.as_file().try_clone()?);
         Ok(Self {
             document: format.sink(out, file),
             target,

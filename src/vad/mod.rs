@@ -74,21 +74,6 @@ impl HopDetector for Earshot {
     }
 }
 
-/// Takes everything for speech.
-struct Everything;
-
-impl HopDetector for Everything {
-    fn hear(&mut self, _: &[f32; HOP_SAMPLES]) -> &[f32] {
-        &[1.0]
-    }
-
-    fn finish(&mut self) -> &[f32] {
-        &[]
-    }
-
-    fn reset(&mut self) {}
-}
-
 /// Finds the spans of speech in a stream of 16 kHz mono.
 ///
 /// # Memory
@@ -137,12 +122,6 @@ impl SpeechMap {
     #[cfg(feature = "whisper")]
     pub fn silero(path: &Path) -> Result<Self, ModelError> {
         Ok(Self::with(Box::new(silero::Silero::load(path)?)))
-    }
-
-    /// Makes a map that takes everything for speech.
-    #[must_use]
-    pub fn off() -> Self {
-        Self::with(Box::new(Everything))
     }
 
     /// Makes a map with a detector of the caller's.

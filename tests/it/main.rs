@@ -1,12 +1,24 @@
 //! Tests of the parts together, in one program.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![expect(clippy::cast_possible_truncation, reason = "what tests make is small")]
 
+mod decode;
+#[cfg(feature = "whisper")]
+mod example;
+mod layers;
+mod memory;
 #[cfg(feature = "whisper")]
 mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;
+mod pipeline;
+#[cfg(feature = "whisper")]
+mod program;
 #[cfg(feature = "whisper")]
 mod silero;
+mod support;
+#[cfg(feature = "whisper")]
+mod text;
 #[cfg(feature = "whisper")]
 mod widened;

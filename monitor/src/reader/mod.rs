@@ -10,6 +10,7 @@ pub mod process;
 pub mod psi;
 pub mod table;
 
+mod arguments;
 #[cfg(any(target_os = "macos", windows))]
 mod other;
 mod text;
@@ -124,6 +125,19 @@ impl System {
             None => Err(ReadError::Unsupported {
                 what: "list of processes",
             }),
+        }
+    }
+
+    /// Brings `entries` of an earlier [`System::processes`] up to date. A number that has passed to another process since
+    /// then keeps its old entry, so read all of them again now and then.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] where the list itself cannot be read.
+    pub fn refresh_processes(&self, entries: &mut Vec<Entry>) -> Result<(), ReadError> {
+        match &self.files {
+            Some(files) => table::refresh(&files.proc, entries),
+            None => self.processes(entries),
         }
     }
 

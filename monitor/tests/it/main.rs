@@ -9,7 +9,13 @@
 
 mod alerts;
 mod app;
+#[cfg(all(feature = "cli", unix))]
+mod command;
 mod corpus;
+#[cfg(feature = "dashboard")]
+mod dashboard;
+#[cfg(feature = "dashboard")]
+mod http;
 mod leaks;
 #[cfg(target_os = "linux")]
 mod processes;

@@ -99,6 +99,18 @@ fn table_survives_odd_names() {
 }
 
 #[test]
+fn refreshed_table_drops_the_gone_and_finds_the_new() {
+    let mut entries = Vec::new();
+    captured("laptop").processes(&mut entries).unwrap();
+    let whole = entries.clone();
+    let gone = steadyscribe_monitor::reader::Entry::new(ProcessId::new(9_999, 1), 1, "gone");
+    entries.push(gone);
+    entries.remove(1);
+    captured("laptop").refresh_processes(&mut entries).unwrap();
+    assert_eq!(entries, whole);
+}
+
+#[test]
 fn reused_number_is_another_process() {
     let system = captured("laptop");
     assert!(system.memory_of(ProcessId::new(4242, 12_000)).is_ok());

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Layout;
 use crate::decode::codec::Fault;
-use crate::decode::view::Handle;
+use crate::decode::input::Handle;
 
 /// Metadata blocks that are passed over. Files with more than a dozen were not seen.
 const BLOCKS_MAX: usize = 1_024;

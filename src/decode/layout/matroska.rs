@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::{Layout, Parts, search};
 use crate::decode::codec::Fault;
-use crate::decode::view::{Handle, View};
+use crate::decode::input::Handle;
+use crate::decode::view::View;
 
 /// Names of elements.
 const EBML: u32 = 0x1a45_dfa3;
@@ -28,9 +29,10 @@ const HEADER_BYTES_MAX: u64 = 1 << 20;
 /// Elements that are looked at before the first cluster.
 const ELEMENTS_MAX: usize = 4_096;
 
-/// Places to start again.
+/// Places to start again, and what the headers say of the audio.
 pub(in crate::decode) struct Clusters {
     head: Vec<u8>,
+    pub(in crate::decode) tracks: Vec<AudioTrack>,
     /// The cluster at which reading started last.
     at: u64,
 }
@@ -68,7 +70,7 @@ struct Element {
 /// Reads the headers up to the first cluster.
 pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     let mut head = Vec::new();
-    let mut has_tracks = false;
+    let mut tracks = None;
     let mut data_end = None;
     let mut next = at;
     for _ in 0..ELEMENTS_MAX {
@@ -86,11 +88,22 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
                 continue;
             }
             EBML | INFO | TRACKS => {
-                has_tracks |= element.id == TRACKS;
-                head.extend(raw(input, next, end)?);
+                let raw = raw(input, next, end)?;
+                if element.id == TRACKS {
+                    let content = children(&raw)
+                        .next()
+                        .map_or(&[][..], |(_, content)| content);
+                    tracks = Some(audio_tracks(content));
+                }
+                head.extend(raw);
             }
-            CLUSTER if has_tracks => {
-                let clusters = Clusters { head, at: next };
+            CLUSTER => {
+                let Some(tracks) = tracks else { break };
+                let clusters = Clusters {
+                    head,
+                    tracks,
+                    at: next,
+                };
                 let mut layout = Layout::plain(input, at);
                 layout.view = clusters.view(input);
                 layout.data_end = data_end;
@@ -102,7 +115,7 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
         let Some(end) = end else { break };
         next = end;
     }
-    if !has_tracks && input.is_seekable() {
+    if input.is_seekable() {
         // The tracks may stand at the end. The demuxer knows how to find them.
         return Ok(Layout::plain(input, at));
     }
@@ -171,24 +184,84 @@ fn is_cluster(bytes: &[u8]) -> bool {
     first.is_some_and(|first| FIRST_IN_CLUSTER.contains(first))
 }
 
-/// Names the codecs of the audio tracks, for a message: what follows `CodecID` and starts with `A_`.
-pub(in crate::decode) fn codec_names(clusters: &Clusters) -> String {
-    const CODEC_ID: u8 = 0x86;
-    let mut names = Vec::new();
-    for (index, bytes) in clusters.head.windows(4).enumerate() {
-        if let [CODEC_ID, len @ 0x81..=0xa0, b'A', b'_'] = bytes {
-            let name = clusters
-                .head
-                .get(index + 2..index + 2 + usize::from(len & 0x7f));
-            names.push(String::from_utf8_lossy(name.unwrap_or_default()).into_owned());
+/// What is read of an audio track.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::decode) struct AudioTrack {
+    pub(in crate::decode) number: u64,
+    /// Matroska's name of the codec, such as `A_OPUS`.
+    pub(in crate::decode) codec: String,
+    /// The encoder's delay in nanoseconds; zero where the file does not tell.
+    pub(in crate::decode) delay_ns: u64,
+}
+
+/// Takes the audio tracks out of an element of tracks.
+fn audio_tracks(tracks: &[u8]) -> Vec<AudioTrack> {
+    const ENTRY: u32 = 0xae;
+    const NUMBER: u32 = 0xd7;
+    const TYPE: u32 = 0x83;
+    const CODEC: u32 = 0x86;
+    const DELAY: u32 = 0x56aa;
+    const AUDIO: u64 = 2;
+    let number = |content: &[u8]| content.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+    let mut found = Vec::new();
+    for (_, entry) in children(tracks).filter(|(id, _)| *id == ENTRY) {
+        let (mut track, mut kind) = (AudioTrack::default(), 0);
+        for (id, content) in children(entry) {
+            match id {
+                NUMBER => track.number = number(content),
+                TYPE => kind = number(content),
+                CODEC => track.codec = String::from_utf8_lossy(content).into_owned(),
+                DELAY => track.delay_ns = number(content),
+                _ => {}
+            }
+        }
+        if kind == AUDIO {
+            found.push(track);
         }
     }
-    names.join(", ")
+    found
+}
+
+/// Goes through the elements of a master element's content: their names and contents.
+fn children(mut content: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
+    std::iter::from_fn(move || {
+        let (id, header, len) = element(content)?;
+        let start = usize::try_from(header).ok()?;
+        let end = start.checked_add(usize::try_from(len?).ok()?)?;
+        let child = content.get(start..end)?;
+        content = &content[end..];
+        Some((id, child))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn audio_tracks_are_read() {
+        let entry = |kind: u8, codec: &[u8]| {
+            let len = |content: &[u8]| 0x80 | content.len() as u8;
+            let content = [
+                &[0xd7, 0x81, 3, 0x83, 0x81, kind, 0x86, len(codec)][..],
+                codec,
+                &[0x56, 0xaa, 0x83, 0x63, 0x2e, 0xa0],
+            ]
+            .concat();
+            [&[0xae, len(&content)][..], &content].concat()
+        };
+        let tracks = [entry(1, b"V_VP8"), entry(2, b"A_OPUS")].concat();
+        let expected = AudioTrack {
+            number: 3,
+            codec: "A_OPUS".into(),
+            delay_ns: 6_500_000,
+        };
+        assert_eq!(audio_tracks(&tracks), [expected]);
+        // Cut anywhere, it gives what is whole.
+        for len in 0..tracks.len() {
+            assert!(audio_tracks(&tracks[..len]).is_empty());
+        }
+    }
 
     #[test]
     fn element_headers() {

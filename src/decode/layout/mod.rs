@@ -8,12 +8,17 @@ use std::io;
 use std::sync::Arc;
 
 use super::codec::Fault;
-use super::view::{Handle, View};
+use super::input::Handle;
+use super::passed::PIECE_BYTES;
+use super::view::View;
 use crate::time::Time;
 
+mod aiff;
+mod boxes;
 mod flac;
+pub(super) mod fragments;
 pub(super) mod matroska;
-pub(super) mod mp4;
+mod mp4;
 mod signature;
 mod wave;
 
@@ -47,7 +52,7 @@ pub(super) enum Parts {
     /// A Matroska file: it goes on at any cluster.
     Clusters(matroska::Clusters),
     /// A fragmented mp4: it is shown in batches of fragments.
-    Fragments(mp4::Fragments),
+    Fragments(fragments::Fragments),
 }
 
 impl Layout {
@@ -69,11 +74,17 @@ impl Layout {
         let (at, head) = pass_id3(input)?;
         match signature::identify(&head) {
             Kind::Wave(form) => wave::layout(input, at, form),
+            Kind::Aiff => aiff::layout(input, at),
             Kind::Flac => flac::layout(input, at),
             Kind::Mp4 if input.is_seekable() => mp4::layout(input, at),
             Kind::Matroska => matroska::layout(input, at),
             Kind::Unsupported(what) => Err(Fault::Unsupported(what.into())),
-            Kind::Mp4 | Kind::Other => Ok(Self::plain(input, at)),
+            Kind::Mp4 | Kind::Ogg => Ok(Self::plain(input, at)),
+            Kind::Other => {
+                let mut layout = Self::plain(input, at);
+                layout.view.piece_bytes = PIECE_BYTES;
+                Ok(layout)
+            }
         }
     }
 }

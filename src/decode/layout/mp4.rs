@@ -4,19 +4,15 @@
 //! from their start for each packet: quadratic for video of varying rate. So the other tracks and the covers are
 //! shown as `free` space. What it does not tell is read here: the edit list, which says where the audio starts.
 //!
-//! Of a fragmented file the demuxer keeps every fragment's index for good, takes times of damaged fragments as if
-//! nothing were missing, and panics on some. It is shown batches of fragments, each behind the same header.
-//!
 //! Sources: ISO/IEC 14496-12, sections 4.2 and 8; Apple, "QuickTime File Format".
 
 use std::sync::Arc;
 
-use super::{Layout, Parts, search};
+use super::boxes::{BOXES_MAX, BoxAt, box_at, each, find, u32_at, u64_at, version};
+use super::fragments::Fragments;
+use super::{Layout, Parts};
 use crate::decode::codec::Fault;
-use crate::decode::view::{Handle, View};
-
-/// Boxes that are looked at on one level.
-const BOXES_MAX: usize = 65_536;
+use crate::decode::input::Handle;
 
 /// Tracks that are looked at. A film with all languages has forty.
 const TRACKS_MAX: usize = 256;
@@ -34,96 +30,8 @@ const CUT_S_MAX: u64 = 10;
 /// or is wrong: to be safe, everything is heard.
 const PADDING_S_MAX: u64 = 1;
 
-/// Fragments that are shown at once, and their bytes: the demuxer keeps their indices.
-const BATCH_FRAGMENTS: usize = 32;
-const BATCH_BYTES: u64 = 4 << 20;
-
-/// A box: its name, and where it, its content and the next one start.
-#[derive(Clone, Copy)]
-struct Box {
-    name: [u8; 4],
-    start: u64,
-    content: u64,
-    end: u64,
-}
-
-/// Reads the header of the box at `start`, which must end at or before `limit`. Of the outermost level, the last may
-/// be cut off.
-fn box_at(input: &Handle, start: u64, limit: u64) -> Result<Option<Box>, Fault> {
-    if start.saturating_add(8) > limit {
-        return Ok(None);
-    }
-    let Some([a, b, c, d, name @ ..]) = input.array_at::<8>(start)? else {
-        return Ok(None);
-    };
-    let (header, len) = match u32::from_be_bytes([a, b, c, d]) {
-        0 => (8, limit - start),
-        1 => match input.array_at(start + 8)? {
-            Some(len) => (16, u64::from_be_bytes(len)),
-            None => return Ok(None),
-        },
-        len => (8, u64::from(len)),
-    };
-    let end = start.saturating_add(len);
-    let whole = len >= header;
-    Ok(whole.then_some(Box {
-        name,
-        start,
-        content: start + header,
-        end,
-    }))
-}
-
-/// Calls `visit` with every box in `parent` until it returns `false`.
-fn each(
-    input: &Handle,
-    parent: Box,
-    mut visit: impl FnMut(Box) -> Result<bool, Fault>,
-) -> Result<(), Fault> {
-    let mut at = parent.content;
-    for _ in 0..BOXES_MAX {
-        match box_at(input, at, parent.end)? {
-            Some(found) if found.end <= parent.end => {
-                if !visit(found)? {
-                    return Ok(());
-                }
-                at = found.end;
-            }
-            _ => return Ok(()),
-        }
-    }
-    Ok(())
-}
-
-/// Returns the first box under `parent` along a path of names.
-fn find(input: &Handle, mut parent: Box, path: &[&[u8; 4]]) -> Result<Option<Box>, Fault> {
-    for name in path {
-        let mut child = None;
-        each(input, parent, |found| {
-            child = (found.name == **name).then_some(found);
-            Ok(child.is_none())
-        })?;
-        let Some(found) = child else { return Ok(None) };
-        parent = found;
-    }
-    Ok(Some(parent))
-}
-
-fn u32_at(input: &Handle, at: u64) -> Result<u32, Fault> {
-    Ok(input.array_at(at)?.map_or(0, u32::from_be_bytes))
-}
-
-fn u64_at(input: &Handle, at: u64) -> Result<u64, Fault> {
-    Ok(input.array_at(at)?.map_or(0, u64::from_be_bytes))
-}
-
-/// Returns the version of a full box.
-fn version(input: &Handle, full: Box) -> Result<u8, Fault> {
-    Ok(u32_at(input, full.content)?.to_be_bytes()[0])
-}
-
 /// Returns the fields "timescale" and "duration" of a movie or media header.
-fn clock(input: &Handle, header: Box) -> Result<(u32, u64), Fault> {
+fn clock(input: &Handle, header: BoxAt) -> Result<(u32, u64), Fault> {
     if version(input, header)? == 1 {
         return Ok((
             u32_at(input, header.content + 20)?,
@@ -141,7 +49,7 @@ fn clock(input: &Handle, header: Box) -> Result<(u32, u64), Fault> {
 
 /// A track as far as it matters here.
 struct Track {
-    this: Box,
+    this: BoxAt,
     id: u32,
     is_audio: bool,
     is_enabled: bool,
@@ -152,7 +60,7 @@ struct Track {
 /// Reads the boxes up to the audio.
 pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     let len = input.byte_len().unwrap_or(u64::MAX);
-    let file = Box {
+    let file = BoxAt {
         name: *b"file",
         start: at,
         content: at,
@@ -210,7 +118,7 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     Ok(layout)
 }
 
-fn tracks(input: &Handle, movie: Box) -> Result<Vec<Track>, Fault> {
+fn tracks(input: &Handle, movie: BoxAt) -> Result<Vec<Track>, Fault> {
     let mut tracks = Vec::new();
     each(input, movie, |found| {
         if &found.name == b"trak" {
@@ -221,7 +129,7 @@ fn tracks(input: &Handle, movie: Box) -> Result<Vec<Track>, Fault> {
     Ok(tracks)
 }
 
-fn track(input: &Handle, this: Box) -> Result<Track, Fault> {
+fn track(input: &Handle, this: BoxAt) -> Result<Track, Fault> {
     let (mut id, mut is_enabled) = (0, false);
     if let Some(header) = find(input, this, &[b"tkhd"])? {
         let id_at = if version(input, header)? == 1 { 20 } else { 12 };
@@ -273,12 +181,12 @@ fn foreign(codec: [u8; 4]) -> Option<&'static str> {
 /// Returns what hides the other tracks and the covers: their boxes are named `free`.
 fn hidden(
     input: &Handle,
-    movie: Box,
+    movie: BoxAt,
     tracks: &[Track],
     kept: u32,
 ) -> Result<Vec<(u64, Vec<u8>)>, Fault> {
     let mut patches = Vec::new();
-    let mut hide = |found: Box| patches.push((found.start + 4, b"free".to_vec()));
+    let mut hide = |found: BoxAt| patches.push((found.start + 4, b"free".to_vec()));
     for track in tracks.iter().filter(|track| track.id != kept) {
         hide(track.this);
     }
@@ -327,7 +235,7 @@ fn check_tables(input: &Handle, track: &Track) -> Result<(), Fault> {
 /// Reads the edit list: what precedes the audio, where it starts and how long it is.
 fn edits(
     input: &Handle,
-    movie: Box,
+    movie: BoxAt,
     track: &Track,
     is_fragmented: bool,
     layout: &mut Layout,
@@ -373,115 +281,16 @@ fn edits(
         if start > latest {
             return Ok(());
         }
-        layout.origin_ticks = Some(start.cast_signed().saturating_sub_unsigned(empty));
+        // A start of zero is what programs write that were not told of a delay.
+        let told = start > 0 || empty > 0;
+        layout.origin_ticks = told.then_some(start.cast_signed().saturating_sub_unsigned(empty));
         let end = start.saturating_add(ticks(len));
         let padding = media_len.saturating_sub(end);
         let is_last = index + 1 == u64::from(count);
-        if !is_fragmented && is_last && padding <= u64::from(scale) * PADDING_S_MAX {
+        if told && !is_fragmented && is_last && padding <= u64::from(scale) * PADDING_S_MAX {
             layout.end_ticks = Some(empty + ticks(len)).filter(|_| len > 0);
         }
         return Ok(());
     }
     Ok(())
-}
-
-/// The fragments that are not shown yet.
-pub(in crate::decode) struct Fragments {
-    /// What is hidden of the header.
-    patches: Vec<(u64, Vec<u8>)>,
-    start: u64,
-    /// Where the header ends: the first fragment.
-    header_end: u64,
-    /// The next fragment.
-    next: Option<u64>,
-    /// Where the last box ends that was looked at.
-    pub(in crate::decode) data_end: u64,
-    track_id: u32,
-}
-
-/// A batch of fragments, and the time stamp of its first packet if the file tells.
-pub(in crate::decode) struct Batch {
-    pub(in crate::decode) view: View,
-    pub(in crate::decode) first_ticks: Option<u64>,
-}
-
-impl Fragments {
-    /// Shows the next fragments, or nothing behind the last.
-    pub(in crate::decode) fn next(&mut self, input: &Arc<Handle>) -> Result<Option<Batch>, Fault> {
-        let Some(first) = self.next.take() else {
-            return Ok(None);
-        };
-        let mut view = View::new(Arc::clone(input), self.start);
-        view.patches.clone_from(&self.patches);
-        if first > self.header_end {
-            // The fragments before are free space. The first of them is larger than this header.
-            let passed = (first - self.header_end).to_be_bytes();
-            let header = [&[0, 0, 0, 1], &b"free"[..], &passed].concat();
-            view.patches.push((self.header_end, header));
-        }
-        let end = self.batch_end(input, first)?;
-        view.end = Some(end);
-        let fragment = box_at(input, first, u64::MAX)?;
-        let first_ticks = fragment.map_or(Ok(None), |found| self.first_ticks(input, found))?;
-        Ok(Some(Batch { view, first_ticks }))
-    }
-
-    /// Finds where a batch ends, and the fragment that starts the next one.
-    fn batch_end(&mut self, input: &Handle, first: u64) -> Result<u64, Fault> {
-        let len = input.byte_len().unwrap_or(u64::MAX);
-        let (mut fragments, mut at) = (0, first);
-        for _ in 0..BOXES_MAX {
-            let Some(found) = box_at(input, at, len)?.filter(Box::is_fragments) else {
-                // The chain of boxes is broken, or has ended.
-                self.next = search(input, at, is_fragment)?;
-                return Ok(at);
-            };
-            if &found.name == b"moof" {
-                if fragments == BATCH_FRAGMENTS || fragments > 0 && at - first > BATCH_BYTES {
-                    self.next = Some(at);
-                    return Ok(at);
-                }
-                fragments += 1;
-            }
-            at = found.end;
-            self.data_end = self.data_end.max(at);
-        }
-        Ok(at)
-    }
-
-    /// Returns the time stamp of a fragment's first packet.
-    fn first_ticks(&self, input: &Handle, fragment: Box) -> Result<Option<u64>, Fault> {
-        let mut ticks = None;
-        each(input, fragment, |found| {
-            if &found.name != b"traf" {
-                return Ok(true);
-            }
-            let header = find(input, found, &[b"tfhd"])?;
-            let id = header.map_or(Ok(0), |header| u32_at(input, header.content + 4))?;
-            if let (true, Some(time)) = (id == self.track_id, find(input, found, &[b"tfdt"])?) {
-                ticks = Some(match version(input, time)? {
-                    1 => u64_at(input, time.content + 4)?,
-                    _ => u64::from(u32_at(input, time.content + 4)?),
-                });
-            }
-            Ok(ticks.is_none())
-        })?;
-        Ok(ticks)
-    }
-}
-
-impl Box {
-    /// Returns whether a box of this name may stand between fragments.
-    fn is_fragments(&self) -> bool {
-        const NAMES: [&[u8; 4]; 14] = [
-            b"moof", b"mdat", b"styp", b"sidx", b"ssix", b"prft", b"emsg", b"mfra", b"free",
-            b"skip", b"uuid", b"meta", b"wide", b"udta",
-        ];
-        NAMES.contains(&&self.name)
-    }
-}
-
-/// Returns whether a fragment starts here: its name behind a length, and that of its first box behind another.
-fn is_fragment(bytes: &[u8]) -> bool {
-    bytes.get(4..8) == Some(b"moof") && bytes.get(12..16) == Some(b"mfhd")
 }

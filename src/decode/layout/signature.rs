@@ -5,15 +5,19 @@
 pub(super) enum Kind {
     /// Wave audio in one of its three forms.
     Wave(Form),
+    /// AIFF and AIFF-C.
+    Aiff,
     /// Native FLAC.
     Flac,
     /// The ISO base media format: mp4, m4a, mov, 3gp.
     Mp4,
     /// Matroska and WebM.
     Matroska,
+    /// Ogg.
+    Ogg,
     /// Known, and not decoded.
     Unsupported(&'static str),
-    /// The demuxer finds out.
+    /// The demuxer finds out: MPEG audio, AAC.
     Other,
 }
 
@@ -31,10 +35,13 @@ pub(super) enum Form {
 /// Bytes at a place of a file, and what they tell.
 const SIGNATURES: &[(usize, &[u8], Kind)] = &[
     (8, b"WAVE", Kind::Wave(Form::Riff)),
+    (8, b"AIFF", Kind::Aiff),
+    (8, b"AIFC", Kind::Aiff),
     (0, b"fLaC", Kind::Flac),
     (4, b"ftyp", Kind::Mp4),
     (0, b"\x1a\x45\xdf\xa3", Kind::Matroska),
     (28, b"Speex   ", Kind::Unsupported("Speex")),
+    (0, b"OggS", Kind::Ogg),
     (
         0,
         b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",

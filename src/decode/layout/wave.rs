@@ -12,7 +12,8 @@ use super::Layout;
 use super::signature::Form;
 use crate::audio::SAMPLE_RATE_HZ;
 use crate::decode::codec::Fault;
-use crate::decode::view::Handle;
+use crate::decode::input::Handle;
+use crate::decode::passed::PIECE_BYTES;
 use crate::time::Time;
 
 /// Chunks that are looked at before the audio. A handful is usual.
@@ -130,6 +131,7 @@ fn audio(input: &Arc<Handle>, header: &Header, chunk: &Chunk, form: Form) -> Res
     layout.view.end = layout.data_end;
     if format.is_stream() {
         // An MPEG stream in a wave file is one also without the wave file.
+        layout.view.piece_bytes = PIECE_BYTES;
         return Ok(layout);
     }
     layout.view.head = format.shown()?;

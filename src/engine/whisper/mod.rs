@@ -164,15 +164,6 @@ impl Whisper {
         &self.header
     }
 
-    /// Returns the language of the transcript as a code, once a window was heard.
-    #[must_use]
-    pub fn language(&self) -> Option<&'static str> {
-        let Some((first, _)) = self.model.as_ref()?.vocabulary.languages else {
-            return Some("en");
-        };
-        whisper_rs::get_lang_str(i32::try_from(self.language?.checked_sub(first)?).ok()?)
-    }
-
     fn load_model(&mut self) -> Result<(), ModelError> {
         if self.model.is_some() {
             return Ok(());
@@ -352,7 +343,7 @@ impl Engine for Whisper {
     }
 
     fn footprints(&self) -> Vec<Footprint> {
-        vec![Footprint::default()]
+        self.header.footprints().to_vec()
     }
 
     fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
@@ -366,10 +357,6 @@ impl Engine for Whisper {
 
     fn begin(&mut self) {
         self.language = None;
-    }
-
-    fn language(&self) -> Option<&str> {
-        Self::language(self)
     }
 
     fn warm_up(&mut self) -> Result<(), EngineError> {
@@ -408,6 +395,13 @@ impl Engine for Whisper {
     fn unload(&mut self) -> bool {
         self.state = None;
         self.model.take().is_some()
+    }
+
+    fn language(&self) -> Option<&str> {
+        let Some((first, _)) = self.model.as_ref()?.vocabulary.languages else {
+            return Some("en");
+        };
+        whisper_rs::get_lang_str(i32::try_from(self.language?.checked_sub(first)?).ok()?)
     }
 
     fn held(&self) -> Held {

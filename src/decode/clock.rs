@@ -1,0 +1,193 @@
+//! When packets of a container are heard, in frames.
+
+use symphonia::core::codecs::audio::AudioCodecParameters;
+use symphonia::core::codecs::audio::well_known::{
+    CODEC_ID_AAC, CODEC_ID_MP1, CODEC_ID_MP2, CODEC_ID_MP3, CODEC_ID_OPUS,
+};
+use symphonia::core::formats::well_known::{
+    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_ISOMP4, FORMAT_ID_MKV, FORMAT_ID_MP1, FORMAT_ID_MP2,
+    FORMAT_ID_MP3, FORMAT_ID_OGG, FORMAT_ID_WAVE,
+};
+use symphonia::core::formats::{FormatId, Track};
+use symphonia::core::packet::Packet;
+use symphonia::core::units::TimeBase;
+
+/// Delay of an AAC stream that tells none, in frames: the first block has nothing to overlap with, so no encoder can
+/// start with less.
+const AAC_DELAY: i64 = 1_024;
+
+/// Delay of an MP3 stream that tells none, in frames: 576 of LAME, and 529 of every decoder.
+/// Source: LAME's technical FAQ.
+const MP3_DELAY: i64 = 1_105;
+
+/// Delay of a layer I or II stream, in frames: the two filter banks.
+const MP2_DELAY: i64 = 481;
+
+/// When a packet is heard, in ticks of the container's time base.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timing {
+    pub(super) stamp: i64,
+    /// Frames that the packet should have; zero where the container does not tell.
+    length: u64,
+    trim_start: u64,
+    trim_end: u64,
+    pub(super) is_last: bool,
+    /// Packets that were passed over before this one where there are no stamps, in thousandths of a packet.
+    pub(super) passed_thousandths: u64,
+}
+
+/// What a container tells of time.
+#[derive(Debug)]
+pub(super) struct Clock {
+    format: FormatId,
+    time_base: Option<TimeBase>,
+    /// Added to stamps: those of a batch of fragments start at zero.
+    pub(super) base_ticks: i64,
+    /// The stamp that stands for the start of the time line, where an edit list tells.
+    origin_ticks: Option<i64>,
+    /// Frames of delay beyond that.
+    delay: i64,
+    /// Frames before the encoder's padding, in ticks.
+    end_ticks: Option<u64>,
+}
+
+impl Clock {
+    /// Makes the clock of a container whose headers say where the audio starts and how long it is.
+    pub(super) fn new(format: FormatId, origin_ticks: Option<i64>, end_ticks: Option<u64>) -> Self {
+        Self {
+            format,
+            time_base: None,
+            base_ticks: 0,
+            origin_ticks,
+            delay: 0,
+            end_ticks,
+        }
+    }
+
+    /// Sets it by a track. `delay_ns` is what Matroska tells of the encoder's delay.
+    pub(super) fn set(&mut self, track: &Track, params: &AudioCodecParameters, delay_ns: u64) {
+        self.time_base = track.time_base;
+        // What the Ogg demuxer calls delay is in its stamps already, save for Opus, whose header tells it.
+        let is_ogg = self.format == FORMAT_ID_OGG;
+        let told = self.origin_ticks.is_some() || (track.delay.is_some() && !is_ogg);
+        self.delay = if told {
+            // By the edit list, or by stamps that start below zero.
+            0
+        } else if delay_ns > 0 {
+            self.rounded_off(delay_ns, params.sample_rate.unwrap_or(0))
+        } else {
+            self.untold_delay(params)
+        };
+        if self.format == FORMAT_ID_MP3 && track.padding.is_some() {
+            self.end_ticks = track.num_frames;
+        }
+    }
+
+    /// Returns the delay of a stream whose container tells none.
+    fn untold_delay(&self, params: &AudioCodecParameters) -> i64 {
+        match params.codec {
+            CODEC_ID_OPUS => self.pre_skip(params.extra_data.as_deref().unwrap_or_default()),
+            CODEC_ID_AAC => AAC_DELAY,
+            CODEC_ID_MP3 => MP3_DELAY,
+            CODEC_ID_MP1 | CODEC_ID_MP2 => MP2_DELAY,
+            _ => 0,
+        }
+    }
+
+    /// Returns Opus' delay in frames of 48 kHz. Source: RFC 7845, section 5.1; of mp4 the same fields in the other
+    /// byte order: Xiph, "Encapsulation of Opus in ISO Base Media File Format", section 4.3.2.
+    fn pre_skip(&self, header: &[u8]) -> i64 {
+        let Some(&[low, high]) = header.get(10..).and_then(|bytes| bytes.first_chunk()) else {
+            return 0;
+        };
+        match self.format {
+            FORMAT_ID_ISOMP4 => u16::from_be_bytes([low, high]).into(),
+            _ => u16::from_le_bytes([low, high]).into(),
+        }
+    }
+
+    /// Returns in frames what the demuxer does not take off stamps of a delay, because it takes off whole ticks.
+    fn rounded_off(&self, delay_ns: u64, rate_hz: u32) -> i64 {
+        let Some(base) = self.time_base else { return 0 };
+        let tick_ns = 1_000_000_000 * u64::from(base.numer.get()) / u64::from(base.denom.get());
+        let left_ns = delay_ns % tick_ns.max(1);
+        i64::try_from((left_ns * u64::from(rate_hz) + 500_000_000) / 1_000_000_000).unwrap_or(0)
+    }
+
+    /// Returns whether the file stamps its packets. Where it does not, the demuxer counts packets, which is wrong
+    /// after the first loss.
+    pub(super) fn is_stamped(&self) -> bool {
+        !self.is_stream() && ![FORMAT_ID_WAVE, FORMAT_ID_AIFF].contains(&self.format)
+    }
+
+    /// Returns whether packets follow each other without a container.
+    pub(super) fn is_stream(&self) -> bool {
+        [FORMAT_ID_MP1, FORMAT_ID_MP2, FORMAT_ID_MP3, FORMAT_ID_ADTS].contains(&self.format)
+    }
+
+    /// Returns when a packet is heard.
+    pub(super) fn timing(&self, packet: &Packet) -> Timing {
+        // The trims of an MP3 follow from a count of frames that covers only the first of joined files.
+        let (trim_start, trim_end) = match self.format {
+            FORMAT_ID_OGG => (packet.trim_start.get(), packet.trim_end.get()),
+            _ => (0, 0),
+        };
+        Timing {
+            stamp: packet.pts.get().saturating_add(self.base_ticks),
+            length: packet.block_dur().get(),
+            trim_start,
+            trim_end,
+            is_last: false,
+            passed_thousandths: 0,
+        }
+    }
+
+    /// Converts ticks of the time base to frames, to the nearest.
+    fn frames(&self, ticks: i64, rate_hz: u32) -> i64 {
+        let Some(base) = self.time_base else {
+            return ticks;
+        };
+        let denominator = i128::from(base.denom.get());
+        let scaled = i128::from(ticks) * i128::from(base.numer.get()) * i128::from(rate_hz);
+        let frames = (scaled + denominator / 2).div_euclid(denominator);
+        i64::try_from(frames).unwrap_or(0)
+    }
+
+    fn count(&self, ticks: u64, rate_hz: u32) -> u64 {
+        self.frames(i64::try_from(ticks).unwrap_or(i64::MAX), rate_hz)
+            .unsigned_abs()
+    }
+
+    /// Returns the stamp of a packet's frame `skipped` in frames.
+    pub(super) fn stamp(&self, timing: &Timing, rate_hz: u32, skipped: u64) -> i64 {
+        self.frames(timing.stamp, rate_hz)
+            .saturating_add_unsigned(skipped)
+    }
+
+    /// Returns the stamp that stands for the start of the time line, in frames.
+    pub(super) fn origin(&self, rate_hz: u32) -> i64 {
+        self.frames(self.origin_ticks.unwrap_or(0), rate_hz) + self.delay
+    }
+
+    /// Returns how many frames a packet should have, or `None` where the container does not tell.
+    pub(super) fn length(&self, timing: &Timing, rate_hz: u32) -> Option<u64> {
+        (timing.length > 0).then(|| self.count(timing.length, rate_hz))
+    }
+
+    /// Returns how many of a packet's `frames` are no audio, at its start and at its end.
+    pub(super) fn trims(&self, timing: &Timing, rate_hz: u32, frames: u64) -> (u64, u64) {
+        let start = self.count(timing.trim_start, rate_hz);
+        if !timing.is_last || self.format == FORMAT_ID_OGG {
+            return (start, self.count(timing.trim_end, rate_hz));
+        }
+        // The last packet of an mp4 or Matroska file is shorter than it decodes to, by the encoder's padding.
+        let padding = frames.saturating_sub(self.length(timing, rate_hz).unwrap_or(frames));
+        let is_rounding = self.format == FORMAT_ID_MKV && padding <= u64::from(rate_hz / 1_000);
+        (start, if is_rounding { 0 } else { padding })
+    }
+
+    /// Returns how many frames there are before the encoder's padding, as the headers say.
+    pub(super) fn audio_frames(&self, rate_hz: u32) -> Option<u64> {
+        self.end_ticks.map(|ticks| self.count(ticks, rate_hz))
+    }
+}

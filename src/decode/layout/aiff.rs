@@ -1,0 +1,77 @@
+//! AIFF and AIFF-C: shown with their format and their audio alone.
+//!
+//! The demuxer reads texts and pictures of any length, and where it may seek it looks for chunks behind the audio
+//! and fails where those are cut off.
+//!
+//! Source: Apple, "Audio Interchange File Format", version 1.3, and "AIFF-C".
+
+use std::sync::Arc;
+
+use super::Layout;
+use crate::decode::codec::Fault;
+use crate::decode::input::Handle;
+
+/// Chunks that are looked at. A dozen is usual.
+const CHUNKS_MAX: usize = 1_024;
+
+/// Longest format chunk: 22 bytes and the name of the compression, at most 255.
+const FORMAT_BYTES_MAX: u32 = 512;
+
+/// Bytes of a chunk's header, and those of the audio chunk before its audio.
+const HEADER: u64 = 8;
+const AUDIO_HEADER: u32 = 8;
+
+/// Reads the chunks.
+pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
+    let form: Option<[u8; 12]> = input.array_at(at)?;
+    let Some([_, _, _, _, _, _, _, _, form @ ..]) = form else {
+        return Err(Fault::CutOff);
+    };
+    let (mut format, mut audio) = (None, None);
+    let mut next = at + 12;
+    for _ in 0..CHUNKS_MAX {
+        let Some([a, b, c, d, len @ ..]) = input.array_at::<8>(next)? else {
+            break;
+        };
+        let len = u32::from_be_bytes(len);
+        match &[a, b, c, d] {
+            b"COMM" if len <= FORMAT_BYTES_MAX => format = Some(chunk(input, next, len)?),
+            b"SSND" => audio = Some((next, len)),
+            _ => {}
+        }
+        // Where the input cannot seek, what stands behind the audio cannot be read before it.
+        if audio.is_some() && (format.is_some() || !input.is_seekable()) {
+            break;
+        }
+        next += HEADER + u64::from(len) + u64::from(len & 1);
+    }
+    let (Some(format), Some((audio, len))) = (format, audio) else {
+        return Err(Fault::Damaged(
+            "it has no chunk of format, or none of audio".into(),
+        ));
+    };
+    let header = chunk(input, audio, AUDIO_HEADER)?;
+    let mut layout = Layout::plain(input, audio + HEADER + u64::from(AUDIO_HEADER));
+    layout.data_end = Some(audio + HEADER + u64::from(len));
+    layout.view.end = layout.data_end;
+    layout.view.seekable = false;
+    layout.view.head = [
+        b"FORM",
+        &u32::MAX.to_be_bytes()[..],
+        &form,
+        &format,
+        &header,
+    ]
+    .concat();
+    Ok(layout)
+}
+
+/// Reads `len` bytes of a chunk with its header, filled up to an even length.
+fn chunk(input: &Handle, at: u64, len: u32) -> Result<Vec<u8>, Fault> {
+    let len = HEADER + u64::from(len) + u64::from(len & 1);
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    if input.read_at(at, &mut bytes)? < bytes.len() {
+        return Err(Fault::CutOff);
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,117 @@
+//! Fragmented mp4: shown in batches.
+//!
+//! The demuxer keeps every fragment's index for good, takes the times of fragments as if none were missing, and panics
+//! on some that are damaged. It is shown a few fragments at a time, each time behind the same header.
+//!
+//! Source: ISO/IEC 14496-12, section 8.8.
+
+use std::sync::Arc;
+
+use super::boxes::{BOXES_MAX, BoxAt, box_at, each, find, u32_at, u64_at, version};
+use super::search;
+use crate::decode::codec::Fault;
+use crate::decode::input::Handle;
+use crate::decode::view::View;
+
+/// Fragments that are shown at once, and their bytes: the demuxer keeps their indices.
+const BATCH_FRAGMENTS: usize = 32;
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// The fragments that are not shown yet.
+pub(in crate::decode) struct Fragments {
+    /// What is hidden of the header.
+    pub(super) patches: Vec<(u64, Vec<u8>)>,
+    pub(super) start: u64,
+    /// Where the header ends: the first fragment.
+    pub(super) header_end: u64,
+    /// The next fragment.
+    pub(super) next: Option<u64>,
+    /// Where the last box ends that was looked at.
+    pub(in crate::decode) data_end: u64,
+    pub(super) track_id: u32,
+}
+
+/// A batch of fragments, and the time stamp of its first packet if the file tells.
+pub(in crate::decode) struct Batch {
+    pub(in crate::decode) view: View,
+    pub(in crate::decode) first_ticks: Option<u64>,
+}
+
+impl Fragments {
+    /// Shows the next fragments, or nothing behind the last.
+    pub(in crate::decode) fn next(&mut self, input: &Arc<Handle>) -> Result<Option<Batch>, Fault> {
+        let Some(first) = self.next.take() else {
+            return Ok(None);
+        };
+        let mut view = View::new(Arc::clone(input), self.start);
+        view.patches.clone_from(&self.patches);
+        if first > self.header_end {
+            // The fragments before are free space. The first of them is larger than this header.
+            let passed = (first - self.header_end).to_be_bytes();
+            let header = [&[0, 0, 0, 1], &b"free"[..], &passed].concat();
+            view.patches.push((self.header_end, header));
+        }
+        let end = self.batch_end(input, first)?;
+        view.end = Some(end);
+        let fragment = box_at(input, first, u64::MAX)?;
+        let first_ticks = fragment.map_or(Ok(None), |found| self.first_ticks(input, found))?;
+        Ok(Some(Batch { view, first_ticks }))
+    }
+
+    /// Finds where a batch ends, and the fragment that starts the next one.
+    fn batch_end(&mut self, input: &Handle, first: u64) -> Result<u64, Fault> {
+        let len = input.byte_len().unwrap_or(u64::MAX);
+        let (mut fragments, mut at) = (0, first);
+        for _ in 0..BOXES_MAX {
+            let Some(found) = box_at(input, at, len)?.filter(is_known) else {
+                // The chain of boxes is broken, or has ended.
+                self.next = search(input, at, is_fragment)?;
+                return Ok(at);
+            };
+            if &found.name == b"moof" {
+                if fragments == BATCH_FRAGMENTS || fragments > 0 && at - first > BATCH_BYTES {
+                    self.next = Some(at);
+                    return Ok(at);
+                }
+                fragments += 1;
+            }
+            at = found.end;
+            self.data_end = self.data_end.max(at);
+        }
+        Ok(at)
+    }
+
+    /// Returns the time stamp of a fragment's first packet.
+    fn first_ticks(&self, input: &Handle, fragment: BoxAt) -> Result<Option<u64>, Fault> {
+        let mut ticks = None;
+        each(input, fragment, |found| {
+            if &found.name != b"traf" {
+                return Ok(true);
+            }
+            let header = find(input, found, &[b"tfhd"])?;
+            let id = header.map_or(Ok(0), |header| u32_at(input, header.content + 4))?;
+            if let (true, Some(time)) = (id == self.track_id, find(input, found, &[b"tfdt"])?) {
+                ticks = Some(match version(input, time)? {
+                    1 => u64_at(input, time.content + 4)?,
+                    _ => u64::from(u32_at(input, time.content + 4)?),
+                });
+            }
+            Ok(ticks.is_none())
+        })?;
+        Ok(ticks)
+    }
+}
+
+/// Returns whether a box of this name may stand between fragments.
+fn is_known(found: &BoxAt) -> bool {
+    const NAMES: [&[u8; 4]; 14] = [
+        b"moof", b"mdat", b"styp", b"sidx", b"ssix", b"prft", b"emsg", b"mfra", b"free", b"skip",
+        b"uuid", b"meta", b"wide", b"udta",
+    ];
+    NAMES.contains(&&found.name)
+}
+
+/// Returns whether a fragment starts here: its name behind a length, and that of its first box behind another.
+fn is_fragment(bytes: &[u8]) -> bool {
+    bytes.get(4..8) == Some(b"moof") && bytes.get(12..16) == Some(b"mfhd")
+}

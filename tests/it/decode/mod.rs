@@ -1,0 +1,8 @@
+//! From files to 16 kHz mono: every format, every trap.
+
+mod damage;
+mod formats;
+mod memory;
+mod traps;
+mod unsupported;
+mod wave;

@@ -1,0 +1,7 @@
+//! What several tests need: signals, files made in memory, inputs that misbehave, and a heap that counts.
+
+pub(crate) mod files;
+pub(crate) mod heap;
+pub(crate) mod input;
+pub(crate) mod score;
+pub(crate) mod signal;
