@@ -200,10 +200,9 @@ fn a_recording_shorter_than_a_block_is_heard() {
 #[test]
 fn a_transcription_loses_nothing() {
     for scene in SCENES {
-        let said = utterances(scene, 120);
+        let said = utterances(scene, 1_000);
         let mut config = Config::default();
         config.vad = Vad::Silero(model());
-        config.duration = Some(Time::from_seconds(120.0));
         let mut scribe = Transcriber::new(config, Scripted::new(said.clone())).unwrap();
         let mut segments: Vec<Segment> = Vec::new();
         let source = FileSource::open(fixture(scene)).unwrap();
