@@ -7,12 +7,16 @@
 
 use std::fmt;
 
-use crate::config::{BLOCK_SAMPLES, Config, LOOK_AHEAD_SAMPLES};
+use crate::config::{BLOCK_SAMPLES, Config, LOOK_AHEAD_SAMPLES, Vad};
 use crate::error::ConfigError;
 use crate::time::Time;
 
 /// Demuxer, decoder, resampler and detector. Measured: 0.3 MB (wav) to 2.0 MB (Vorbis) of heap, 0.7 MB for most.
 const DECODING_BYTES: u64 = 1_000_000;
+
+/// What the Silero detector holds besides, if it is chosen: weights and buffers of whisper.cpp, and two seconds of audio. Measured: 3.3 MB.
+#[cfg(feature = "whisper")]
+pub const SILERO_BYTES: u64 = 3_500_000;
 
 /// What three threads touch of their stacks and of the allocator's arenas that they open, and the segments
 /// that wait.
@@ -126,7 +130,7 @@ impl Plan {
             ("engine state", chosen.state_bytes),
             ("window", window),
             ("pool", pool),
-            ("decoding", DECODING_BYTES),
+            ("decoding", DECODING_BYTES + detector_bytes(&config.vad)),
             ("threads and queues", THREADS_BYTES),
             ("program", PROGRAM_BYTES),
         ];
@@ -256,6 +260,15 @@ impl fmt::Display for Megabytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tenths = self.0.div_ceil(100_000);
         f.pad(&format!("{}.{} MB", tenths / 10, tenths % 10))
+    }
+}
+
+/// What a detector holds over the built-in one.
+fn detector_bytes(vad: &Vad) -> u64 {
+    match vad {
+        #[cfg(feature = "whisper")]
+        Vad::Silero(_) => SILERO_BYTES,
+        Vad::Auto | Vad::Off => 0,
     }
 }
 

@@ -5,6 +5,8 @@ pub mod audio;
 mod cancel;
 mod config;
 mod error;
+#[cfg(feature = "whisper")]
+mod ggml;
 mod time;
 
 // Memory.
@@ -38,8 +40,10 @@ pub use cancel::Cancel;
 pub use config::{Config, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, Vad, WINDOW_S_MIN};
 pub use decode::{MediaInfo, probe};
 #[cfg(feature = "whisper")]
-pub use engine::whisper::{ModelError, ModelHeader, Whisper, WhisperOptions};
+pub use engine::whisper::{ModelHeader, Whisper, WhisperOptions};
 pub use error::{ConfigError, Error};
+#[cfg(feature = "whisper")]
+pub use ggml::ModelError;
 pub use pipeline::{Controls, Progress, Transcriber};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
 pub use source::FileSource;

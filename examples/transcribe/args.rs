@@ -1,5 +1,6 @@
 //! What can be asked for on the command line.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -87,9 +88,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "SECONDS")]
     window_seconds: Option<f32>,
 
-    /// What tells speech from silence: auto, or off to hear everything
-    #[arg(long, value_name = "auto|off", default_value = "auto")]
-    vad: VadChoice,
+    /// What tells speech from silence: auto, off, or the file of a Silero model
+    #[arg(long, value_name = "auto|off|PATH", default_value = "auto", value_parser = vad)]
+    vad: Vad,
 
     /// Where to begin, in seconds or h:mm:ss
     #[arg(long, value_name = "TIME", value_parser = quantity::time)]
@@ -112,10 +113,12 @@ pub(crate) struct Args {
     pub(crate) verbose: bool,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum VadChoice {
-    Auto,
-    Off,
+fn vad(text: &str) -> Result<Vad, Infallible> {
+    Ok(match text {
+        "auto" => Vad::Auto,
+        "off" => Vad::Off,
+        path => Vad::Silero(path.into()),
+    })
 }
 
 impl Args {
@@ -145,10 +148,7 @@ impl Args {
         config.memory_budget_bytes = self.memory_budget;
         config.window_s = self.window_seconds.unwrap_or(config.window_s);
         config.previous_text = !self.no_previous_text;
-        config.vad = match self.vad {
-            VadChoice::Auto => Vad::Auto,
-            VadChoice::Off => Vad::Off,
-        };
+        config.vad = self.vad.clone();
         config.start = self.start.unwrap_or(config.start);
         config.duration = self.duration;
         config
@@ -185,6 +185,16 @@ mod tests {
     }
 
     #[test]
+    fn a_detector_is_a_word_or_a_file() {
+        let chosen = |line| parse(line).unwrap().config().vad;
+        assert_eq!(chosen("--vad auto a.wav"), Vad::Auto);
+        assert_eq!(
+            chosen("--vad silero.bin a.wav"),
+            Vad::Silero("silero.bin".into())
+        );
+    }
+
+    #[test]
     fn defaults_are_those_of_the_library() {
         let args = parse("a.wav").unwrap();
         assert_eq!(args.config(), Config::default());
@@ -201,7 +211,6 @@ mod tests {
             "--threads 0 a.wav",
             "--threads 65 a.wav",
             "--start -1 a.wav",
-            "--vad maybe a.wav",
             "--quiet --verbose a.wav",
             "--no-such-flag a.wav",
         ] {

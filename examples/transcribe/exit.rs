@@ -79,6 +79,7 @@ impl From<Error> for Failure {
         let exit = match &error {
             Error::Config(ConfigError::Budget { .. }) => Exit::BudgetTooSmall,
             Error::Config(_) => Exit::Usage,
+            Error::Model(_) => Exit::BadModel,
             Error::Unreadable { .. } | Error::Unsupported { .. } | Error::Undecodable { .. } => {
                 Exit::UnreadableInput
             }

@@ -26,7 +26,7 @@ use crate::sink::Sink;
 use crate::source::Source;
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
-use crate::vad::SpeechMap;
+use crate::vad::{LAG_SAMPLES_MAX, SpeechMap};
 use crate::window::Window;
 
 mod control;
@@ -85,14 +85,16 @@ impl<E: Engine + 'static> Transcriber<E> {
     /// # Errors
     ///
     /// [`Error::Config`] when a value is out of range or the plan exceeds the budget, before anything is loaded;
+    /// `Error::Model` when the speech detector's model cannot be used;
     /// [`Error::Engine`] when the engine cannot load its model.
     pub fn new(config: Config, mut engine: E) -> Result<Self, Error> {
         config.validate()?;
         let plan = Plan::new(&config, &engine.footprints())?;
+        // First, because it is the faster to refuse.
+        let speech = speech_map(&config)?;
         engine.prepare(plan.chosen())?;
         let pool = Pool::new(config.pool_blocks)?;
         let window = Window::new(window_samples(config.window_s) + LOOK_AHEAD_SAMPLES)?;
-        let speech = speech_map(&config)?;
         let controls = Controls::new(&config, pool.resizer());
         let (cancel, progress, meter) = (Cancel::new(), Progress::default(), Meter::new());
         meter.engine(engine.held());
@@ -419,9 +421,14 @@ fn rtf(processing_s: f64, audio_s: f64) -> f64 {
     }
 }
 
+/// What is known of speech when the window is full must reach behind the latest end of what the engine sees.
+const _: () = assert!(LAG_SAMPLES_MAX <= LOOK_AHEAD_SAMPLES);
+
 fn speech_map(config: &Config) -> Result<Option<SpeechMap>, Error> {
     Ok(match &config.vad {
         Vad::Auto => Some(SpeechMap::new()),
+        #[cfg(feature = "whisper")]
+        Vad::Silero(path) => Some(SpeechMap::silero(path)?),
         Vad::Off => None,
     })
 }

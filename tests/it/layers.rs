@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 /// Layers in order; a module may use the layers before its own, and of its own only itself. Values may use each other.
 const LAYERS: [(&str, &[&str]); 5] = [
-    ("values", &["audio", "time", "error", "config", "cancel"]),
+    (
+        "values",
+        &["audio", "time", "error", "config", "cancel", "ggml"],
+    ),
     ("memory", &["budget", "pool", "memory"]),
     (
         "stages",

@@ -15,6 +15,8 @@ mod model_header;
 mod pipeline;
 #[cfg(feature = "whisper")]
 mod program;
+#[cfg(feature = "whisper")]
+mod silero;
 mod support;
 #[cfg(feature = "whisper")]
 mod text;

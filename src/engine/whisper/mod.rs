@@ -5,7 +5,6 @@
 //! cache seven times larger for good at `best_of` 5.
 
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
 use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
 
@@ -15,6 +14,7 @@ use self::vocabulary::Vocabulary;
 use super::{Engine, EngineCounts, EngineError, Heard, Held, Request};
 use crate::audio::WINDOW_SAMPLES_MAX;
 use crate::budget::Footprint;
+use crate::ggml::{ModelError, quiet_logs};
 
 mod decoder;
 mod fallback;
@@ -25,7 +25,7 @@ mod rules;
 mod segments;
 mod vocabulary;
 
-pub use model::{Dimensions, Fingerprint, ModelError, ModelHeader};
+pub use model::{Dimensions, Fingerprint, ModelHeader};
 
 /// Most tokens of previous text, the user's prompt included. Source: openai/whisper, half of the text context less one.
 const PREVIOUS_TOKENS_MAX: usize = 223;
@@ -415,12 +415,6 @@ impl Engine for Whisper {
     fn counts(&self) -> EngineCounts {
         self.counts
     }
-}
-
-/// whisper.cpp writes to the process's standard error unless it is told otherwise; its lines go to `tracing`.
-fn quiet_logs() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(whisper_rs::install_logging_hooks);
 }
 
 fn check_language(header: &ModelHeader, options: &WhisperOptions) -> Result<(), ModelError> {

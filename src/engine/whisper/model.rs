@@ -1,29 +1,26 @@
 //! Checks a model file before whisper.cpp sees it.
 //!
-//! whisper.cpp 1.8.3 trusts its file: a bad number there ends the process (`GGML_ASSERT`, a C++ exception
-//! that crosses into Rust) or is written past the end of a buffer. [`ModelHeader::read`] accepts a file only
-//! if none of that can happen, and turns everything else into an error that says what to do.
+//! whisper.cpp 1.8.3 trusts its file: a bad number there ends the process (`GGML_ASSERT`, a C++ exception that crosses into
+//! Rust) or is written past the end of a buffer. [`ModelHeader::read`] accepts a file only if none of that can happen,
+//! and turns everything else into an error that says what to do.
 //!
-//! The file is read through a small buffer and not mapped: a mapping of a file that somebody truncates (a
-//! download that starts again) raises SIGBUS at the next touch, which no check beforehand can rule out; a
-//! read only fails. It costs no more, because a buffer of 8 KiB skips the weights by seeking: about 2 ms for
-//! the token list and 1 to 10 ms for the tensors.
+//! The file is read through a small buffer and not mapped: a mapping of a file that somebody truncates (a download that
+//! starts again) raises SIGBUS at the next touch, which no check beforehand can rule out; a read only fails. It costs no
+//! more, because a buffer of 8 KiB skips the weights by seeking: about 2 ms for the token list and 1 to 10 ms for the
+//! tensors.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use crate::ggml::{MATRIX_FORMATS, ModelError, NumberFormat, Reader, read_magic, read_tensors};
 
 mod footprint;
-mod reader;
 mod tensors;
 
-use reader::Reader;
-use tensors::{MATRIX_FORMATS, NumberFormat};
+/// What a file of this kind is called.
+const EXAMPLE: &str = "ggml-base.en.bin";
 
-/// First four bytes of a ggml file, as a little-endian number.
-const MAGIC: i32 = 0x6767_6d6c;
-
-/// Audio positions of every Whisper: 30 s at 50 a second. The engine's windows and time stamps are built on
-/// it.
+/// Audio positions of every Whisper: 30 s at 50 a second. The engine's windows and time stamps are built on it.
 const AUDIO_CTX: u32 = 1_500;
 
 /// Text positions of every Whisper.
@@ -40,8 +37,8 @@ const LAYERS_MAX: u32 = 32;
 
 /// Sizes of the vocabularies: English, multilingual (99 languages), multilingual since large-v3 (100).
 ///
-/// The ids of all special tokens follow from the size. A larger one has whisper.cpp ask for the name of a
-/// language that it doesn't know, and make a string of the null pointer that it gets.
+/// The ids of all special tokens follow from the size. A larger one has whisper.cpp ask for the name of a language that
+/// it doesn't know, and make a string of the null pointer that it gets.
 const VOCABULARIES: [u32; 3] = [51_864, 51_865, 51_866];
 
 /// Frequency bands of the spectrogram: 128 since large-v3, 80 before.
@@ -55,12 +52,6 @@ const TEXT_TOKENS_MIN: u32 = 50_256;
 
 /// Longest spelling of a token. GPT-2's longest has 128 bytes.
 const SPELLING_BYTES_MAX: u32 = 256;
-
-/// Longest tensor name: `decoder.blocks.31.cross_attn.query.weight` has 41.
-const NAME_BYTES_MAX: u32 = 48;
-
-/// Bytes of each tensor's numbers that go into the fingerprint.
-const FINGERPRINT_SAMPLE_BYTES: usize = 64;
 
 /// The dimensions of a Whisper model, as they stand at the start of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,8 +105,8 @@ pub struct ModelHeader {
     weight_bytes: u64,
 }
 
-/// Tells model files apart without reading them whole: the size, and a hash of everything but the weights and
-/// of the first 64 bytes of each tensor. Equal files are equal; it's no proof against intent.
+/// Tells model files apart without reading them whole: the size, and a hash of everything but the weights and of the first 64
+/// bytes of each tensor. Equal files are equal; it's no proof against intent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
     file_bytes: u64,
@@ -128,91 +119,6 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// Why a file cannot be used as a model.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ModelError {
-    /// The file cannot be opened or read: check path and permission.
-    #[error("cannot read the model {}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is something else: give one that whisper.cpp's tools made.
-    #[error(
-        "{} is not a whisper.cpp model: it {found}; models are files named like ggml-base.en.bin",
-        path.display()
-    )]
-    NotAModel {
-        /// The file.
-        path: PathBuf,
-        /// What it is instead.
-        found: &'static str,
-    },
-    /// The file ends too early: download or copy it again.
-    #[error(
-        "the model {} is cut off: it has {bytes} bytes and needs at least {needed_bytes}; download it again",
-        path.display()
-    )]
-    Truncated {
-        /// The file.
-        path: PathBuf,
-        /// Bytes that the file has.
-        bytes: u64,
-        /// Bytes that it needs for what is known of it.
-        needed_bytes: u64,
-    },
-    /// The file contradicts itself: download or copy it again.
-    #[error("the model {} is damaged at byte {at_byte}: {reason}; download it again", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where the contradiction was met.
-        at_byte: u64,
-        /// The contradiction.
-        reason: String,
-    },
-    /// The file is whole as far as can be said, but of a kind that the linked whisper.cpp can't run: use
-    /// another model.
-    #[error("the model {} cannot be used: {what} is {asked}, must be {allowed}", path.display())]
-    Unsupported {
-        /// The file.
-        path: PathBuf,
-        /// The dimension.
-        what: &'static str,
-        /// Its value.
-        asked: i64,
-        /// The values that work.
-        allowed: String,
-    },
-    /// whisper.cpp did not load the file, although it passed the check: perhaps there is no memory for it.
-    #[error("whisper.cpp did not load the model {}", path.display())]
-    Refused {
-        /// The file.
-        path: PathBuf,
-        /// What whisper.cpp said.
-        #[source]
-        source: whisper_rs::WhisperError,
-    },
-    /// The model does not know the language: choose another, or a multilingual model.
-    #[error(
-        "the model does not know the language {asked:?}; {}",
-        if *multilingual { "use a code such as \"de\"" } else { "it knows English only, use a model without .en" }
-    )]
-    Language {
-        /// The language.
-        asked: String,
-        /// Whether the model knows any language besides English.
-        multilingual: bool,
-    },
-    /// The model cannot translate: use a multilingual one.
-    #[error("the model knows English only and cannot translate; use a model without .en")]
-    EnglishOnly,
-}
-
 impl ModelHeader {
     /// Reads and checks everything in a model file but the weights themselves.
     ///
@@ -220,19 +126,19 @@ impl ModelHeader {
     ///
     /// # Memory
     ///
-    /// An 8 KiB buffer and a table of at most 1,259 tensor names, given back on return: what the file says
-    /// never decides how much is allocated.
+    /// An 8 KiB buffer and a table of at most 1,259 tensor names, given back on return: what the file says never
+    /// decides how much is allocated.
     ///
     /// # Errors
     ///
     /// [`ModelError`], within milliseconds, for whatever cannot be loaded and run.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let mut file = Reader::open(path)?;
-        check_magic(&mut file)?;
+        let mut file = Reader::open(path, EXAMPLE)?;
+        read_magic(&mut file)?;
         let (dimensions, format) = read_dimensions(&mut file)?;
         read_mel_filters(&mut file, &dimensions)?;
         read_vocabulary(&mut file, &dimensions)?;
-        let weight_bytes = read_tensors(&mut file, &dimensions, format)?;
+        let weight_bytes = read_tensors(&mut file, tensors::expected(&dimensions, format))?;
         Ok(Self {
             dimensions,
             ftype: format.file_type,
@@ -296,25 +202,6 @@ impl fmt::Display for ModelHeader {
     }
 }
 
-fn check_magic(file: &mut Reader<'_>) -> Result<(), ModelError> {
-    if file.len() < 4 {
-        return Err(file.not_a_model("is empty"));
-    }
-    let magic = file.number()?;
-    if magic == MAGIC {
-        return Ok(());
-    }
-    Err(file.not_a_model(match &magic.to_le_bytes() {
-        b"GGUF" => "is a GGUF file, which whisper.cpp does not read",
-        b"PK\x03\x04" => {
-            "is a zip archive, perhaps a PyTorch checkpoint that is still to be converted"
-        }
-        [b'<', ..] => "starts like a web page, perhaps the error page of a download",
-        [b'v', b'e', b'r', b's'] => "is a Git LFS pointer: fetch the file itself",
-        _ => "starts with other bytes",
-    }))
-}
-
 fn read_dimensions(file: &mut Reader<'_>) -> Result<(Dimensions, NumberFormat), ModelError> {
     // The order is that of the file.
     let vocabularies: Vec<String> = VOCABULARIES.iter().map(u32::to_string).collect();
@@ -375,8 +262,7 @@ fn read_format(file: &mut Reader<'_>, width: u32) -> Result<NumberFormat, ModelE
         })
 }
 
-/// whisper.cpp multiplies by every filter, and copies as many bands as the filters have into a buffer made
-/// for `n_mels`.
+/// whisper.cpp multiplies by every filter, and copies as many bands as the filters have into a buffer made for `n_mels`.
 fn read_mel_filters(file: &mut Reader<'_>, d: &Dimensions) -> Result<(), ModelError> {
     let (bands, frequencies) = (file.number()?, file.number()?);
     if i64::from(bands) != i64::from(d.n_mels) || frequencies != FILTER_FREQUENCIES {
@@ -416,50 +302,4 @@ fn read_vocabulary(file: &mut Reader<'_>, d: &Dimensions) -> Result<(), ModelErr
         file.fill(&mut spelling[..length as usize])?;
     }
     Ok(())
-}
-
-/// Returns how many bytes the tensors take in memory.
-fn read_tensors(
-    file: &mut Reader<'_>,
-    d: &Dimensions,
-    format: NumberFormat,
-) -> Result<u64, ModelError> {
-    let mut missing = tensors::expected(d, format);
-    let bytes = tensors::weight_bytes(&missing);
-    // Each also has three numbers, its name and at least one extent, so this is less than the file needs.
-    file.need(missing.values().map(tensors::Tensor::bytes).sum())?;
-    while file.at() < file.len() {
-        let (n_extents, name_bytes, tensor_type) = (file.number()?, file.number()?, file.number()?);
-        let n_extents = usize::try_from(n_extents)
-            .ok()
-            .filter(|n| (1..=4).contains(n))
-            .ok_or_else(|| file.damaged(format!("a tensor of {n_extents} dimensions")))?;
-        let name_bytes = u32::try_from(name_bytes)
-            .ok()
-            .filter(|n| (1..=NAME_BYTES_MAX).contains(n))
-            .ok_or_else(|| file.damaged(format!("a tensor name of {name_bytes} bytes")))?;
-        let mut extents = [1; 4];
-        for extent in &mut extents[..n_extents] {
-            *extent = file.number()?;
-        }
-        let mut name = [0; NAME_BYTES_MAX as usize];
-        file.fill(&mut name[..name_bytes as usize])?;
-        let name = String::from_utf8_lossy(&name[..name_bytes as usize]);
-        let Some(expected) = missing.remove(name.as_ref()) else {
-            return Err(file.damaged(format!("unexpected tensor {name:?}")));
-        };
-        if extents.map(i64::from) != expected.extents.map(u64::cast_signed) {
-            let must = expected.extents;
-            return Err(file.damaged(format!("{name} is {extents:?}, expected {must:?}")));
-        }
-        if tensor_type != expected.format.tensor_type {
-            let must = expected.format.name;
-            return Err(file.damaged(format!("{name} is of type {tensor_type}, expected {must}")));
-        }
-        file.pass_weights(expected.bytes())?;
-    }
-    match missing.keys().min() {
-        None => Ok(bytes),
-        Some(name) => Err(file.damaged(format!("tensor {name} is missing"))),
-    }
 }

@@ -26,10 +26,11 @@
 
 use std::sync::LazyLock;
 
-use super::tensors::{self, F16, NumberFormat, Q5_0, Q5_1, Q8_0};
+use super::tensors;
 use super::{AUDIO_CTX, Dimensions, HEAD_WIDTH, ModelHeader, TEXT_CTX, VOCABULARIES};
 use crate::audio::WINDOW_SAMPLES_MAX;
 use crate::budget::{Alternative, Footprint};
+use crate::ggml::{F16, NumberFormat, Q5_0, Q5_1, Q8_0, weight_bytes};
 
 /// Positions of the key-value caches are rounded up to this. Source: `GGML_PAD(n, 256)` in
 /// `whisper_init_state`.
@@ -232,7 +233,7 @@ static PUBLISHED: LazyLock<Vec<Alternative>> = LazyLock::new(|| {
         // As they are published: the larger ones as q5_0, the smaller ones as q5_1.
         let q5 = if heads < 16 { Q5_1 } else { Q5_0 };
         [F16, Q8_0, q5].map(|format| {
-            let weights = tensors::weight_bytes(&tensors::expected(&d, format));
+            let weights = weight_bytes(&tensors::expected(&d, format));
             let [_, flash] = footprints(&d, format, weights);
             let suffix = if format == F16 {
                 String::new()

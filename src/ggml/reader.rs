@@ -15,8 +15,10 @@ const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_FACTOR: u64 = 0x0000_0100_0000_01b3;
 
 /// A model file that is read from its start to its end.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     path: &'a Path,
+    /// What a file of the right kind is called.
+    example: &'static str,
     file: BufReader<File>,
     len: u64,
     at: u64,
@@ -24,7 +26,7 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn open(path: &'a Path) -> Result<Self, ModelError> {
+    pub(crate) fn open(path: &'a Path, example: &'static str) -> Result<Self, ModelError> {
         let unreadable = |source| ModelError::Unreadable {
             path: path.to_owned(),
             source,
@@ -40,12 +42,14 @@ impl<'a> Reader<'a> {
             return Err(ModelError::NotAModel {
                 path: path.to_owned(),
                 found,
+                example,
             });
         }
         let file = File::open(path).map_err(unreadable)?;
         let file = BufReader::with_capacity(BUFFER_BYTES, file);
         Ok(Self {
             path,
+            example,
             file,
             len: metadata.len(),
             at: 0,
@@ -54,22 +58,22 @@ impl<'a> Reader<'a> {
     }
 
     /// Length of the file in bytes, as it was when it was opened.
-    pub(super) fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
     /// Bytes that were read or passed.
-    pub(super) fn at(&self) -> u64 {
+    pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
     /// Hash of all bytes that were read.
-    pub(super) fn hash(&self) -> u64 {
+    pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
     /// Checks that `bytes` more bytes are there.
-    pub(super) fn need(&self, bytes: u64) -> Result<(), ModelError> {
+    pub(crate) fn need(&self, bytes: u64) -> Result<(), ModelError> {
         let needed_bytes = self.at + bytes;
         if needed_bytes <= self.len {
             return Ok(());
@@ -82,7 +86,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads the next bytes into `into`.
-    pub(super) fn fill(&mut self, into: &mut [u8]) -> Result<(), ModelError> {
+    pub(crate) fn fill(&mut self, into: &mut [u8]) -> Result<(), ModelError> {
         self.need(into.len() as u64)?;
         self.file
             .read_exact(into)
@@ -97,19 +101,19 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ModelError> {
+    pub(crate) fn bytes<const N: usize>(&mut self) -> Result<[u8; N], ModelError> {
         let mut bytes = [0; N];
         self.fill(&mut bytes)?;
         Ok(bytes)
     }
 
     /// Reads a number.
-    pub(super) fn number(&mut self) -> Result<i32, ModelError> {
+    pub(crate) fn number(&mut self) -> Result<i32, ModelError> {
         self.bytes().map(i32::from_le_bytes)
     }
 
     /// Reads a dimension, and refuses one that does not satisfy `fits`.
-    pub(super) fn dimension(
+    pub(crate) fn dimension(
         &mut self,
         what: &'static str,
         fits: impl Fn(u32) -> bool,
@@ -123,7 +127,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes over a tensor's numbers, but for the first few, which are hashed.
-    pub(super) fn pass_weights(&mut self, bytes: u64) -> Result<(), ModelError> {
+    pub(crate) fn pass_weights(&mut self, bytes: u64) -> Result<(), ModelError> {
         self.need(bytes)?;
         let mut sample = [0; FINGERPRINT_SAMPLE_BYTES];
         let sampled = bytes.min(FINGERPRINT_SAMPLE_BYTES as u64);
@@ -142,14 +146,15 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    pub(super) fn not_a_model(&self, found: &'static str) -> ModelError {
+    pub(crate) fn not_a_model(&self, found: &'static str) -> ModelError {
         ModelError::NotAModel {
             path: self.path(),
             found,
+            example: self.example,
         }
     }
 
-    pub(super) fn damaged(&self, reason: String) -> ModelError {
+    pub(crate) fn damaged(&self, reason: String) -> ModelError {
         ModelError::Damaged {
             path: self.path(),
             at_byte: self.at,
@@ -157,7 +162,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn unsupported(
+    pub(crate) fn unsupported(
         &self,
         what: &'static str,
         asked: i64,
