@@ -24,6 +24,9 @@ const FIXTURE: &str = concat!(
 const SPEECH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/standup.opus");
 const CLIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/model/clips/000.flac");
 
+/// Heap that may stay when the state is given back: our own buffers for one window and its logits.
+const HEAP_SLACK_BYTES: u64 = 3_000_000;
+
 /// Runs `test` of this file alone in a new process and returns what it wrote.
 fn child(test: &str, model: &Path, flash_attention: bool, audio: &str) -> (String, String) {
     let output = Command::new(std::env::current_exe().unwrap())
@@ -76,6 +79,7 @@ fn held_by_a_process() {
         return;
     };
     memory::return_large_blocks();
+    memory::keep_pages_small();
     let whisper = Whisper::open(&model, WhisperOptions::default()).unwrap();
     let config = config_for(whisper.header(), flash_attention);
     let mut scribe = Transcriber::new(config, whisper).unwrap();
@@ -90,6 +94,8 @@ fn held_by_a_process() {
         .unwrap();
     println!("used {}", held());
     println!("segments {}", segments.len());
+    assert!(scribe.release_state());
+    println!("released {}", held());
 }
 
 #[test]
@@ -151,6 +157,13 @@ fn check(model: &Path, flash_attention: bool, audio: &str) {
         assert!(share >= 950, "{when}and promised too much: {table}");
     }
     assert!(number(&out, "segments ") > 0, "{table}");
+    // What is left is the model and what is not the engine's, within the heap's last pages.
+    let left = plan.total_bytes() - plan.chosen().state_bytes;
+    let released = number(&out, "released ");
+    assert!(
+        released <= left + HEAP_SLACK_BYTES,
+        "the state was not given back: {table}"
+    );
 }
 
 /// Shows what was measured when `STEADYSCRIBE_SHOW` is set.
