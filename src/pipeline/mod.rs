@@ -222,7 +222,7 @@ impl<E: Engine + 'static> Transcriber<E> {
             released: pool.released - pool_before.released,
         };
         summary.memory = MemoryReport {
-            plan_bytes: self.plan.total_bytes(),
+            plan_bytes: self.plan.peak_bytes(),
             model_bytes: self.plan.chosen().model_bytes,
             state_bytes: self.plan.chosen().state_bytes,
             pool_bytes: self.pool.held_bytes(),
