@@ -37,9 +37,9 @@ struct Home {
     lent_peak: AtomicU64,
 }
 
-/// The pool has stopped: its user was cancelled.
+/// The wait for a block has ended without one: cancelled, or nobody takes blocks any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cancelled while waiting for a free block")]
+#[error("nobody wants a block any more")]
 #[non_exhaustive]
 pub struct Stopped;
 
@@ -73,12 +73,16 @@ impl Pool {
 
     /// Takes a block, empty. Waits until one is free.
     ///
+    /// `taker` carries nothing: it disconnects when nobody takes filled blocks any more. Those that wait in a queue then
+    /// never come back.
+    ///
     /// # Errors
     ///
-    /// [`Stopped`] when `cancel` is raised, before or during the wait.
-    pub fn acquire(&self, cancel: &Cancel) -> Result<Block, Stopped> {
+    /// [`Stopped`] when `cancel` is raised or `taker` has gone, before or during the wait.
+    pub fn acquire(&self, cancel: &Cancel, taker: &Receiver<()>) -> Result<Block, Stopped> {
         let samples = select_biased! {
             recv(cancel.raised()) -> _ => return Err(Stopped),
+            recv(taker) -> _ => return Err(Stopped),
             // The pool itself holds a sender, so the channel cannot be disconnected.
             recv(self.free) -> block => block.map_err(|_| Stopped)?,
         };
@@ -277,6 +281,7 @@ impl fmt::Debug for Block {
 mod tests {
     use std::time::Duration;
 
+    use crossbeam_channel::never;
     use proptest::prelude::*;
 
     use super::*;
@@ -299,10 +304,10 @@ mod tests {
     #[test]
     fn acquire_waits_for_release() {
         let (pool, cancel) = (pool(2), Cancel::new());
-        let first = pool.acquire(&cancel).expect("free");
-        let second = pool.acquire(&cancel).expect("free");
+        let first = pool.acquire(&cancel, &never()).expect("free");
+        let second = pool.acquire(&cancel, &never()).expect("free");
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| pool.acquire(&cancel).map(|block| block.len()));
+            let waiting = scope.spawn(|| pool.acquire(&cancel, &never()).map(|block| block.len()));
             std::thread::sleep(Duration::from_millis(20));
             assert!(!waiting.is_finished(), "no slot is free");
             first.release();
@@ -321,12 +326,27 @@ mod tests {
     fn cancel_ends_the_wait() {
         let (pool, cancel) = (pool(2), Cancel::new());
         let _lent = [
-            pool.acquire(&cancel).expect("free"),
-            pool.acquire(&cancel).expect("free"),
+            pool.acquire(&cancel, &never()).expect("free"),
+            pool.acquire(&cancel, &never()).expect("free"),
         ];
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| pool.acquire(&cancel).map(drop));
+            let waiting = scope.spawn(|| pool.acquire(&cancel, &never()).map(drop));
             cancel.cancel();
+            assert_eq!(waiting.join().expect("no panic"), Err(Stopped));
+        });
+    }
+
+    #[test]
+    fn a_taker_that_has_gone_ends_the_wait() {
+        let (pool, cancel) = (pool(2), Cancel::new());
+        let _queued = [
+            pool.acquire(&cancel, &never()),
+            pool.acquire(&cancel, &never()),
+        ];
+        let (alive, taker) = bounded(0);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| pool.acquire(&cancel, &taker).map(drop));
+            drop(alive);
             assert_eq!(waiting.join().expect("no panic"), Err(Stopped));
         });
     }
@@ -334,7 +354,7 @@ mod tests {
     #[test]
     fn fill_takes_what_fits() {
         let pool = pool(2);
-        let mut block = pool.acquire(&Cancel::new()).expect("free");
+        let mut block = pool.acquire(&Cancel::new(), &never()).expect("free");
         assert_eq!(block.fill(&[0.5; BLOCK_SAMPLES - 1]), BLOCK_SAMPLES - 1);
         assert_eq!(block.fill(&[0.25; 3]), 1);
         assert!(block.is_full());
@@ -346,8 +366,11 @@ mod tests {
     #[test]
     fn a_smaller_pool_frees_blocks_and_a_larger_one_has_them_again() {
         let (pool, cancel) = (pool(4), Cancel::new());
-        let (first, second) = (pool.acquire(&cancel), pool.acquire(&cancel));
-        let third = pool.acquire(&cancel).expect("free");
+        let (first, second) = (
+            pool.acquire(&cancel, &never()),
+            pool.acquire(&cancel, &never()),
+        );
+        let third = pool.acquire(&cancel, &never()).expect("free");
         let resizer = pool.resizer();
         assert!(resizer.resize(1).is_err() && resizer.resize(5).is_err());
         resizer.resize(2).expect("a valid number");
@@ -368,7 +391,7 @@ mod tests {
             let mut lent: Vec<Block> = Vec::new();
             for step in steps {
                 if step % 2 == 0 && pool.free() > 0 {
-                    let block = pool.acquire(&cancel).expect("one is free");
+                    let block = pool.acquire(&cancel, &never()).expect("one is free");
                     prop_assert!(block.is_empty());
                     prop_assert!(lent.iter().all(|other| other.samples.as_ptr() != block.samples.as_ptr()));
                     lent.push(block);

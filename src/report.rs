@@ -90,7 +90,7 @@ pub enum Ended {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MemoryReport {
-    /// What the plan promised for the whole process.
+    /// The most that the plan lets the whole process hold at once.
     pub plan_bytes: u64,
     /// The model's weights.
     pub model_bytes: u64,

@@ -175,6 +175,6 @@ mod tests {
 
     #[test]
     fn is_shown_with_hours() {
-        assert_eq!(Time::from_seconds(36_061.0625).to_string(), "10:01:01.062");
+        assert_eq!(Time::from_seconds(36_061.25).to_string(), "10:01:01.250");
     }
 }

@@ -394,6 +394,7 @@ impl Tensor {
 }
 
 /// All tensors of a model of this shape.
+#[expect(clippy::too_many_lines, reason = "a table, one line for each tensor")]
 fn tensors(s: &Shape) -> Vec<Tensor> {
     let width = s.width;
     let vector = |name: String, row: usize| Tensor {

@@ -1,6 +1,6 @@
 //! The decoder's side: an input in, blocks of 16 kHz mono out.
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use super::progress::Progress;
 use crate::cancel::Cancel;
@@ -25,13 +25,13 @@ pub(super) fn feed(
     pool: &Pool,
     cancel: &Cancel,
     progress: &Progress,
-    out: Sender<Block>,
+    (out, taker): (Sender<Block>, Receiver<()>),
 ) -> Result<DecodeStats, Error> {
     let mut decoder = Decoder::open(source)?;
     progress.restart(decoder.info().byte_len);
-    let mut blocks = Blocks::new(config, pool, cancel, out);
+    let mut blocks = Blocks::new(config, pool, cancel, out, taker);
     let mut resampler = Resampler::new();
-    while !blocks.closed {
+    while !blocks.closed && !cancel.is_cancelled() {
         let Some(chunk) = decoder.next()? else { break };
         resampler.push(chunk.format, chunk.samples, &mut |samples| {
             blocks.write(samples)
@@ -48,6 +48,8 @@ struct Blocks<'a> {
     pool: &'a Pool,
     cancel: &'a Cancel,
     out: Sender<Block>,
+    /// Disconnects when nobody takes blocks any more.
+    taker: Receiver<()>,
     block: Option<Block>,
     /// How much was written so far, left out or not.
     seen: Time,
@@ -60,7 +62,13 @@ struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    fn new(config: &Config, pool: &'a Pool, cancel: &'a Cancel, out: Sender<Block>) -> Self {
+    fn new(
+        config: &Config,
+        pool: &'a Pool,
+        cancel: &'a Cancel,
+        out: Sender<Block>,
+        taker: Receiver<()>,
+    ) -> Self {
         let skip = config.start.samples();
         let wanted = config
             .duration
@@ -69,6 +77,7 @@ impl<'a> Blocks<'a> {
             pool,
             cancel,
             out,
+            taker,
             block: None,
             seen: Time::ZERO,
             skip,
@@ -91,7 +100,7 @@ impl<'a> Blocks<'a> {
         while !samples.is_empty() && !self.closed {
             let mut block = match self.block.take() {
                 Some(block) => block,
-                None => match self.pool.acquire(self.cancel) {
+                None => match self.pool.acquire(self.cancel, &self.taker) {
                     Ok(block) => block,
                     Err(_) => {
                         self.closed = true;

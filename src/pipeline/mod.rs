@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use steadyscribe_monitor::Gauges;
 
 pub use self::control::Controls;
@@ -222,7 +222,7 @@ impl<E: Engine + 'static> Transcriber<E> {
             released: pool.released - pool_before.released,
         };
         summary.memory = MemoryReport {
-            plan_bytes: self.plan.total_bytes(),
+            plan_bytes: self.plan.peak_bytes(),
             model_bytes: self.plan.chosen().model_bytes,
             state_bytes: self.plan.chosen().state_bytes,
             pool_bytes: self.pool.held_bytes(),
@@ -249,6 +249,8 @@ impl<E: Engine + 'static> Transcriber<E> {
     ) -> Result<Ran, Error> {
         let (blocks_in, blocks_out) = bounded(self.config.pool_blocks);
         let (segments_in, segments_out) = bounded(SEGMENTS_QUEUED_MAX);
+        // Dropped when the engine's thread ends, so that the decoder does not wait for blocks that stay in the queue.
+        let (alive, taker) = bounded(0);
         let mut engine = lock(&self.engine);
         engine.prepare(self.plan.chosen())?;
         engine.begin();
@@ -276,8 +278,10 @@ impl<E: Engine + 'static> Transcriber<E> {
         };
         let name = source.name();
         let (decoded, listened, (segments, written)) = thread::scope(|scope| {
-            let decode = move || feed(source, config, pool, cancel, progress, blocks_in);
+            let blocks = (blocks_in, taker);
+            let decode = move || feed(source, config, pool, cancel, progress, blocks);
             let listen = move || {
+                let _alive: Sender<()> = alive;
                 let stop = listener.run(&blocks_out, &segments_in).err();
                 (listener.done, stop)
             };

@@ -1,6 +1,10 @@
 //! Tests of the parts together, in one program.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![expect(
+    clippy::print_stdout,
+    reason = "tests say what they measured, and processes of their own say it to them"
+)]
 #![expect(clippy::cast_possible_truncation, reason = "what tests make is small")]
 
 mod decode;

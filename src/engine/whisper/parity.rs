@@ -123,7 +123,6 @@ fn greedy_tokens_are_those_of_openais_decoder() {
         }
     }
     let share = f64::from(u32::try_from(different).expect("small")) / tokens as f64;
-    println!("{different} of {tokens} tokens differ");
     assert!(
         share <= DIFFERENT_MAX,
         "{different} of {tokens} tokens differ"
