@@ -1,7 +1,6 @@
 //! Every choice and every limit of the pipeline.
 
-#[cfg(feature = "whisper")]
-use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::error::ConfigError;
 use crate::time::Time;
@@ -10,7 +9,16 @@ use crate::time::Time;
 pub const WINDOW_S_MIN: f32 = 5.0;
 
 /// Silence shorter than this is part of the speech around it (closures of plosives, short breaths); longer silence is a pause.
-pub const PAUSE_SAMPLES_MIN: usize = 1_920; // 120 ms
+pub(crate) const PAUSE_SAMPLES_MIN: usize = 1_920; // 120 ms
+
+/// Samples in one block of the pool: half a second of 16 kHz mono, 32,000 bytes.
+///
+/// Short enough that the engine is not kept waiting for a block to fill, long enough that the queues carry two blocks a
+/// second and not hundreds.
+pub(crate) const BLOCK_SAMPLES: usize = 8_000;
+
+/// Samples behind a window that are looked at, so that the length of a pause at its end is known: one second.
+pub(crate) const LOOK_AHEAD_SAMPLES: usize = 16_000;
 
 /// How the pipeline works. Every field has a default that suits a meeting on a laptop.
 ///
@@ -41,6 +49,12 @@ pub struct Config {
     pub start: Time,
     /// How much of the input is transcribed, or `None` for all of it.
     pub duration: Option<Time>,
+    /// After how long without work the engine's working memory is given back, or `None`: never. The next window takes some
+    /// milliseconds longer.
+    pub release_state_after: Option<Duration>,
+    /// After how long without work the model's weights are given back as well, or `None`: never. The next transcription loads
+    /// them again.
+    pub unload_after: Option<Duration>,
     /// Slots of the pool of decoded audio, 2 to 1,024, half a second each.
     pub pool_blocks: usize,
 }
@@ -51,11 +65,12 @@ pub struct Config {
 pub enum Vad {
     /// The built-in detector (earshot): 8 KB of state, weights inside.
     Auto,
+    /// The Silero detector, with the path of its model: a file in whisper.cpp's format such as `ggml-silero-v6.2.0.bin`. It tells
+    /// speech from music, which the built-in one does not, and takes about twenty times as much time: 1 % of one core's.
+    #[cfg(feature = "whisper")]
+    Silero(std::path::PathBuf),
     /// No detector: windows are cut at full length and nothing is skipped or checked.
     Off,
-    /// Silero through whisper.cpp, from its model file.
-    #[cfg(feature = "whisper")]
-    Silero(PathBuf),
 }
 
 /// Fewest slots of the pool: one that is filled while one is read.
@@ -73,6 +88,8 @@ impl Default for Config {
             vad: Vad::Auto,
             start: Time::ZERO,
             duration: None,
+            release_state_after: Some(Duration::from_secs(60)),
+            unload_after: Some(Duration::from_secs(300)),
             pool_blocks: 16,
         }
     }

@@ -45,6 +45,11 @@ pub enum Error {
         reason: String,
     },
 
+    /// The detector's model cannot be used: give another file.
+    #[cfg(feature = "whisper")]
+    #[error(transparent)]
+    Model(#[from] crate::ggml::ModelError),
+
     /// The engine failed. Segments that the sink took before stay valid.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -1,14 +1,39 @@
 //! Transcribes audio of any length in a fixed amount of memory.
+//!
+//! ```text
+//!  bytes          packets         blocks of 16 kHz mono     windows <= 30 s         text
+//!  source ──▶ decode ──▶ resample ──▶ (pool) ──▶ vad · window ──▶ engine ──▶ transcript ──▶ sink
+//!  └──────── scribe-decode ────────┘            └───────── scribe-engine ─────────┘   caller
+//! ```
+//!
+//! [`Transcriber`] runs it: one thread decodes, one listens, the caller's writes. [`budget::Plan`] says beforehand what all of it will hold.
+//!
+//! | question | module |
+//! |---|---|
+//! | which inputs are read, and what becomes of damage? | `decode` |
+//! | where is memory bounded? | `budget`, `pool`, `window`, limits in `config` |
+//! | where does a window end, and what is skipped? | `window`, `vad`, `pipeline/listen` |
+//! | which tokens may follow, and when is a text not believed? | `engine/whisper/{rules,fallback}` |
+//! | how do I bring an engine of my own? | `engine`, `examples/own_engine.rs` |
+//! | what is written, and when? | `sink` |
+//! | how do threads start, stop and fail? | `pipeline` |
+//! | what does the rest of the app hold? | `monitor` |
+//!
+//! Invariants: every queue and buffer has a named limit; nothing of ours grows with the input; blocks that were acquired are
+//! released, however a transcription ends; segments come in order and do not overlap; what is without text although somebody speaks is reported.
 
 // Values.
 pub mod audio;
 mod cancel;
 mod config;
 mod error;
+#[cfg(feature = "whisper")]
+mod ggml;
 mod time;
 
 // Memory.
 pub mod budget;
+pub mod memory;
 pub mod pool;
 
 // Stages, in the order in which audio flows through them.
@@ -37,9 +62,11 @@ pub use cancel::Cancel;
 pub use config::{Config, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, Vad, WINDOW_S_MIN};
 pub use decode::{MediaInfo, probe};
 #[cfg(feature = "whisper")]
-pub use engine::whisper::{ModelError, ModelHeader, Whisper, WhisperOptions};
+pub use engine::whisper::{ModelHeader, Whisper, WhisperOptions};
 pub use error::{ConfigError, Error};
-pub use pipeline::{Progress, Transcriber};
+#[cfg(feature = "whisper")]
+pub use ggml::ModelError;
+pub use pipeline::{Controls, Progress, Transcriber};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
 pub use source::FileSource;
 pub use time::{Span, Time};

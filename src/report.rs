@@ -2,8 +2,7 @@
 
 use serde::Serialize;
 
-use crate::time::Span;
-use crate::transcript::seconds;
+use crate::time::{Span, seconds};
 
 /// How a transcription went.
 ///
@@ -91,7 +90,7 @@ pub enum Ended {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct MemoryReport {
-    /// What the plan promised for the whole process.
+    /// The most that the plan lets the whole process hold at once.
     pub plan_bytes: u64,
     /// The model's weights.
     pub model_bytes: u64,

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 
+use serde::Serializer;
+
 use crate::audio::SAMPLE_RATE_HZ;
 
 /// A position on the input's time line, or a length, in samples of 16 kHz.
@@ -107,6 +109,11 @@ impl fmt::Display for Time {
     }
 }
 
+/// Writes a time in seconds.
+pub(crate) fn seconds<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(time.seconds())
+}
+
 /// A stretch of the time line: `start` is inside, `end` is not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a plain pair that callers build")]
@@ -168,6 +175,6 @@ mod tests {
 
     #[test]
     fn is_shown_with_hours() {
-        assert_eq!(Time::from_seconds(36_061.0625).to_string(), "10:01:01.062");
+        assert_eq!(Time::from_seconds(36_061.25).to_string(), "10:01:01.250");
     }
 }

@@ -1,8 +1,8 @@
 //! What was said and when.
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use crate::time::{Span, Time};
+use crate::time::{Span, Time, seconds};
 
 /// A piece of text with start and end, as the engine closed it.
 ///
@@ -60,6 +60,10 @@ pub struct Ending {
     pub duration: Time,
     /// Speech that no segment covers.
     pub uncovered: Vec<Span>,
+    /// Code of the language that was heard, such as `en`, if the engine knows it.
+    pub language: Option<String>,
+    /// The transcript was cancelled: it ends before its audio does.
+    pub cancelled: bool,
 }
 
 impl Segment {
@@ -154,10 +158,6 @@ pub(crate) fn uncovered(
         keep(Span::new(from.min(spoken.end), spoken.end));
     }
     left
-}
-
-pub(crate) fn seconds<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_f64(time.seconds())
 }
 
 #[cfg(test)]

@@ -9,9 +9,25 @@
 //!
 //! Nothing here knows of audio: an app without a speech model uses it as it is.
 
+pub mod alert;
 pub mod component;
 pub mod gauge;
+pub mod history;
+pub mod leak;
+pub mod membership;
+pub mod monitor;
+#[cfg(feature = "ollama")]
+pub mod ollama;
+pub mod pressure;
 pub mod reader;
+pub mod report;
+pub mod sample;
+pub mod series;
+#[cfg(feature = "dashboard")]
+pub mod server;
+pub mod trend;
+pub mod watcher;
 
 pub use component::Component;
 pub use gauge::{Gauge, Gauges, RatioGauge};
+pub use monitor::{Monitor, Options};

@@ -81,7 +81,7 @@ pub struct DecodeStats {
     pub packets: u64,
     /// Packets that could not be decoded, or that are missing.
     pub damaged_packets: u64,
-    /// Where audio is missing and silence stands for it, in order; at most [`SPANS_MAX`] spans.
+    /// Where audio is missing and silence stands for it, in order; at most [`SPANS_MAX`](crate::SPANS_MAX) spans.
     pub damage: Vec<Span>,
     /// Why reading stopped before the input's end, if it did.
     pub stopped_early: Option<String>,

@@ -41,6 +41,11 @@ pub trait Engine: Send {
     /// Starts a new transcript: what was learned of the last one's language is forgotten.
     fn begin(&mut self) {}
 
+    /// Returns the code of the language of the transcript, such as `en`, once it is known.
+    fn language(&self) -> Option<&str> {
+        None
+    }
+
     /// Touches all memory that the engine will ever use: one full window, the longest prompt, every piece size.
     ///
     /// # Errors
@@ -70,6 +75,11 @@ pub trait Engine: Send {
         false
     }
 
+    /// Returns what the engine holds now, as planned.
+    fn held(&self) -> Held {
+        Held::default()
+    }
+
     /// Returns what was counted so far.
     fn counts(&self) -> EngineCounts {
         EngineCounts::default()
@@ -84,6 +94,8 @@ pub struct Request<'a> {
     pub previous: &'a [u32],
     /// Where the window starts on the input's time line. Random numbers of a window depend on it and on nothing else.
     pub at: Time,
+    /// The window's end may lie inside an utterance: the last segment is better left to the next window.
+    pub cut: bool,
     /// The window is the same as at the last call: what was computed from its audio can be used again.
     pub again: bool,
     /// Raised when the answer is no longer wanted; looked at between decoding steps.
@@ -97,6 +109,7 @@ impl<'a> Request<'a> {
         Self {
             previous: &[],
             at: Time::ZERO,
+            cut: false,
             again: false,
             cancel,
         }
@@ -128,6 +141,39 @@ pub struct Heard {
     pub temperature: f32,
 }
 
+impl Heard {
+    /// Makes an answer of segments and of how many samples of the window are done with; every other field is zero.
+    #[must_use]
+    pub fn new(segments: Vec<Segment>, consumed: usize) -> Self {
+        Self {
+            segments,
+            consumed,
+            ..Self::default()
+        }
+    }
+}
+
+/// What an engine holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Held {
+    /// Bytes of the model's weights, zero while they are not loaded.
+    pub model_bytes: u64,
+    /// Bytes of working memory, zero while there is none.
+    pub state_bytes: u64,
+}
+
+impl Held {
+    /// Makes an account.
+    #[must_use]
+    pub fn new(model_bytes: u64, state_bytes: u64) -> Self {
+        Self {
+            model_bytes,
+            state_bytes,
+        }
+    }
+}
+
 /// What an engine counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -138,6 +184,18 @@ pub struct EngineCounts {
     pub decode_steps: u64,
     /// Decodings that were repeated at a higher temperature.
     pub fallbacks: u64,
+}
+
+impl EngineCounts {
+    /// Returns what was counted since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            encodes: self.encodes - earlier.encodes,
+            decode_steps: self.decode_steps - earlier.decode_steps,
+            fallbacks: self.fallbacks - earlier.fallbacks,
+        }
+    }
 }
 
 /// Why an engine gave no answer.

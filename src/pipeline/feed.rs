@@ -1,6 +1,6 @@
 //! The decoder's side: an input in, blocks of 16 kHz mono out.
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 
 use super::progress::Progress;
 use crate::cancel::Cancel;
@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::pool::{Block, Pool};
 use crate::resample::Resampler;
 use crate::source::Source;
+use crate::time::Time;
 
 /// Decodes an input into blocks until it ends, or until nobody takes them any more.
 ///
@@ -24,18 +25,18 @@ pub(super) fn feed(
     pool: &Pool,
     cancel: &Cancel,
     progress: &Progress,
-    out: Sender<Block>,
+    (out, taker): (Sender<Block>, Receiver<()>),
 ) -> Result<DecodeStats, Error> {
     let mut decoder = Decoder::open(source)?;
     progress.restart(decoder.info().byte_len);
-    let mut blocks = Blocks::new(config, pool, cancel, out);
+    let mut blocks = Blocks::new(config, pool, cancel, out, taker);
     let mut resampler = Resampler::new();
-    while !blocks.closed {
+    while !blocks.closed && !cancel.is_cancelled() {
         let Some(chunk) = decoder.next()? else { break };
         resampler.push(chunk.format, chunk.samples, &mut |samples| {
             blocks.write(samples)
         });
-        progress.read(decoder.position_bytes());
+        progress.read(decoder.position_bytes(), blocks.seen);
     }
     resampler.finish(&mut |samples| blocks.write(samples));
     blocks.flush();
@@ -47,7 +48,11 @@ struct Blocks<'a> {
     pool: &'a Pool,
     cancel: &'a Cancel,
     out: Sender<Block>,
+    /// Disconnects when nobody takes blocks any more.
+    taker: Receiver<()>,
     block: Option<Block>,
+    /// How much was written so far, left out or not.
+    seen: Time,
     /// Samples to leave out before the first.
     skip: u64,
     /// Samples that are wanted after those.
@@ -57,7 +62,13 @@ struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    fn new(config: &Config, pool: &'a Pool, cancel: &'a Cancel, out: Sender<Block>) -> Self {
+    fn new(
+        config: &Config,
+        pool: &'a Pool,
+        cancel: &'a Cancel,
+        out: Sender<Block>,
+        taker: Receiver<()>,
+    ) -> Self {
         let skip = config.start.samples();
         let wanted = config
             .duration
@@ -66,7 +77,9 @@ impl<'a> Blocks<'a> {
             pool,
             cancel,
             out,
+            taker,
             block: None,
+            seen: Time::ZERO,
             skip,
             wanted,
             closed: wanted == 0,
@@ -78,6 +91,7 @@ impl<'a> Blocks<'a> {
         reason = "bounded by a slice's length"
     )]
     fn write(&mut self, samples: &[f32]) {
+        self.seen += Time::from_samples(samples.len() as u64);
         let skipped = self.skip.min(samples.len() as u64);
         self.skip -= skipped;
         let mut samples = &samples[skipped as usize..];
@@ -86,7 +100,7 @@ impl<'a> Blocks<'a> {
         while !samples.is_empty() && !self.closed {
             let mut block = match self.block.take() {
                 Some(block) => block,
-                None => match self.pool.acquire(self.cancel) {
+                None => match self.pool.acquire(self.cancel, &self.taker) {
                     Ok(block) => block,
                     Err(_) => {
                         self.closed = true;

@@ -1,11 +1,16 @@
 //! The engine's side: blocks in, segments out. Chooses what the engine sees and checks what it says.
 
+use std::time::Instant;
+
 use crossbeam_channel::{Receiver, Sender};
 
+use super::control::Controls;
+use super::meter::Meter;
 use super::progress::Progress;
 use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::engine::{Engine, EngineError, Heard, Request};
+use crate::memory;
 use crate::pool::Block;
 use crate::time::{Span, Time};
 use crate::transcript::{Segment, uncovered};
@@ -22,7 +27,7 @@ const ADVANCE_SAMPLES_MIN: usize = 8_000;
 const SILENCE_ENDS_CONTEXT_SAMPLES: usize = 160_000;
 
 /// Tokens of previous text that are kept. Source: openai/whisper, half of the text context less one.
-const PREVIOUS_TOKENS_MAX: usize = 223;
+pub(super) const PREVIOUS_TOKENS_MAX: usize = 223;
 
 /// Above this temperature a text is too uncertain to be handed on. Source: openai/whisper, `transcribe()`.
 const CONTEXT_TEMPERATURE_MAX: f32 = 0.5;
@@ -53,6 +58,69 @@ impl From<EngineError> for Stop {
     }
 }
 
+/// What may be spent on windows that went wrong: a fourth of all windows are heard again at most, and two at the start.
+///
+/// Music is speech to a detector and has no text, so that without this bound a concert would be heard three times.
+#[derive(Debug)]
+pub(super) struct Credit(u32);
+
+/// Cost of hearing something again, in windows.
+const CREDIT_SPENT: u32 = 4;
+
+/// Most credit that windows can earn.
+const CREDIT_MAX: u32 = 16;
+
+impl Default for Credit {
+    fn default() -> Self {
+        Self(2 * CREDIT_SPENT)
+    }
+}
+
+impl Credit {
+    fn earn(&mut self) {
+        self.0 = (self.0 + 1).min(CREDIT_MAX);
+    }
+
+    fn spend(&mut self) -> bool {
+        let left = self.0.checked_sub(CREDIT_SPENT);
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+}
+
+/// What the engine made of a window.
+struct Answer {
+    span: Span,
+    heard: Heard,
+    /// Speech in the part of the window that the engine is done with, and that no segment covers.
+    missed: Vec<Span>,
+}
+
+impl Answer {
+    fn is_wrong(&self) -> bool {
+        self.heard.doubtful || !self.missed.is_empty()
+    }
+
+    /// The one of two answers for the same window that is less wrong; this one if they are alike.
+    fn or_better(self, other: Self) -> Self {
+        let wrong = |answer: &Self| {
+            (
+                answer.heard.doubtful,
+                answer
+                    .missed
+                    .iter()
+                    .map(|s| s.length().samples())
+                    .sum::<u64>(),
+            )
+        };
+        if wrong(&other) < wrong(&self) {
+            other
+        } else {
+            self
+        }
+    }
+}
+
 /// Listens to one input.
 pub(super) struct Listener<'a> {
     pub(super) engine: &'a mut dyn Engine,
@@ -60,9 +128,13 @@ pub(super) struct Listener<'a> {
     /// `None`: no detector, so nothing is skipped and nothing checked.
     pub(super) speech: Option<&'a mut SpeechMap>,
     pub(super) config: &'a Config,
+    pub(super) controls: &'a Controls,
     pub(super) cancel: &'a Cancel,
     pub(super) progress: &'a Progress,
+    pub(super) meter: &'a mut Meter,
+    pub(super) began: Instant,
     pub(super) previous: Vec<u32>,
+    pub(super) credit: Credit,
     pub(super) next_id: u64,
     pub(super) done: Listened,
 }
@@ -86,9 +158,21 @@ impl Listener<'_> {
             if self.skip_silence(ended) {
                 continue;
             }
-            let span = self.next_window(ended);
-            self.hear(span, out)?;
+            if self.controls.take_reclaim() && self.engine.release_state() {
+                memory::trim();
+            }
+            let (span, cut) = self.next_window(ended);
+            self.hear(span, cut, out)?;
+            self.measure(blocks.len(), out.len());
         }
+    }
+
+    fn measure(&mut self, blocks: usize, segments: usize) {
+        let audio_s = (self.done.heard_to - self.config.start).seconds();
+        let rtf = super::rtf(self.began.elapsed().as_secs_f64(), audio_s);
+        self.meter.flowing(blocks, segments, rtf);
+        self.meter.engine(self.engine.held());
+        self.meter.sample();
     }
 
     /// Fills the window. Returns whether the input has ended.
@@ -142,45 +226,48 @@ impl Listener<'_> {
         true
     }
 
-    /// Chooses what the engine sees next.
-    fn next_window(&self, ended: bool) -> Span {
+    /// Chooses what the engine sees next, and says whether its end may cut an utterance.
+    fn next_window(&self, ended: bool) -> (Span, bool) {
         let held = self.window.span();
-        let latest = held.start + Time::from_seconds(f64::from(self.config.window_s));
+        let latest = held.start + Time::from_samples(self.controls.window_samples() as u64);
         if ended && held.end <= latest {
-            return held;
+            return (held, false);
         }
-        let end = match &self.speech {
-            Some(speech) => window_end(speech.spans(), held.start, latest, speech.heard_to()),
-            None => latest,
+        self.window_to(held.start, latest)
+    }
+
+    fn window_to(&self, start: Time, latest: Time) -> (Span, bool) {
+        let Some(speech) = &self.speech else {
+            return (Span::new(start, latest), true);
         };
-        Span::new(held.start, end)
+        let end = window_end(speech.spans(), start, latest, speech.heard_to());
+        (Span::new(start, end.at), end.cut)
     }
 
     /// Has one window transcribed, checks the text against the speech, and sends it on.
-    fn hear(&mut self, span: Span, out: &Sender<Segment>) -> Result<(), Stop> {
-        self.done.windows += 1;
-        let mut heard = self.ask(span, false)?;
-        let missed = self.missed(span, &heard);
-        let mut missed = missed;
-        if heard.used_previous && (heard.doubtful || !missed.is_empty()) {
-            // Previous text can lead a window astray: what it says without is compared.
+    fn hear(&mut self, span: Span, cut: bool, out: &Sender<Segment>) -> Result<(), Stop> {
+        self.credit.earn();
+        let mut answer = self.ask(span, cut, false)?;
+        if answer.is_wrong() && answer.heard.used_previous {
+            // Previous text can lead a window astray.
             self.previous.clear();
-            let alone = self.ask(span, true)?;
-            let missed_alone = self.missed(span, &alone);
-            let worth = |heard: &Heard, missed: &[Span]| {
-                (
-                    std::cmp::Reverse(heard.doubtful),
-                    std::cmp::Reverse(samples_in(missed)),
-                )
-            };
-            if worth(&alone, &missed_alone) >= worth(&heard, &missed) {
-                (heard, missed) = (alone, missed_alone);
+            answer = answer.or_better(self.ask(span, cut, true)?);
+        }
+        if answer.is_wrong() && self.credit.spend() {
+            // So can a long window: the first half is heard alone, and the rest with what follows it.
+            let half = Time::from_samples(span.length().samples() / 2);
+            let (shorter, cut) = self.window_to(span.start, span.start + half);
+            let alone = self.ask(shorter, cut, false)?;
+            if !alone.is_wrong() {
+                answer = alone;
             }
         }
-        self.settle(span, heard, missed, out)
+        self.settle(answer, out)
     }
 
-    fn ask(&mut self, span: Span, again: bool) -> Result<Heard, Stop> {
+    /// Asks the engine for the text of a window; `again` for another text of the same one.
+    fn ask(&mut self, span: Span, cut: bool, again: bool) -> Result<Answer, Stop> {
+        self.done.windows += u64::from(!again);
         let previous: &[u32] = if self.config.previous_text {
             &self.previous
         } else {
@@ -189,10 +276,33 @@ impl Listener<'_> {
         let request = Request {
             previous,
             at: span.start,
+            cut,
             again,
             cancel: self.cancel,
         };
-        Ok(self.engine.transcribe(self.window.slice(span), &request)?)
+        let heard = self.engine.transcribe(self.window.slice(span), &request)?;
+        let missed = self.missed(span, &heard);
+        tracing::debug!(
+            start_s = span.start.seconds(),
+            end_s = span.end.seconds(),
+            cut,
+            again,
+            previous = heard.used_previous,
+            consumed_s = Time::from_samples(heard.consumed as u64).seconds(),
+            segments = heard.segments.len(),
+            temperature = heard.temperature,
+            avg_logprob = heard.avg_logprob,
+            compression_ratio = heard.compression_ratio,
+            doubtful = heard.doubtful,
+            silent = heard.silent,
+            missed = missed.len(),
+            "window"
+        );
+        Ok(Answer {
+            span,
+            heard,
+            missed,
+        })
     }
 
     /// Speech in the part of a window that an answer is done with, and that none of its segments covers.
@@ -216,29 +326,26 @@ impl Listener<'_> {
     }
 
     /// Sends the segments of a window on and moves behind what is done.
-    fn settle(
-        &mut self,
-        span: Span,
-        mut heard: Heard,
-        missed: Vec<Span>,
-        out: &Sender<Segment>,
-    ) -> Result<(), Stop> {
+    fn settle(&mut self, answer: Answer, out: &Sender<Segment>) -> Result<(), Stop> {
+        let Answer {
+            span,
+            mut heard,
+            missed,
+        } = answer;
         for segment in &mut heard.segments {
             segment.shift(span.start);
         }
-        let mut done = heard
-            .consumed
-            .max(ADVANCE_SAMPLES_MIN)
-            .min(span.length().samples() as usize);
+        let mut done =
+            span.start + Time::from_samples(heard.consumed.max(ADVANCE_SAMPLES_MIN) as u64);
         let text_end = heard
             .segments
             .last()
             .map_or(span.start, |segment| segment.end);
         for gap in missed {
-            let before = gap.start.samples_since(span.start);
-            if gap.start >= text_end && before > ADVANCE_SAMPLES_MIN {
+            let start = gap.start - Time::from_samples(LEAD_SAMPLES);
+            if gap.start >= text_end && start.samples_since(span.start) > ADVANCE_SAMPLES_MIN {
                 // Behind the last text: the next window starts here and hears it with what follows.
-                done = done.min(before.saturating_sub(LEAD_SAMPLES as usize));
+                done = done.min(start);
                 break;
             }
             self.hear_gap(span, gap, &mut heard.segments)?;
@@ -247,41 +354,36 @@ impl Listener<'_> {
         for segment in heard.segments {
             self.send(segment, out)?;
         }
-        self.consume_to(span.start + Time::from_samples(done as u64));
+        self.consume_to(done.min(span.end));
         Ok(())
     }
 
-    /// Decodes speech inside a window that has no text once more, alone; what is still without text is reported.
+    /// Hears speech inside a window that has no text once more, alone; what is still without text is reported.
     fn hear_gap(
         &mut self,
         window: Span,
         gap: Span,
         segments: &mut Vec<Segment>,
     ) -> Result<(), Stop> {
-        let lead = Time::from_samples(LEAD_SAMPLES);
-        let span = Span::new(gap.start - lead, gap.end + lead).overlap(window);
-        let request = Request {
-            previous: &[],
-            at: span.start,
-            again: false,
-            cancel: self.cancel,
-        };
-        self.done.windows += 1;
-        let heard = self.engine.transcribe(self.window.slice(span), &request)?;
-        let found = if heard.doubtful {
-            Vec::new()
-        } else {
-            heard.segments
-        };
-        let at = segments.partition_point(|segment| segment.start < gap.start);
-        let texts = found.into_iter().map(|mut segment| {
-            segment.shift(span.start);
-            segment
-        });
-        segments.splice(at..at, texts);
-        let text = segments.iter().map(Segment::span);
-        for gap in uncovered(std::iter::once(gap), text) {
-            self.report_uncovered(gap);
+        if self.credit.spend() {
+            let lead = Time::from_samples(LEAD_SAMPLES);
+            let span = Span::new(gap.start - lead, gap.end + lead).overlap(window);
+            self.previous.clear();
+            let Heard {
+                segments: mut found,
+                doubtful,
+                ..
+            } = self.ask(span, false, false)?.heard;
+            found
+                .iter_mut()
+                .for_each(|segment| segment.shift(span.start));
+            if !doubtful {
+                let at = segments.partition_point(|segment| segment.start < gap.start);
+                segments.splice(at..at, found);
+            }
+        }
+        for left in uncovered(std::iter::once(gap), segments.iter().map(Segment::span)) {
+            self.report_uncovered(left);
         }
         Ok(())
     }
@@ -319,8 +421,4 @@ impl Listener<'_> {
         self.done.heard_to = self.window.span().start;
         self.progress.reached(time);
     }
-}
-
-fn samples_in(spans: &[Span]) -> u64 {
-    spans.iter().map(|span| span.length().samples()).sum()
 }

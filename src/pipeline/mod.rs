@@ -1,30 +1,39 @@
 //! All stages together: the only place that knows them all. Threads, bounded queues, shutdown.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use steadyscribe_monitor::Gauges;
 
+pub use self::control::Controls;
 use self::feed::feed;
-use self::listen::{Listened, Listener, Stop};
+use self::idle::IdleRelease;
+use self::listen::{Credit, Listened, Listener, PREVIOUS_TOKENS_MAX, Stop};
+use self::meter::Meter;
 pub use self::progress::Progress;
 use crate::budget::Plan;
 use crate::cancel::Cancel;
-use crate::config::{Config, Vad};
+use crate::config::{Config, LOOK_AHEAD_SAMPLES, Vad};
 use crate::decode::DecodeStats;
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineCounts, EngineError};
 use crate::error::Error;
+use crate::memory;
 use crate::pool::Pool;
 use crate::report::{Blocks, Ended, MemoryReport, Summary};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
-use crate::vad::SpeechMap;
-use crate::window::{LOOK_AHEAD_SAMPLES, Window};
+use crate::vad::{LAG_SAMPLES_MAX, SpeechMap};
+use crate::window::Window;
 
+mod control;
 mod feed;
+mod idle;
 mod listen;
+mod meter;
 mod progress;
 
 /// Segments that wait for the sink at most. A window gives about ten.
@@ -55,41 +64,54 @@ const SEGMENTS_QUEUED_MAX: usize = 64;
 /// # Ok::<(), steadyscribe::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Transcriber<E> {
+pub struct Transcriber<E: Engine + 'static> {
     config: Config,
     plan: Plan,
-    engine: E,
+    /// Shared with the idle timers, which give its memory back.
+    engine: Arc<Mutex<E>>,
+    idle: Option<IdleRelease>,
     pool: Pool,
     window: Window,
     speech: Option<SpeechMap>,
+    controls: Controls,
     cancel: Cancel,
     progress: Progress,
+    meter: Meter,
 }
 
-impl<E: Engine> Transcriber<E> {
+impl<E: Engine + 'static> Transcriber<E> {
     /// Plans the memory, refuses what does not fit, loads the engine and allocates everything else.
     ///
     /// # Errors
     ///
     /// [`Error::Config`] when a value is out of range or the plan exceeds the budget, before anything is loaded;
+    /// `Error::Model` when the speech detector's model cannot be used;
     /// [`Error::Engine`] when the engine cannot load its model.
     pub fn new(config: Config, mut engine: E) -> Result<Self, Error> {
         config.validate()?;
         let plan = Plan::new(&config, &engine.footprints())?;
+        // First, because it is the faster to refuse.
+        let speech = speech_map(&config)?;
         engine.prepare(plan.chosen())?;
         let pool = Pool::new(config.pool_blocks)?;
-        let window = Window::new(window_capacity(&config))?;
-        let speech = speech_map(&config)?;
-        let (cancel, progress) = (Cancel::new(), Progress::default());
+        let window = Window::new(window_samples(config.window_s) + LOOK_AHEAD_SAMPLES)?;
+        let controls = Controls::new(&config, pool.resizer());
+        let (cancel, progress, meter) = (Cancel::new(), Progress::default(), Meter::new());
+        meter.engine(engine.held());
+        let engine = Arc::new(Mutex::new(engine));
+        let idle = IdleRelease::start(&engine, config.release_state_after, config.unload_after);
         Ok(Self {
             config,
             plan,
             engine,
+            idle,
             pool,
             window,
             speech,
+            controls,
             cancel,
             progress,
+            meter,
         })
     }
 
@@ -111,9 +133,43 @@ impl<E: Engine> Transcriber<E> {
         self.progress.clone()
     }
 
-    /// Returns the engine.
-    pub fn engine(&self) -> &E {
-        &self.engine
+    /// Returns the handle that changes settings while a transcription runs.
+    #[must_use]
+    pub fn controls(&self) -> Controls {
+        self.controls.clone()
+    }
+
+    /// Returns the gauges that the pipeline publishes: bytes of pool, window, model and state, depth of the queues, real-time
+    /// factor.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        self.meter.gauges.clone()
+    }
+
+    /// Returns the engine, which no transcription uses meanwhile.
+    pub fn engine(&mut self) -> MutexGuard<'_, E> {
+        lock(&self.engine)
+    }
+
+    /// Gives the engine's working memory back now. The next window allocates it again. Returns whether there was any.
+    pub fn release_state(&mut self) -> bool {
+        let freed = self.engine().release_state();
+        self.gave_back(freed)
+    }
+
+    /// Gives the model's weights and the working memory back now. The next transcription loads them again. Returns whether
+    /// they were there.
+    pub fn unload(&mut self) -> bool {
+        let freed = self.engine().unload();
+        self.gave_back(freed)
+    }
+
+    fn gave_back(&self, freed: bool) -> bool {
+        self.meter.engine(lock(&self.engine).held());
+        freed && {
+            memory::trim();
+            true
+        }
     }
 
     /// Touches all memory that a transcription will use, so that a machine that cannot hold it shows it now.
@@ -122,7 +178,14 @@ impl<E: Engine> Transcriber<E> {
     ///
     /// [`Error::Engine`] when the engine cannot run.
     pub fn warm_up(&mut self) -> Result<(), Error> {
-        Ok(self.engine.warm_up()?)
+        // Pages that were only read as zeros are not held yet.
+        while self.window.push(&[f32::MIN_POSITIVE; 4_096]) > 0 {}
+        self.window.reset(self.config.start);
+        let mut engine = lock(&self.engine);
+        engine.warm_up()?;
+        self.meter.engine(engine.held());
+        self.meter.warm();
+        Ok(())
     }
 
     /// Transcribes one input and hands its segments to `sink` as they come.
@@ -144,61 +207,81 @@ impl<E: Engine> Transcriber<E> {
         if let Some(speech) = &mut self.speech {
             speech.reset(self.config.start);
         }
-        self.engine.begin();
-        let (encodes_before, pool_before) = (self.engine.counts(), self.pool.stats());
-        let ran = self.run(&mut source, sink)?;
-        let after = self.engine.counts();
-        let pool = self.pool.stats();
+        let pool_before = self.pool.stats();
+        let ran = self.run(&mut source, sink, began);
+        if let Some(idle) = &self.idle {
+            idle.ended();
+        }
+        let ran = ran?;
         let mut summary = ran.summary(&self.config, &self.cancel);
         summary.processing_s = began.elapsed().as_secs_f64();
-        summary.rtf = if summary.audio_s > 0.0 {
-            summary.processing_s / summary.audio_s
-        } else {
-            0.0
-        };
-        summary.encodes = after.encodes - encodes_before.encodes;
-        summary.decode_steps = after.decode_steps - encodes_before.decode_steps;
-        summary.fallbacks = after.fallbacks - encodes_before.fallbacks;
+        summary.rtf = rtf(summary.processing_s, summary.audio_s);
+        let pool = self.pool.stats();
         summary.blocks = Blocks {
             acquired: pool.acquired - pool_before.acquired,
             released: pool.released - pool_before.released,
         };
         summary.memory = MemoryReport {
-            plan_bytes: self.plan.total_bytes(),
+            plan_bytes: self.plan.peak_bytes(),
             model_bytes: self.plan.chosen().model_bytes,
             state_bytes: self.plan.chosen().state_bytes,
+            pool_bytes: self.pool.held_bytes(),
             pool_blocks_peak: pool.lent_peak,
             ..MemoryReport::default()
         };
+        self.meter.report(&mut summary.memory);
         let ending = Ending {
-            duration: ran.listened.heard_to,
+            duration: ran.listened.heard_to - self.config.start,
             uncovered: ran.listened.uncovered,
+            cancelled: summary.ended == Ended::Cancelled,
+            language: ran.language,
         };
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)
     }
 
     /// Runs the three threads until the input ends or one of them fails.
-    fn run(&mut self, source: &mut dyn Source, sink: &mut dyn Sink) -> Result<Ran, Error> {
+    fn run(
+        &mut self,
+        source: &mut dyn Source,
+        sink: &mut dyn Sink,
+        began: Instant,
+    ) -> Result<Ran, Error> {
         let (blocks_in, blocks_out) = bounded(self.config.pool_blocks);
         let (segments_in, segments_out) = bounded(SEGMENTS_QUEUED_MAX);
+        // Dropped when the engine's thread ends, so that the decoder does not wait for blocks that stay in the queue.
+        let (alive, taker) = bounded(0);
+        let mut engine = lock(&self.engine);
+        engine.prepare(self.plan.chosen())?;
+        engine.begin();
+        let counts = engine.counts();
+        let window_bytes =
+            (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
+        self.meter
+            .allocated(self.pool.held_bytes(), window_bytes as u64);
         let (config, pool, cancel, progress) =
             (&self.config, &self.pool, &self.cancel, &self.progress);
         let mut listener = Listener {
-            engine: &mut self.engine,
+            engine: &mut *engine,
             window: &mut self.window,
             speech: self.speech.as_mut(),
             config,
+            controls: &self.controls,
             cancel,
             progress,
-            previous: Vec::with_capacity(256),
+            meter: &mut self.meter,
+            began,
+            previous: Vec::with_capacity(2 * PREVIOUS_TOKENS_MAX),
+            credit: Credit::default(),
             next_id: 0,
             done: Listened::default(),
         };
         let name = source.name();
         let (decoded, listened, (segments, written)) = thread::scope(|scope| {
-            let decode = move || feed(source, config, pool, cancel, progress, blocks_in);
+            let blocks = (blocks_in, taker);
+            let decode = move || feed(source, config, pool, cancel, progress, blocks);
             let listen = move || {
+                let _alive: Sender<()> = alive;
                 let stop = listener.run(&blocks_out, &segments_in).err();
                 (listener.done, stop)
             };
@@ -226,10 +309,14 @@ impl<E: Engine> Transcriber<E> {
                 });
             }
         };
+        let counts = engine.counts().since(counts);
+        let language = engine.language().map(str::to_owned);
         Ok(Ran {
             decoded,
             listened,
             segments,
+            counts,
+            language,
         })
     }
 }
@@ -239,6 +326,8 @@ struct Ran {
     decoded: DecodeStats,
     listened: Listened,
     segments: u64,
+    counts: EngineCounts,
+    language: Option<String>,
 }
 
 impl Ran {
@@ -247,13 +336,20 @@ impl Ran {
             decoded,
             listened,
             segments,
+            counts,
+            ..
         } = self;
-        let damaged = decoded.stopped_early.is_some() || decoded.damaged_packets > 0;
+        let damaged = decoded.stopped_early.is_some()
+            || decoded.damaged_packets > 0
+            || !decoded.damage.is_empty();
         let mut summary = Summary {
             segments: *segments,
             audio_s: (listened.heard_to - config.start).seconds(),
             speech_s: listened.speech.seconds(),
             windows: listened.windows,
+            encodes: counts.encodes,
+            decode_steps: counts.decode_steps,
+            fallbacks: counts.fallbacks,
             skipped_silence_s: listened.skipped.seconds(),
             uncovered_s: Time::from_samples(listened.uncovered_samples).seconds(),
             uncovered: listened.uncovered.iter().copied().map(Into::into).collect(),
@@ -311,16 +407,32 @@ fn join<T>(handle: Handle<'_, T>) -> Result<T, Panic> {
     })
 }
 
-fn window_capacity(config: &Config) -> usize {
-    let window = Time::from_seconds(f64::from(config.window_s));
-    window.samples_since(Time::ZERO) + LOOK_AHEAD_SAMPLES
+/// Locks the engine. A panic while it was locked ended the transcription; the engine stands as it was left.
+fn lock<E>(engine: &Mutex<E>) -> MutexGuard<'_, E> {
+    engine.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+fn window_samples(window_s: f32) -> usize {
+    Time::from_seconds(f64::from(window_s)).samples_since(Time::ZERO)
+}
+
+/// Processing time / audio time, zero before there is audio.
+fn rtf(processing_s: f64, audio_s: f64) -> f64 {
+    if audio_s > 0.0 {
+        processing_s / audio_s
+    } else {
+        0.0
+    }
+}
+
+/// What is known of speech when the window is full must reach behind the latest end of what the engine sees.
+const _: () = assert!(LAG_SAMPLES_MAX <= LOOK_AHEAD_SAMPLES);
 
 fn speech_map(config: &Config) -> Result<Option<SpeechMap>, Error> {
     Ok(match &config.vad {
         Vad::Auto => Some(SpeechMap::new()),
-        Vad::Off => None,
         #[cfg(feature = "whisper")]
-        Vad::Silero(path) => Some(SpeechMap::with(crate::engine::whisper::silero(path)?)),
+        Vad::Silero(path) => Some(SpeechMap::silero(path)?),
+        Vad::Off => None,
     })
 }

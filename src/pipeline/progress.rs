@@ -12,6 +12,7 @@ pub struct Progress(Arc<Counters>);
 #[derive(Debug, Default)]
 struct Counters {
     position_samples: AtomicU64,
+    decoded_samples: AtomicU64,
     bytes_read: AtomicU64,
     /// Zero while it is not known.
     bytes_total: AtomicU64,
@@ -24,9 +25,13 @@ impl Progress {
         Time::from_samples(self.0.position_samples.load(Ordering::Relaxed))
     }
 
-    /// Returns how many bytes of the input were read.
-    ///
-    /// Reading is ahead of [`position`](Self::position) by a window and the pool.
+    /// Returns up to where the input was decoded: ahead of [`position`](Self::position) by a window and the pool.
+    #[must_use]
+    pub fn decoded(&self) -> Time {
+        Time::from_samples(self.0.decoded_samples.load(Ordering::Relaxed))
+    }
+
+    /// Returns how many bytes of the input were read, which is as far as [`decoded`](Self::decoded).
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.0.bytes_read.load(Ordering::Relaxed)
@@ -41,6 +46,7 @@ impl Progress {
 
     pub(super) fn restart(&self, bytes_total: Option<u64>) {
         self.0.position_samples.store(0, Ordering::Relaxed);
+        self.0.decoded_samples.store(0, Ordering::Relaxed);
         self.0.bytes_read.store(0, Ordering::Relaxed);
         self.0
             .bytes_total
@@ -53,7 +59,10 @@ impl Progress {
             .store(position.samples(), Ordering::Relaxed);
     }
 
-    pub(super) fn read(&self, bytes: u64) {
+    pub(super) fn read(&self, bytes: u64, decoded: Time) {
         self.0.bytes_read.store(bytes, Ordering::Relaxed);
+        self.0
+            .decoded_samples
+            .store(decoded.samples(), Ordering::Relaxed);
     }
 }

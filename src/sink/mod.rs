@@ -1,8 +1,42 @@
 //! Where segments go, as they come.
+//!
+//! | question | file |
+//! |---|---|
+//! | which formats are there? | `format.rs` |
+//! | how does a transcript look in one of them? | `text.rs`, `srt.rs`, `vtt.rs`, `json.rs`, `jsonl.rs`, `csv.rs`, `lrc.rs` |
+//! | how is a segment divided into subtitles? | `cue.rs` |
+//! | how does a file appear only when it is whole? several formats at once? | `output.rs` |
+//!
+//! Every format writes to any [`Write`](std::io::Write), flushes it after each segment, and holds nothing of a segment
+//! that it has written.
 
 use std::io;
 
 use crate::transcript::{Ending, Segment};
+
+mod csv;
+mod cue;
+mod format;
+mod json;
+mod jsonl;
+mod lrc;
+mod output;
+mod srt;
+mod text;
+mod vtt;
+
+#[cfg(test)]
+mod tests;
+
+pub use csv::Csv;
+pub use format::{Format, UnknownFormat};
+pub use json::Json;
+pub use jsonl::JsonLines;
+pub use lrc::Lrc;
+pub use output::{Output, OutputError, Tee};
+pub use srt::Srt;
+pub use text::Text;
+pub use vtt::Vtt;
 
 /// Takes the segments of one transcript in order.
 ///
@@ -29,6 +63,16 @@ pub trait Sink {
 }
 
 impl<S: Sink + ?Sized> Sink for &mut S {
+    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+        (**self).segment(segment)
+    }
+
+    fn finish(&mut self, ending: &Ending) -> io::Result<()> {
+        (**self).finish(ending)
+    }
+}
+
+impl<S: Sink + ?Sized> Sink for Box<S> {
     fn segment(&mut self, segment: &Segment) -> io::Result<()> {
         (**self).segment(segment)
     }

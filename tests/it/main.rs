@@ -1,7 +1,28 @@
 //! Tests of the parts together, in one program.
 
 #![expect(clippy::unwrap_used, reason = "a test that fails may panic")]
+#![expect(
+    clippy::print_stdout,
+    reason = "tests say what they measured, and processes of their own say it to them"
+)]
 #![expect(clippy::cast_possible_truncation, reason = "what tests make is small")]
 
 mod decode;
+#[cfg(feature = "whisper")]
+mod example;
+mod layers;
+mod memory;
+#[cfg(feature = "whisper")]
+mod memory_plan;
+#[cfg(feature = "whisper")]
+mod model_header;
+mod pipeline;
+#[cfg(feature = "whisper")]
+mod program;
+#[cfg(feature = "whisper")]
+mod silero;
 mod support;
+#[cfg(feature = "whisper")]
+mod text;
+#[cfg(feature = "whisper")]
+mod widened;

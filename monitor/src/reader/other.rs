@@ -1,24 +1,67 @@
 //! macOS and Windows through sysinfo, named as what it measures there.
 
-use sysinfo::{Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System};
+use sysinfo::{
+    MemoryRefreshKind, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System as Sysinfo,
+};
 
-use super::ReadError;
 use super::process::{Basis, ProcessMemory};
+use super::table::{Entry, PROCESSES_MAX};
+use super::{Machine, ProcessId, ReadError};
 
 /// Reads this process. Keeps no state; sysinfo allocates a few KB that are freed on return.
 pub(super) fn own() -> Result<ProcessMemory, ReadError> {
     memory(std::process::id())
 }
 
-/// Reads one process.
 pub(super) fn memory(pid: u32) -> Result<ProcessMemory, ReadError> {
-    let mut system = System::new();
+    with_process(pid, describe)
+}
+
+pub(super) fn identify(pid: u32) -> Result<ProcessId, ReadError> {
+    with_process(pid, |process| ProcessId::new(pid, process.start_time()))
+}
+
+pub(super) fn fill(entries: &mut Vec<Entry>) -> Result<(), ReadError> {
+    let mut system = Sysinfo::new();
+    let kind = ProcessRefreshKind::nothing();
+    system.refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
+    entries.extend(
+        system
+            .processes()
+            .iter()
+            .take(PROCESSES_MAX)
+            .map(|(pid, process)| {
+                let parent_pid = process.parent().map_or(0, Pid::as_u32);
+                let id = ProcessId::new(pid.as_u32(), process.start_time());
+                Entry::new(id, parent_pid, &process.name().to_string_lossy())
+            }),
+    );
+    entries.sort_unstable_by_key(|e| e.id);
+    Ok(())
+}
+
+/// sysinfo's available memory counts what macOS could still compress, so it is an estimate there.
+pub(super) fn machine() -> Result<Machine, ReadError> {
+    let mut system = Sysinfo::new();
+    system.refresh_memory_specifics(MemoryRefreshKind::everything());
+    let mut machine = Machine::new(
+        system.total_memory(),
+        system.available_memory(),
+        system.total_swap(),
+        system.free_swap(),
+    );
+    machine.estimated = cfg!(target_os = "macos");
+    Ok(machine)
+}
+
+fn with_process<T>(pid: u32, f: impl Fn(&Process) -> T) -> Result<T, ReadError> {
+    let mut system = Sysinfo::new();
     let kind = ProcessRefreshKind::nothing().with_memory();
     let pids = [Pid::from_u32(pid)];
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&pids), true, kind);
     system
         .process(pids[0])
-        .map(describe)
+        .map(f)
         .ok_or(ReadError::Gone { pid })
 }
 

@@ -103,13 +103,43 @@ pub fn own() -> Result<ProcessMemory, ReadError> {
 
 /// Reads the memory of a process below a `/proc`-like root.
 ///
-/// The number may have passed to another process since it was learned: compare the [`ProcessId`] afterwards.
+/// The number may have passed to another process since it was learned: [`super::System::memory_of`] makes sure.
 ///
 /// # Errors
 ///
 /// [`ReadError::Gone`] where the process has ended, another where the file cannot be read.
 pub fn memory(proc_root: &Path, pid: u32) -> Result<ProcessMemory, ReadError> {
     memory_at(&proc_root.join(pid.to_string()).join("status"), pid)
+}
+
+/// A process's share of pages, each page divided by the number of its users. In bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Proportional {
+    /// Share of everything resident.
+    pub pss_bytes: u64,
+    /// Share of anonymous pages. `None`: kernel before 5.4.
+    pub pss_anon_bytes: Option<u64>,
+    /// Share of mapped files.
+    pub pss_file_bytes: Option<u64>,
+    /// Share of swap.
+    pub swap_pss_bytes: Option<u64>,
+}
+
+/// Reads `smaps_rollup`. Source: Linux Documentation/ABI/testing/procfs-smaps_rollup.
+pub(super) fn proportional(proc_root: &Path, pid: u32) -> Result<Proportional, ReadError> {
+    let path = proc_root.join(pid.to_string()).join("smaps_rollup");
+    let text = read(&path, pid)?;
+    let pss_bytes = text
+        .kib("Pss:")
+        .ok_or(ReadError::Missing { path, field: "Pss" })?;
+    Ok(Proportional {
+        pss_bytes,
+        pss_anon_bytes: text.kib("Pss_Anon:"),
+        pss_file_bytes: text.kib("Pss_File:"),
+        swap_pss_bytes: text.kib("SwapPss:"),
+    })
 }
 
 fn memory_at(path: &Path, pid: u32) -> Result<ProcessMemory, ReadError> {

@@ -8,6 +8,9 @@ use std::path::Path;
 /// longer only grows at the end.
 pub(crate) const TEXT_BYTES_MAX: usize = 8 << 10;
 
+/// Smallest page of any system.
+const PAGE_BYTES_MIN: usize = 4 << 10;
+
 /// The beginning of a file, on the stack.
 pub(crate) struct Text {
     bytes: [u8; TEXT_BYTES_MAX],
@@ -25,7 +28,13 @@ impl Text {
         while text.len < TEXT_BYTES_MAX {
             match file.read(&mut text.bytes[text.len..]) {
                 Ok(0) => break,
-                Ok(n) => text.len += n,
+                Ok(n) => {
+                    text.len += n;
+                    // The kernel gives such files a page at a time, so less than a page is the end: this saves a call.
+                    if n < PAGE_BYTES_MIN {
+                        break;
+                    }
+                }
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }

@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn audio_tracks_are_read() {
         let entry = |kind: u8, codec: &[u8]| {
-            let len = |content: &[u8]| 0x80 | content.len() as u8;
+            let len = |content: &[u8]| 0x80 | u8::try_from(content.len()).unwrap();
             let content = [
                 &[0xd7, 0x81, 3, 0x83, 0x81, kind, 0x86, len(codec)][..],
                 codec,

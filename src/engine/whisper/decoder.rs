@@ -19,7 +19,7 @@ pub(super) const SAMPLED_TOKENS_MAX: usize = 224;
 pub(super) struct Draft {
     pub(super) words: Vec<Sampled>,
     /// Sum of the natural logarithms of the probabilities, the end token's included.
-    sum_logprob: f64,
+    pub(super) sum_logprob: f64,
     pub(super) temperature: f32,
 }
 

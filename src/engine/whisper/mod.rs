@@ -5,25 +5,27 @@
 //! cache seven times larger for good at `best_of` 5.
 
 use std::path::{Path, PathBuf};
-use std::sync::Once;
 
 use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
 
 use self::decoder::{Decoder, Task};
 use self::fallback::{Judged, Repetition};
 use self::vocabulary::Vocabulary;
-use super::{Engine, EngineCounts, EngineError, Heard, Request};
+use super::{Engine, EngineCounts, EngineError, Heard, Held, Request};
 use crate::audio::WINDOW_SAMPLES_MAX;
 use crate::budget::Footprint;
+use crate::ggml::{ModelError, quiet_logs};
 
 mod decoder;
 mod fallback;
 mod model;
+#[cfg(test)]
+mod parity;
 mod rules;
 mod segments;
 mod vocabulary;
 
-pub use model::{ModelError, ModelHeader};
+pub use model::{Dimensions, Fingerprint, ModelHeader};
 
 /// Most tokens of previous text, the user's prompt included. Source: openai/whisper, half of the text context less one.
 const PREVIOUS_TOKENS_MAX: usize = 223;
@@ -93,7 +95,7 @@ pub struct Whisper {
     name: String,
     header: ModelHeader,
     options: WhisperOptions,
-    flash_attention: bool,
+    chosen: Footprint,
     model: Option<Model>,
     state: Option<WhisperState>,
     /// One window of samples, behind which zeros stand: whisper.cpp's buffers keep one size.
@@ -144,7 +146,7 @@ impl Whisper {
             name: format!("whisper {}", stem.to_string_lossy()),
             header,
             options,
-            flash_attention: false,
+            chosen: Footprint::default(),
             model: None,
             state: None,
             padded: vec![0.0; WINDOW_SAMPLES_MAX].into_boxed_slice(),
@@ -162,15 +164,6 @@ impl Whisper {
         &self.header
     }
 
-    /// Returns the language of the transcript as a code, once a window was heard.
-    #[must_use]
-    pub fn language(&self) -> Option<&'static str> {
-        let Some((first, _)) = self.model.as_ref()?.vocabulary.languages else {
-            return Some("en");
-        };
-        whisper_rs::get_lang_str(i32::try_from(self.language?.checked_sub(first)?).ok()?)
-    }
-
     fn load_model(&mut self) -> Result<(), ModelError> {
         if self.model.is_some() {
             return Ok(());
@@ -179,7 +172,7 @@ impl Whisper {
         let mut parameters = WhisperContextParameters::default();
         parameters
             .use_gpu(self.options.use_gpu)
-            .flash_attn(self.flash_attention);
+            .flash_attn(self.chosen.flash_attention);
         let refused = |source| ModelError::Refused {
             path: self.path.clone(),
             source,
@@ -302,7 +295,7 @@ impl Whisper {
         Ok(used_previous && !request.previous.is_empty())
     }
 
-    fn heard(&self, length: usize, used_previous: bool) -> Heard {
+    fn heard(&self, length: usize, is_cut: bool, used_previous: bool) -> Heard {
         let Some(model) = &self.model else {
             return Heard::default();
         };
@@ -324,7 +317,13 @@ impl Whisper {
         if heard.silent {
             return heard;
         }
-        let cut = segments::cut(&model.context, &model.vocabulary, &draft.words, length);
+        let cut = segments::cut(
+            &model.context,
+            &model.vocabulary,
+            &draft.words,
+            length,
+            is_cut,
+        );
         heard.segments = cut.segments;
         heard.consumed = cut.consumed;
         heard.context = draft.tokens().take(cut.used).collect();
@@ -348,10 +347,10 @@ impl Engine for Whisper {
     }
 
     fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
-        if chosen.flash_attention != self.flash_attention {
+        if chosen.flash_attention != self.chosen.flash_attention {
             self.unload();
-            self.flash_attention = chosen.flash_attention;
         }
+        self.chosen = *chosen;
         self.load_model()
             .map_err(|error| EngineError::Failed(Box::new(error)))
     }
@@ -382,7 +381,11 @@ impl Engine for Whisper {
             self.encode(window)?;
         }
         let used_previous = self.decode(request)?;
-        Ok(self.heard(window.len().min(WINDOW_SAMPLES_MAX), used_previous))
+        Ok(self.heard(
+            window.len().min(WINDOW_SAMPLES_MAX),
+            request.cut,
+            used_previous,
+        ))
     }
 
     fn release_state(&mut self) -> bool {
@@ -394,15 +397,24 @@ impl Engine for Whisper {
         self.model.take().is_some()
     }
 
+    fn language(&self) -> Option<&str> {
+        let Some((first, _)) = self.model.as_ref()?.vocabulary.languages else {
+            return Some("en");
+        };
+        whisper_rs::get_lang_str(i32::try_from(self.language?.checked_sub(first)?).ok()?)
+    }
+
+    fn held(&self) -> Held {
+        let bytes = |there: bool, bytes| if there { bytes } else { 0 };
+        Held {
+            model_bytes: bytes(self.model.is_some(), self.chosen.model_bytes),
+            state_bytes: bytes(self.state.is_some(), self.chosen.state_bytes),
+        }
+    }
+
     fn counts(&self) -> EngineCounts {
         self.counts
     }
-}
-
-/// whisper.cpp writes to the process's standard error unless it is told otherwise; its lines go to `tracing`.
-fn quiet_logs() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(whisper_rs::install_logging_hooks);
 }
 
 fn check_language(header: &ModelHeader, options: &WhisperOptions) -> Result<(), ModelError> {

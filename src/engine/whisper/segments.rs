@@ -27,15 +27,17 @@ pub(super) struct Cut {
 ///
 /// Two times in a row close a segment and open the next. What stands behind the last such pair was cut by the window's end:
 /// it is left out, and the window is done up to where it begins. A single time at the end closes the last segment and says that
-/// nothing follows. Source: openai/whisper, `transcribe()`.
+/// nothing follows; it is not believed where the window's end may cut an utterance. Source: openai/whisper, `transcribe()`, which believes it always and
+/// so loses the utterance.
 pub(super) fn cut(
     context: &WhisperContext,
     vocabulary: &Vocabulary,
     words: &[Sampled],
     length: usize,
+    is_cut: bool,
 ) -> Cut {
     let text = |token| vocabulary::bytes(context, token);
-    cut_with(&text, vocabulary, words, length)
+    cut_with(&text, vocabulary, words, length, is_cut)
 }
 
 fn cut_with<'a>(
@@ -43,12 +45,13 @@ fn cut_with<'a>(
     vocabulary: &Vocabulary,
     words: &[Sampled],
     length: usize,
+    is_cut: bool,
 ) -> Cut {
     let is_time = |at: usize| vocabulary.is_time(words[at].token);
     let steps = |at: usize| u64::from(words[at].token.saturating_sub(vocabulary.time_zero));
     let within = |steps: u64| Time::from_samples((steps * STEP_SAMPLES).min(length as u64));
     let count = words.len();
-    let closed = count >= 2 && is_time(count - 1) && !is_time(count - 2);
+    let closed = !is_cut && count >= 2 && is_time(count - 1) && !is_time(count - 2);
     let mut ends: Vec<usize> = (1..count)
         .filter(|&at| is_time(at) && is_time(at - 1))
         .collect();
@@ -222,7 +225,7 @@ mod tests {
             })
             .collect();
         let text = |token: u32| &table[token as usize..=token as usize];
-        let cut = cut_with(&text, &vocabulary(), &words, length);
+        let cut = cut_with(&text, &vocabulary(), &words, length, false);
         let found: Vec<_> = cut
             .segments
             .iter()
@@ -270,7 +273,7 @@ mod tests {
         check(&["@10", " Hello."], 64_000, &[(0.2, 4.0, "Hello.")], 4.0, 8);
         check(&[" Hello."], 64_000, &[(0.0, 4.0, "Hello.")], 4.0, 7);
         check(&[], 64_000, &[], 4.0, 0);
-        check(&["@0", "@50"], 64_000, &[], 1.0, 1);
+        check(&["@0", "@50"], 64_000, &[], 0.0, 1);
     }
 
     #[test]
@@ -291,7 +294,7 @@ mod tests {
             64_000,
             &[],
             4.0,
-            10,
+            11,
         );
     }
 

@@ -348,19 +348,14 @@ pub(crate) fn repeat_fragments(file: &[u8], times: u64) -> Vec<u8> {
 /// The length of fragments in ticks, of files that give a length to each packet or one to all.
 fn fragments_length(fragments: &[u8]) -> u64 {
     // The last one's start and 1,024 for each of its packets.
-    let starts = fragments
-        .windows(4)
-        .enumerate()
-        .filter(|(_, name)| name == b"tfdt");
-    let last = starts.last().unwrap().0;
+    let last_of = |name: &[u8; 4]| {
+        fragments
+            .windows(4)
+            .rposition(|found| found == name)
+            .unwrap()
+    };
+    let (last, run) = (last_of(b"tfdt"), last_of(b"trun"));
     let start = u64::from_be_bytes(fragments[last + 8..last + 16].try_into().unwrap());
-    let run = fragments
-        .windows(4)
-        .enumerate()
-        .filter(|(_, name)| name == b"trun")
-        .last()
-        .unwrap()
-        .0;
     let packets = u32::from_be_bytes(fragments[run + 8..run + 12].try_into().unwrap());
     start + 1_024 * u64::from(packets)
 }

@@ -4,6 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 struct Counting;
 
@@ -16,7 +17,12 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
+static ALL_LIVE: AtomicU64 = AtomicU64::new(0);
+static ALL_ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
 fn count(bytes: isize) {
+    ALL_LIVE.fetch_add(bytes as u64, Ordering::Relaxed); // wraps for a negative one, as it should
+    ALL_ALLOCATIONS.fetch_add(u64::from(bytes > 0), Ordering::Relaxed);
     // A thread that ends frees memory after its counters are gone.
     let _ = LIVE.try_with(|live| {
         live.set(live.get() + bytes);
@@ -64,5 +70,13 @@ pub(crate) fn measure<T>(work: impl FnOnce() -> T) -> (T, Heap) {
             peak_bytes,
             allocations: ALLOCATIONS.get() - allocations,
         },
+    )
+}
+
+/// Allocations so far and bytes that are live now, of all threads.
+pub(crate) fn process() -> (u64, u64) {
+    (
+        ALL_ALLOCATIONS.load(Ordering::Relaxed),
+        ALL_LIVE.load(Ordering::Relaxed),
     )
 }

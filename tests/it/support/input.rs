@@ -93,7 +93,7 @@ impl Reader {
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.reads += 1;
-        if self.reads % 5 == 0 {
+        if self.reads.is_multiple_of(5) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if self.pieces.fails_at.is_some_and(|at| self.at >= at) {

@@ -3,4 +3,6 @@
 pub(crate) mod files;
 pub(crate) mod heap;
 pub(crate) mod input;
+#[cfg(feature = "whisper")]
+pub(crate) mod score;
 pub(crate) mod signal;

@@ -2,11 +2,18 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+#[cfg(feature = "whisper")]
+use std::path::Path;
 
 use earshot::{DefaultPredictor, Detector};
 
 use crate::config::PAUSE_SAMPLES_MIN;
+#[cfg(feature = "whisper")]
+use crate::ggml::ModelError;
 use crate::time::{Span, Time};
+
+#[cfg(feature = "whisper")]
+mod silero;
 
 /// Samples in one decision: 16 ms.
 pub const HOP_SAMPLES: usize = 256;
@@ -22,49 +29,68 @@ const SPEECH_SAMPLES_MIN: usize = 1_536; // 96 ms
 /// window and its look-ahead hold.
 pub const SPANS_HELD_MAX: usize = 256;
 
-/// Scores hops of audio.
+/// Samples by which what is known of speech may end before what was heard: 1 s.
+pub const LAG_SAMPLES_MAX: usize = 16_000;
+
+/// Scores hops of audio, at once or a little later.
+///
+/// What [`hear`](Self::hear) and [`finish`](Self::finish) return, put together, has one score for each hop that was heard, in order:
+/// how probable it is that the hop holds speech, 0 to 1.
 pub trait HopDetector: Send {
-    /// Returns how probable it is that a hop of [`HOP_SAMPLES`] samples holds speech, 0 to 1. Hops come in order.
-    fn score(&mut self, hop: &[f32; HOP_SAMPLES]) -> f32;
+    /// Hears the next hop, and returns the scores that are known now and were not before: for this hop, for none yet, or for this
+    /// and those before it. The hops without a score have fewer than [`LAG_SAMPLES_MAX`] samples, an unfinished one included.
+    fn hear(&mut self, hop: &[f32; HOP_SAMPLES]) -> &[f32];
+
+    /// Ends the recording, and returns the scores of the hops that have none yet. A second call in a row returns nothing.
+    fn finish(&mut self) -> &[f32];
 
     /// Forgets what was heard: the next hop is of another recording.
     fn reset(&mut self);
+
+    /// Returns the score from which a hop counts as speech: 0.5, unless the detector's scores are known to mean something else.
+    fn speech_score(&self) -> f32 {
+        SPEECH_SCORE
+    }
 }
 
 /// The built-in detector.
-struct Earshot(Box<Detector<DefaultPredictor>>);
+struct Earshot {
+    detector: Box<Detector<DefaultPredictor>>,
+    score: [f32; 1],
+}
 
 impl HopDetector for Earshot {
-    fn score(&mut self, hop: &[f32; HOP_SAMPLES]) -> f32 {
-        self.0.predict_f32(hop)
+    fn hear(&mut self, hop: &[f32; HOP_SAMPLES]) -> &[f32] {
+        self.score = [self.detector.predict_f32(hop)];
+        &self.score
+    }
+
+    fn finish(&mut self) -> &[f32] {
+        &[]
     }
 
     fn reset(&mut self) {
-        self.0.reset();
+        self.detector.reset();
     }
-}
-
-/// Takes everything for speech.
-struct Everything;
-
-impl HopDetector for Everything {
-    fn score(&mut self, _: &[f32; HOP_SAMPLES]) -> f32 {
-        1.0
-    }
-
-    fn reset(&mut self) {}
 }
 
 /// Finds the spans of speech in a stream of 16 kHz mono.
 ///
 /// # Memory
 ///
-/// 8 KB of detector and 256 spans, allocated when it is made.
+/// The detector's (8 KB for the built-in one) and 256 spans, allocated when it is made.
 pub struct SpeechMap {
     detector: Box<dyn HopDetector>,
     hop: [f32; HOP_SAMPLES],
     filled: usize,
-    /// End of the last whole hop.
+    found: Found,
+}
+
+/// What is known.
+struct Found {
+    /// Score from which a hop counts as speech.
+    speech_score: f32,
+    /// End of the last hop that has a score.
     at: Time,
     /// Spans in order, the last perhaps still open.
     spans: VecDeque<Span>,
@@ -77,26 +103,42 @@ impl SpeechMap {
     /// Makes a map with the built-in detector.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(Box::new(Earshot(Detector::default_boxed())))
+        Self::with(Box::new(Earshot {
+            detector: Detector::default_boxed(),
+            score: [0.0],
+        }))
     }
 
-    /// Makes a map that takes everything for speech.
-    #[must_use]
-    pub fn off() -> Self {
-        Self::with(Box::new(Everything))
+    /// Makes a map with the Silero detector, whose model file is at `path`: one in whisper.cpp's format, as
+    /// `ggml-silero-v6.2.0.bin`.
+    ///
+    /// # Memory
+    ///
+    /// [`SILERO_BYTES`](crate::budget::SILERO_BYTES).
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError`] when the file is missing, damaged or something else: give another.
+    #[cfg(feature = "whisper")]
+    pub fn silero(path: &Path) -> Result<Self, ModelError> {
+        Ok(Self::with(Box::new(silero::Silero::load(path)?)))
     }
 
     /// Makes a map with a detector of the caller's.
     #[must_use]
     pub fn with(detector: Box<dyn HopDetector>) -> Self {
+        let speech_score = detector.speech_score();
         Self {
             detector,
             hop: [0.0; HOP_SAMPLES],
             filled: 0,
-            at: Time::ZERO,
-            spans: VecDeque::with_capacity(SPANS_HELD_MAX),
-            open: false,
-            speech_samples: 0,
+            found: Found {
+                speech_score,
+                at: Time::ZERO,
+                spans: VecDeque::with_capacity(SPANS_HELD_MAX),
+                open: false,
+                speech_samples: 0,
+            },
         }
     }
 
@@ -104,10 +146,10 @@ impl SpeechMap {
     pub fn reset(&mut self, at: Time) {
         self.detector.reset();
         self.filled = 0;
-        self.at = at;
-        self.spans.clear();
-        self.open = false;
-        self.speech_samples = 0;
+        self.found.at = at;
+        self.found.spans.clear();
+        self.found.open = false;
+        self.found.speech_samples = 0;
     }
 
     /// Hears the next samples, any number of them.
@@ -122,29 +164,60 @@ impl SpeechMap {
             samples = &samples[taken..];
             if self.filled == HOP_SAMPLES {
                 self.filled = 0;
-                let score = self.detector.score(&self.hop);
-                self.decide(score >= SPEECH_SCORE);
+                self.found.decide(self.detector.hear(&self.hop));
             }
         }
     }
 
     /// Ends the stream: what is left of a hop belongs to the speech before it.
     pub fn finish(&mut self) {
-        if self.filled > 0 {
-            let rest = Time::from_samples(self.filled as u64);
-            self.filled = 0;
-            if self.open
-                && let Some(last) = self.spans.back_mut()
-            {
-                last.end += rest;
-            }
-            self.at += rest;
-        }
-        self.open = false;
-        self.drop_click();
+        self.found.decide(self.detector.finish());
+        self.found.finish(self.filled);
+        self.filled = 0;
     }
 
-    fn decide(&mut self, speech: bool) {
+    /// Returns the spans of speech that are remembered, in order.
+    ///
+    /// A span that is too short to be speech appears only while it may still grow.
+    pub fn spans(&self) -> impl DoubleEndedIterator<Item = Span> + Clone {
+        let settled = self.found.at;
+        self.found.spans.iter().copied().filter(move |span| {
+            !is_click(*span) || settled.samples_since(span.end) < PAUSE_SAMPLES_MIN
+        })
+    }
+
+    /// Returns the time up to which speech is known: the end of what was heard, or less than [`LAG_SAMPLES_MAX`] samples before it.
+    #[must_use]
+    pub fn heard_to(&self) -> Time {
+        self.found.at
+    }
+
+    /// Forgets spans that end before `time`, and counts their speech.
+    pub fn forget_before(&mut self, time: Time) {
+        while let Some(first) = self.found.spans.front().filter(|span| span.end <= time) {
+            if !is_click(*first) {
+                self.found.speech_samples += first.length().samples();
+            }
+            self.found.spans.pop_front();
+        }
+    }
+
+    /// Returns the speech in all spans that were forgotten since the start.
+    #[must_use]
+    pub fn speech_forgotten(&self) -> Time {
+        Time::from_samples(self.found.speech_samples)
+    }
+}
+
+impl Found {
+    /// Takes the next hops' scores.
+    fn decide(&mut self, scores: &[f32]) {
+        for score in scores {
+            self.decide_hop(*score >= self.speech_score);
+        }
+    }
+
+    fn decide_hop(&mut self, speech: bool) {
         let hop = Span::new(self.at, self.at + Time::from_samples(HOP_SAMPLES as u64));
         self.at = hop.end;
         if speech {
@@ -173,36 +246,17 @@ impl SpeechMap {
         }
     }
 
-    /// Returns the spans of speech that are remembered, in order.
-    ///
-    /// A span that is too short to be speech appears only while it may still grow.
-    pub fn spans(&self) -> impl DoubleEndedIterator<Item = Span> + Clone {
-        let settled = self.at;
-        self.spans.iter().copied().filter(move |span| {
-            !is_click(*span) || settled.samples_since(span.end) < PAUSE_SAMPLES_MIN
-        })
-    }
-
-    /// Returns the time up to which speech is known.
-    #[must_use]
-    pub fn heard_to(&self) -> Time {
-        self.at
-    }
-
-    /// Forgets spans that end before `time`, and counts their speech.
-    pub fn forget_before(&mut self, time: Time) {
-        while let Some(first) = self.spans.front().filter(|span| span.end <= time) {
-            if !is_click(*first) {
-                self.speech_samples += first.length().samples();
-            }
-            self.spans.pop_front();
+    /// Ends the stream with `rest` samples of a hop.
+    fn finish(&mut self, rest: usize) {
+        let rest = Time::from_samples(rest as u64);
+        if self.open
+            && let Some(last) = self.spans.back_mut()
+        {
+            last.end += rest;
         }
-    }
-
-    /// Returns the speech in all spans that were forgotten since the start.
-    #[must_use]
-    pub fn speech_forgotten(&self) -> Time {
-        Time::from_samples(self.speech_samples)
+        self.at += rest;
+        self.open = false;
+        self.drop_click();
     }
 }
 
@@ -219,8 +273,8 @@ impl Default for SpeechMap {
 impl fmt::Debug for SpeechMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SpeechMap")
-            .field("at", &self.at)
-            .field("spans", &self.spans)
+            .field("at", &self.found.at)
+            .field("spans", &self.found.spans)
             .finish_non_exhaustive()
     }
 }
@@ -232,11 +286,40 @@ mod tests {
     use super::*;
 
     /// Takes the first sample of a hop for its score.
-    struct Told;
+    struct Told(f32);
 
     impl HopDetector for Told {
-        fn score(&mut self, hop: &[f32; HOP_SAMPLES]) -> f32 {
-            hop[0]
+        fn hear(&mut self, hop: &[f32; HOP_SAMPLES]) -> &[f32] {
+            self.0 = hop[0];
+            std::slice::from_ref(&self.0)
+        }
+
+        fn finish(&mut self) -> &[f32] {
+            &[]
+        }
+
+        fn reset(&mut self) {}
+    }
+
+    /// Tells the same, `lag` hops later.
+    struct Late {
+        hops: Vec<f32>,
+        told: usize,
+        lag: usize,
+    }
+
+    impl HopDetector for Late {
+        fn hear(&mut self, hop: &[f32; HOP_SAMPLES]) -> &[f32] {
+            self.hops.push(hop[0]);
+            if self.hops.len() - self.told <= self.lag {
+                return &[];
+            }
+            self.finish()
+        }
+
+        fn finish(&mut self) -> &[f32] {
+            let from = std::mem::replace(&mut self.told, self.hops.len());
+            &self.hops[from..]
         }
 
         fn reset(&mut self) {}
@@ -244,7 +327,7 @@ mod tests {
 
     /// Spans, in hops, of a stream whose hops are speech where `hops` says `#`.
     fn check(hops: &str, expected: &[(u64, u64)]) {
-        let mut map = SpeechMap::with(Box::new(Told));
+        let mut map = SpeechMap::with(Box::new(Told(0.0)));
         for hop in hops.chars() {
             map.push(&[if hop == '#' { 1.0 } else { 0.0 }; HOP_SAMPLES]);
         }
@@ -281,7 +364,7 @@ mod tests {
 
     #[test]
     fn an_unfinished_hop_belongs_to_the_speech_before_it() {
-        let mut map = SpeechMap::with(Box::new(Told));
+        let mut map = SpeechMap::with(Box::new(Told(0.0)));
         map.push(&[1.0; HOP_SAMPLES * 10 + 7]);
         map.finish();
         assert_eq!(map.spans().last().expect("one span").end.samples(), 2_567);
@@ -314,7 +397,7 @@ mod tests {
             let stream: Vec<f32> =
                 hops.iter().flat_map(|&on| [f32::from(u8::from(on)); HOP_SAMPLES]).collect();
             let spans = |cut: usize| {
-                let mut map = SpeechMap::with(Box::new(Told));
+                let mut map = SpeechMap::with(Box::new(Told(0.0)));
                 stream.chunks(cut).for_each(|piece| map.push(piece));
                 map.finish();
                 map.spans().collect::<Vec<_>>()
@@ -325,6 +408,29 @@ mod tests {
             prop_assert!(found.iter().all(|span| !is_click(*span)));
             let apart = |pair: &[Span]| pair[1].start.samples_since(pair[0].end) >= PAUSE_SAMPLES_MIN;
             prop_assert!(found.windows(2).all(apart));
+        }
+
+        /// A detector that answers late finds the same spans, and known time never goes back.
+        #[test]
+        fn answering_late_changes_nothing(
+            hops in prop::collection::vec(any::<bool>(), 0..300), lag in 0_usize..62,
+        ) {
+            let mut prompt = SpeechMap::with(Box::new(Told(0.0)));
+            let mut late = SpeechMap::with(Box::new(Late { hops: Vec::new(), told: 0, lag }));
+            let mut heard_to = Time::ZERO;
+            for on in &hops {
+                let hop = [f32::from(u8::from(*on)); HOP_SAMPLES];
+                prompt.push(&hop);
+                late.push(&hop);
+                prop_assert!(late.heard_to() >= heard_to && late.heard_to() <= prompt.heard_to());
+                heard_to = late.heard_to();
+            }
+            for map in [&mut prompt, &mut late] {
+                map.push(&[1.0; 7]);
+                map.finish();
+            }
+            prop_assert_eq!(late.heard_to(), prompt.heard_to());
+            prop_assert_eq!(late.spans().collect::<Vec<_>>(), prompt.spans().collect::<Vec<_>>());
         }
     }
 }

@@ -1,0 +1,75 @@
+# What people do here. Every target sets up what it needs; `make` alone lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-library test-monitor bench lint doc sets
+
+# Where cmake is put when no package manager can install it.
+TOOLS := $(CURDIR)/target/tools
+# A fresh rustup is on the PATH of the next shell only.
+export PATH := $(HOME)/.cargo/bin:$(PATH):$(TOOLS)/cmake/data/bin
+
+CARGO ?= cargo
+# More arguments for each `cargo test`, such as --no-fail-fast.
+TEST_FLAGS ?=
+# Features of the monitor crate whose tests need no more than this machine. `desktop` has none: it wants a desktop.
+MONITOR_FEATURES := cli,ollama,dashboard
+# What the library is checked with. The features of GPUs need their makers' toolkits.
+LIBRARY_SETS := "" "--no-default-features" "--no-default-features --features whisper"
+MONITOR_SETS := "" "--features cli" "--features ollama" "--features dashboard" "--all-features"
+
+TRANSCRIBE := $(CARGO) run --quiet --release -p steadyscribe --example transcribe --
+REPORT := target/demo-report.json
+PYTHON ?= python3
+# Further scenes of speech, so that nothing is tuned to those in fixtures/.
+SET_SEEDS := 101 102 103
+
+help: ## Lists the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)$$/  make \1	\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## Checks for Rust, a C++ compiler and cmake, installs cmake, names what else is missing
+	@.ci/setup "$(TOOLS)"
+
+demo: setup ## Transcribes a minute of speech, and shows the plan of memory, the text and the report
+	$(CARGO) build --release -p steadyscribe --example transcribe
+	@echo; echo "What it will take, before anything is loaded (--plan):"; echo
+	@$(TRANSCRIBE) --quiet --plan
+	@echo; echo "One minute of synthetic speech (fixtures/standup.opus):"; echo
+	@$(TRANSCRIBE) --report $(REPORT) fixtures/standup.opus
+	@echo; echo "What it took (--report):"; echo
+	@cat $(REPORT)
+
+test: test-library test-monitor ## Runs all tests
+
+test-library: setup
+	$(CARGO) test -p steadyscribe $(TEST_FLAGS)
+
+test-monitor: setup
+	$(CARGO) test -p steadyscribe-monitor --features $(MONITOR_FEATURES) $(TEST_FLAGS)
+
+bench: setup ## Measures speed and memory
+	$(CARGO) bench -p steadyscribe
+	$(CARGO) bench -p steadyscribe-monitor --features $(MONITOR_FEATURES)
+
+lint: setup ## Checks format and lints, in every set of features
+	$(CARGO) fmt --all --check
+	@set -e; for set in $(LIBRARY_SETS); do \
+	    echo "clippy -p steadyscribe $$set"; \
+	    $(CARGO) clippy --quiet -p steadyscribe --all-targets $$set -- -D warnings; \
+	done
+	@set -e; for set in $(MONITOR_SETS); do \
+	    echo "clippy -p steadyscribe-monitor $$set"; \
+	    $(CARGO) clippy --quiet -p steadyscribe-monitor --all-targets $$set -- -D warnings; \
+	done
+
+doc: setup ## Builds the documentation into target/doc
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps -p steadyscribe
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps -p steadyscribe-monitor --all-features
+
+sets: ## Makes three further sets of speech in target/sets (espeak-ng, flite; Python with numpy, scipy)
+	@for program in espeak-ng flite $(PYTHON); do \
+	    command -v $$program >/dev/null || { echo "missing: $$program" >&2; exit 1; }; \
+	done
+	@$(PYTHON) -c 'import numpy, scipy' || { echo "missing: $(PYTHON) -m pip install numpy scipy" >&2; exit 1; }
+	@set -e; for seed in $(SET_SEEDS); do \
+	    $(PYTHON) -B fixtures/model/make.py target/sets/$$seed --seed $$seed; \
+	done

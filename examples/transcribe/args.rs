@@ -1,0 +1,221 @@
+//! What can be asked for on the command line.
+
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use steadyscribe::sink::Format;
+use steadyscribe::{Config, Time, Vad, WhisperOptions};
+
+use super::quantity;
+
+/// The model that is used when none is named: good enough to see everything work, not to transcribe real speech.
+const FIXTURE_MODEL: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/fixtures/model/fixture-q8_0.bin"
+);
+
+const EXIT_CODES: &str = "\
+Exit codes:
+    0  done
+    1  failed: the engine, or writing a transcript
+    2  wrong usage
+    3  an input cannot be read, or holds no audio that is supported
+    4  the model cannot be used
+    5  the memory budget is too small
+    6  an input is damaged: what is readable was transcribed
+  130  cancelled: what was ready is kept
+
+Several files are transcribed one after another with one engine. The failure of one does not stop the rest; the exit
+code is that of the first failure.
+
+A transcript takes its name when it is whole. Before that, and when it is cancelled, it is in NAME.part.";
+
+/// Transcribes audio and video files of any length in a fixed amount of memory.
+#[derive(Debug, Parser)]
+#[command(name = "transcribe", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// Audio or video files
+    #[arg(value_name = "FILE", required_unless_present = "plan")]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// Whisper model in ggml format; without it a small model of this project that knows 360 words
+    #[arg(short, long, value_name = "PATH")]
+    model: Option<PathBuf>,
+
+    /// Format of the transcript: txt, srt, vtt, json, jsonl, csv or lrc; may be given several times
+    #[arg(short, long = "format", value_name = "FORMAT")]
+    pub(crate) formats: Vec<Format>,
+
+    /// Where the transcript goes: a file, a directory, or - for standard output
+    #[arg(short, long, value_name = "FILE|DIR|-")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Language that is spoken, such as de; without it a multilingual model listens for itself
+    #[arg(short, long, value_name = "CODE")]
+    language: Option<String>,
+
+    /// Translate into English
+    #[arg(long)]
+    translate: bool,
+
+    /// Text that the model takes as said before: names, spelling
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    prompt: String,
+
+    /// Do not give the model the text before each window
+    #[arg(long)]
+    no_previous_text: bool,
+
+    /// Threads of the model, 1 to 64
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    threads: Option<u8>,
+
+    /// Most memory that the program may take, such as 600M or 1.5G; refused with numbers when it is too little
+    #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
+    memory_budget: Option<u64>,
+
+    /// Print how much memory a transcription takes, for files of any length, and stop
+    #[arg(long)]
+    pub(crate) plan: bool,
+
+    /// Length of what the model hears at once, 5 to 30 seconds
+    #[arg(long, value_name = "SECONDS")]
+    window_seconds: Option<f32>,
+
+    /// What tells speech from silence: auto, off, or the file of a Silero model
+    #[arg(long, value_name = "auto|off|PATH", default_value = "auto", value_parser = vad)]
+    vad: Vad,
+
+    /// Where to begin, in seconds or h:mm:ss
+    #[arg(long, value_name = "TIME", value_parser = quantity::time)]
+    start: Option<Time>,
+
+    /// How much to transcribe, in seconds or h:mm:ss
+    #[arg(long, value_name = "TIME", value_parser = quantity::time)]
+    duration: Option<Time>,
+
+    /// Write what was counted and measured to a file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Write nothing but the transcript and errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+
+    /// Say what is decided and why
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+fn vad(text: &str) -> Result<Vad, Infallible> {
+    Ok(match text {
+        "auto" => Vad::Auto,
+        "off" => Vad::Off,
+        path => Vad::Silero(path.into()),
+    })
+}
+
+impl Args {
+    /// Returns the model's file.
+    pub(crate) fn model(&self) -> &Path {
+        self.model.as_deref().unwrap_or(Path::new(FIXTURE_MODEL))
+    }
+
+    /// Returns whether no model was named.
+    pub(crate) fn uses_fixture_model(&self) -> bool {
+        self.model.is_none()
+    }
+
+    /// Returns how the model decodes.
+    pub(crate) fn whisper_options(&self) -> WhisperOptions {
+        let mut options = WhisperOptions::default();
+        options.language.clone_from(&self.language);
+        options.translate = self.translate;
+        options.prompt.clone_from(&self.prompt);
+        options.threads = self.threads.map_or(options.threads, usize::from);
+        options
+    }
+
+    /// Returns how the pipeline works.
+    pub(crate) fn config(&self) -> Config {
+        let mut config = Config::default();
+        config.memory_budget_bytes = self.memory_budget;
+        config.window_s = self.window_seconds.unwrap_or(config.window_s);
+        config.previous_text = !self.no_previous_text;
+        config.vad = self.vad.clone();
+        config.start = self.start.unwrap_or(config.start);
+        config.duration = self.duration;
+        config
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Args, clap::Error> {
+        Args::try_parse_from(["transcribe"].into_iter().chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn every_flag_reaches_what_it_configures() {
+        let line = "--model m.bin --format srt --format json --output out --language de --translate --prompt Ada \
+                    --no-previous-text --threads 3 --memory-budget 600M --window-seconds 12.5 --vad off --start 1:30 \
+                    --duration 10 a.wav b.wav";
+        let args = parse(line).unwrap();
+        assert_eq!(args.model(), Path::new("m.bin"));
+        assert_eq!(args.formats, [Format::Srt, Format::Json]);
+        assert_eq!(args.files, [PathBuf::from("a.wav"), PathBuf::from("b.wav")]);
+        let options = args.whisper_options();
+        assert_eq!(options.language.as_deref(), Some("de"));
+        assert!(options.translate);
+        assert_eq!((options.prompt.as_str(), options.threads), ("Ada", 3));
+        let config = args.config();
+        assert_eq!(config.memory_budget_bytes, Some(600_000_000));
+        assert_eq!((config.window_s, config.previous_text), (12.5, false));
+        assert_eq!(config.vad, Vad::Off);
+        assert_eq!(config.start, Time::from_seconds(90.0));
+        assert_eq!(config.duration, Some(Time::from_seconds(10.0)));
+    }
+
+    #[test]
+    fn a_detector_is_a_word_or_a_file() {
+        let chosen = |line| parse(line).unwrap().config().vad;
+        assert_eq!(chosen("--vad auto a.wav"), Vad::Auto);
+        assert_eq!(
+            chosen("--vad silero.bin a.wav"),
+            Vad::Silero("silero.bin".into())
+        );
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_library() {
+        let args = parse("a.wav").unwrap();
+        assert_eq!(args.config(), Config::default());
+        assert_eq!(args.whisper_options(), WhisperOptions::default());
+        assert!(args.uses_fixture_model() && args.model().ends_with("fixture-q8_0.bin"));
+    }
+
+    #[test]
+    fn wrong_usage_is_refused() {
+        for line in [
+            "",
+            "--format docx a.wav",
+            "--memory-budget much a.wav",
+            "--threads 0 a.wav",
+            "--threads 65 a.wav",
+            "--start -1 a.wav",
+            "--quiet --verbose a.wav",
+            "--no-such-flag a.wav",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        assert!(parse("--plan").is_ok());
+    }
+}

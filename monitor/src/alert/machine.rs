@@ -1,0 +1,344 @@
+//! When an alert begins, is repeated, and ends.
+
+use super::{Alert, Condition, Event, Facts, Key, Kind, Notice, Severity};
+
+/// How long alerts wait, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timing {
+    /// How long Info must hold before it fires.
+    pub info_for_ms: u64,
+    /// How long Warning must hold before it fires. Critical fires at once.
+    pub warning_for_ms: u64,
+    /// How long an alert must be clear before it ends, and before it becomes less bad.
+    pub keep_firing_ms: u64,
+    /// After what time a Warning is repeated. Info is not.
+    pub warning_repeat_ms: u64,
+    /// After what time a Critical is repeated.
+    pub critical_repeat_ms: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            info_for_ms: 300_000,
+            warning_for_ms: 30_000,
+            keep_firing_ms: 120_000,
+            warning_repeat_ms: 1_800_000,
+            critical_repeat_ms: 300_000,
+        }
+    }
+}
+
+impl Timing {
+    fn hold_ms(&self, severity: Severity) -> u64 {
+        match severity {
+            Severity::Info => self.info_for_ms,
+            Severity::Warning => self.warning_for_ms,
+            Severity::Critical => 0,
+        }
+    }
+}
+
+/// Loud notices that are not Critical within [`LOUD_WINDOW_MS`].
+pub const LOUD_MAX: usize = 3;
+
+/// Window of [`LOUD_MAX`].
+pub const LOUD_WINDOW_MS: u64 = 600_000;
+
+#[derive(Clone, Debug)]
+struct Tracked {
+    key: Key,
+    facts: Facts,
+    state: State,
+    notices: u32,
+    acknowledged: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Ok,
+    Pending { severity: Severity, since_ms: u64 },
+    Firing(Firing),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Firing {
+    severity: Severity,
+    since_ms: u64,
+    notified_ms: u64,
+    /// Since when it would be worse.
+    worse_since_ms: Option<u64>,
+    /// Since when it would be less bad.
+    better_since_ms: Option<u64>,
+    /// Since when it is clear.
+    clear_since_ms: Option<u64>,
+}
+
+/// Every alert, by key.
+///
+/// # Memory
+///
+/// One entry per key: at most 5 kinds x 7 subjects.
+#[derive(Clone, Debug)]
+pub struct Alerts {
+    timing: Timing,
+    tracked: Vec<Tracked>,
+    next_id: u64,
+    loud_ms: [Option<u64>; LOUD_MAX],
+}
+
+impl Alerts {
+    /// Starts without an alert. `first_id` is the number of the first notice.
+    #[must_use]
+    pub fn new(timing: Timing, first_id: u64) -> Self {
+        Self {
+            timing,
+            tracked: Vec::new(),
+            next_id: first_id,
+            loud_ms: [None; LOUD_MAX],
+        }
+    }
+
+    /// Takes what holds now, one condition per key, and returns the notices that are due.
+    pub fn update(&mut self, conditions: Vec<Condition>, now_ms: u64, unix_ms: u64) -> Vec<Notice> {
+        let mut due = Vec::new();
+        for condition in conditions {
+            if let Some((event, severity)) = self.step(&condition, now_ms) {
+                due.push((condition.key, event, severity, condition.facts));
+            }
+        }
+        // The worst first, so that it is not the one for which no loud notice is left.
+        due.sort_by_key(|(_, _, severity, _)| std::cmp::Reverse(*severity));
+        due.into_iter()
+            .map(|(key, event, severity, facts)| {
+                let loud = !self.is_inhibited(key, severity) && self.may_be_loud(severity, now_ms);
+                let id = self.next_id;
+                self.next_id += 1;
+                Notice {
+                    id,
+                    key,
+                    event,
+                    severity,
+                    unix_ms,
+                    loud,
+                    facts,
+                }
+            })
+            .collect()
+    }
+
+    /// Returns the alerts that are firing, the worst first.
+    #[must_use]
+    pub fn open(&self) -> Vec<Alert> {
+        let mut open: Vec<Alert> = self.tracked.iter().filter_map(Tracked::open).collect();
+        open.sort_by_key(|alert| (std::cmp::Reverse(alert.severity), alert.key));
+        open
+    }
+
+    /// Notes that the user has seen an alert. Returns whether it was open.
+    pub fn acknowledge(&mut self, key: Key) -> bool {
+        let found = self
+            .tracked
+            .iter_mut()
+            .find(|t| t.key == key && t.open().is_some());
+        found.is_some_and(|tracked| {
+            tracked.acknowledged = true;
+            true
+        })
+    }
+
+    fn step(&mut self, condition: &Condition, now_ms: u64) -> Option<(Event, Severity)> {
+        let timing = self.timing;
+        let at = self.tracked.iter().position(|t| t.key == condition.key);
+        let at = at.unwrap_or_else(|| {
+            self.tracked.push(Tracked::new(condition.key));
+            self.tracked.len() - 1
+        });
+        let tracked = &mut self.tracked[at];
+        let event = tracked.step(condition, now_ms, &timing);
+        if event.is_some() {
+            tracked.notices = tracked.notices.saturating_add(1);
+        }
+        event
+    }
+
+    /// A critical machine makes a component's warning idle talk, and a leak says more than growth.
+    fn is_inhibited(&self, key: Key, severity: Severity) -> bool {
+        let fires = |kind, component, least| {
+            let wanted = Key::new(kind, component);
+            self.tracked
+                .iter()
+                .filter(|t| t.key == wanted)
+                .filter_map(Tracked::severity)
+                .any(|s| s >= least)
+        };
+        let by_machine = key.component.is_some()
+            && severity < Severity::Critical
+            && fires(Kind::Pressure, None, Severity::Critical);
+        let by_leak =
+            key.kind == Kind::Growing && fires(Kind::Leak, key.component, Severity::Warning);
+        by_machine || by_leak
+    }
+
+    fn may_be_loud(&mut self, severity: Severity, now_ms: u64) -> bool {
+        if severity == Severity::Critical {
+            return true;
+        }
+        let is_free = |slot: &&mut Option<u64>| {
+            slot.is_none_or(|then| now_ms.saturating_sub(then) >= LOUD_WINDOW_MS)
+        };
+        self.loud_ms
+            .iter_mut()
+            .find(is_free)
+            .map(|slot| *slot = Some(now_ms))
+            .is_some()
+    }
+}
+
+impl Tracked {
+    fn new(key: Key) -> Self {
+        Self {
+            key,
+            facts: Facts::default(),
+            state: State::Ok,
+            notices: 0,
+            acknowledged: false,
+        }
+    }
+
+    fn severity(&self) -> Option<Severity> {
+        match self.state {
+            State::Firing(firing) => Some(firing.severity),
+            State::Ok | State::Pending { .. } => None,
+        }
+    }
+
+    fn open(&self) -> Option<Alert> {
+        let State::Firing(firing) = self.state else {
+            return None;
+        };
+        Some(Alert {
+            key: self.key,
+            severity: firing.severity,
+            since_ms: firing.since_ms,
+            notices: self.notices,
+            acknowledged: self.acknowledged,
+            resolving: firing.clear_since_ms.is_some(),
+            facts: self.facts.clone(),
+        })
+    }
+
+    fn step(
+        &mut self,
+        condition: &Condition,
+        now_ms: u64,
+        timing: &Timing,
+    ) -> Option<(Event, Severity)> {
+        if condition.raised.is_some() || matches!(self.state, State::Firing(_)) {
+            self.facts.clone_from(&condition.facts);
+        }
+        match (self.state, condition.raised) {
+            (State::Ok | State::Pending { .. }, None) => {
+                self.state = State::Ok;
+                None
+            }
+            (State::Ok, Some(severity)) => self.pend(severity, now_ms, now_ms, timing),
+            (
+                State::Pending {
+                    severity: held,
+                    since_ms,
+                },
+                Some(severity),
+            ) => {
+                // Something worse waits anew, which for Critical is no wait.
+                let since_ms = if severity > held { now_ms } else { since_ms };
+                self.pend(severity, since_ms, now_ms, timing)
+            }
+            (State::Firing(mut firing), raised) => {
+                let event = firing.step(raised, condition.clear, now_ms, timing, self.acknowledged);
+                if matches!(event, Some((Event::Raised, _))) {
+                    self.acknowledged = false;
+                }
+                let ended = matches!(event, Some((Event::Resolved, _)));
+                self.state = if ended {
+                    State::Ok
+                } else {
+                    State::Firing(firing)
+                };
+                event
+            }
+        }
+    }
+
+    fn pend(
+        &mut self,
+        severity: Severity,
+        since_ms: u64,
+        now_ms: u64,
+        timing: &Timing,
+    ) -> Option<(Event, Severity)> {
+        if now_ms.saturating_sub(since_ms) < timing.hold_ms(severity) {
+            self.state = State::Pending { severity, since_ms };
+            return None;
+        }
+        self.acknowledged = false;
+        self.notices = 0;
+        self.state = State::Firing(Firing {
+            severity,
+            since_ms: now_ms,
+            notified_ms: now_ms,
+            worse_since_ms: None,
+            better_since_ms: None,
+            clear_since_ms: None,
+        });
+        Some((Event::Raised, severity))
+    }
+}
+
+impl Firing {
+    fn step(
+        &mut self,
+        raised: Option<Severity>,
+        clear: bool,
+        now_ms: u64,
+        timing: &Timing,
+        acknowledged: bool,
+    ) -> Option<(Event, Severity)> {
+        let held = |since: &mut Option<u64>, holds: bool| {
+            *since = if holds { since.or(Some(now_ms)) } else { None };
+            since.map(|since_ms| now_ms.saturating_sub(since_ms))
+        };
+        let cleared = held(&mut self.clear_since_ms, raised.is_none() && clear);
+        let worse = held(&mut self.worse_since_ms, raised > Some(self.severity));
+        let better = held(
+            &mut self.better_since_ms,
+            raised.is_some() && raised < Some(self.severity),
+        );
+        if cleared.is_some_and(|ms| ms >= timing.keep_firing_ms) {
+            return Some((Event::Resolved, self.severity));
+        }
+        if let (Some(severity), Some(ms)) = (raised, worse)
+            && ms >= timing.hold_ms(severity)
+        {
+            (self.severity, self.notified_ms, self.worse_since_ms) = (severity, now_ms, None);
+            return Some((Event::Raised, severity));
+        }
+        if let (Some(severity), Some(ms)) = (raised, better)
+            && ms >= timing.keep_firing_ms
+        {
+            (self.severity, self.better_since_ms) = (severity, None);
+        }
+        let repeat_ms = match self.severity {
+            Severity::Info => u64::MAX,
+            Severity::Warning => timing.warning_repeat_ms,
+            Severity::Critical => timing.critical_repeat_ms,
+        };
+        let due = cleared.is_none() && !acknowledged;
+        if due && now_ms.saturating_sub(self.notified_ms) >= repeat_ms {
+            self.notified_ms = now_ms;
+            return Some((Event::Repeated, self.severity));
+        }
+        None
+    }
+}

@@ -1,0 +1,330 @@
+//! Samples on disk: append-only records with a checksum each, of bounded size.
+//!
+//! A record is written by one call, so that the end of the program leaves whole records; the end of the machine may tear
+//! the last one, which the next start cuts off. A damaged record is passed over.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use crate::component::Component;
+use crate::pressure::Level;
+use crate::sample::{Moment, Sample};
+
+/// Records kept: seven days at one in 10 s. The file takes at most 5.1 MB.
+pub const RECORDS_MAX: u64 = 64 << 10;
+
+/// Bytes of a record: time, available memory, the parts, level, checksum; little endian.
+const RECORD_BYTES: usize = 8 + 8 + 8 * PARTS + 4 + 4;
+
+const PARTS: usize = Component::ALL.len();
+
+/// First bytes of a file.
+const MAGIC: &[u8; 8] = b"SSMHIST1";
+
+/// Stands for "not known".
+const UNKNOWN: u64 = u64::MAX;
+
+/// One sample as the history keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+    /// Available bytes, where known.
+    pub available_bytes: Option<u64>,
+    /// Private bytes by component, in the order of [`Component::ALL`].
+    pub parts_bytes: [u64; PARTS],
+    /// Pressure.
+    pub level: Level,
+}
+
+/// The history cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HistoryError {
+    /// The system said no: go on without a history.
+    #[error("cannot use the history {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is another kind of file: name another path. It was not touched.
+    #[error("{} is no history of this program", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Record {
+    /// Keeps a sample.
+    #[must_use]
+    pub fn new(sample: &Sample, level: Level) -> Self {
+        Self {
+            unix_ms: sample.at.unix_ms,
+            available_bytes: sample.available_bytes(),
+            parts_bytes: sample.parts.map(|part| part.private_bytes),
+            level,
+        }
+    }
+
+    /// Returns a sample with what the record kept.
+    #[must_use]
+    pub fn to_sample(&self, steady_ms: u64) -> Sample {
+        let mut sample = Sample {
+            at: Moment::new(steady_ms, self.unix_ms),
+            ..Sample::default()
+        };
+        for (part, bytes) in sample.parts.iter_mut().zip(self.parts_bytes) {
+            part.private_bytes = bytes;
+            sample.total_bytes = sample.total_bytes.saturating_add(bytes);
+        }
+        sample.machine = self
+            .available_bytes
+            .map(|a| crate::reader::Machine::new(a, a, 0, 0));
+        sample
+    }
+
+    fn encode(&self) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0; RECORD_BYTES];
+        let numbers = [self.unix_ms, self.available_bytes.unwrap_or(UNKNOWN)];
+        for (at, number) in numbers.iter().chain(&self.parts_bytes).enumerate() {
+            bytes[at * 8..at * 8 + 8].copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[RECORD_BYTES - 8] = self.level as u8;
+        let sum = crc32fast::hash(&bytes[..RECORD_BYTES - 4]);
+        bytes[RECORD_BYTES - 4..].copy_from_slice(&sum.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
+        let sum = u32::from_le_bytes(bytes[RECORD_BYTES - 4..].try_into().ok()?);
+        if sum != crc32fast::hash(&bytes[..RECORD_BYTES - 4]) {
+            return None;
+        }
+        let number = |at: usize| {
+            Some(u64::from_le_bytes(
+                bytes[at * 8..at * 8 + 8].try_into().ok()?,
+            ))
+        };
+        let mut parts_bytes = [0; PARTS];
+        for (at, part) in parts_bytes.iter_mut().enumerate() {
+            *part = number(at + 2)?;
+        }
+        Some(Self {
+            unix_ms: number(0)?,
+            available_bytes: Some(number(1)?).filter(|n| *n != UNKNOWN),
+            parts_bytes,
+            level: *Level::ALL.get(usize::from(bytes[RECORD_BYTES - 8]))?,
+        })
+    }
+}
+
+/// A history that is being written.
+#[derive(Debug)]
+pub struct History {
+    path: PathBuf,
+    file: File,
+    records: u64,
+}
+
+impl History {
+    /// Opens or creates a history and cuts off what was torn.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryError`]: go on without a history.
+    pub fn open(path: &Path) -> Result<Self, HistoryError> {
+        let failed = |source| HistoryError::Io {
+            path: path.to_path_buf(),
+            source,
+        };
+        let mut options = OpenOptions::new();
+        let mut file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        if length < MAGIC.len() as u64 {
+            file.set_len(0)
+                .and_then(|()| file.write_all(MAGIC))
+                .map_err(failed)?;
+            return Ok(Self {
+                path: path.to_path_buf(),
+                file,
+                records: 0,
+            });
+        }
+        check_magic(&mut file, path)?;
+        let records = (length - MAGIC.len() as u64) / RECORD_BYTES as u64;
+        let whole = MAGIC.len() as u64 + records * RECORD_BYTES as u64;
+        file.set_len(whole)
+            .and_then(|()| file.seek(SeekFrom::End(0)))
+            .map_err(failed)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            records,
+        })
+    }
+
+    /// Appends a record. When the file is full, the older half goes.
+    ///
+    /// # Errors
+    ///
+    /// [`HistoryError`]: the record is not kept; the next may be.
+    pub fn append(&mut self, record: &Record) -> Result<(), HistoryError> {
+        if self.records >= RECORDS_MAX {
+            self.halve()?;
+        }
+        let written = self.file.write_all(&record.encode());
+        written.map_err(|source| HistoryError::Io {
+            path: self.path.clone(),
+            source,
+        })?;
+        self.records += 1;
+        Ok(())
+    }
+
+    fn halve(&mut self) -> Result<(), HistoryError> {
+        let mut skip = self.records / 2;
+        let beside = self.path.with_extension("part");
+        let failed = |source| HistoryError::Io {
+            path: self.path.clone(),
+            source,
+        };
+        let mut file = std::io::BufWriter::new(File::create(&beside).map_err(failed)?);
+        let mut records = 0;
+        file.write_all(MAGIC).map_err(failed)?;
+        for record in read(&self.path)? {
+            if skip > 0 {
+                skip -= 1;
+                continue;
+            }
+            file.write_all(&record.encode()).map_err(failed)?;
+            records += 1;
+        }
+        let file = file.into_inner().map_err(|e| failed(e.into_error()))?;
+        std::fs::rename(&beside, &self.path).map_err(failed)?;
+        (self.file, self.records) = (file, records);
+        Ok(())
+    }
+}
+
+/// Reads the whole records of a history, the oldest first; damaged ones are passed over.
+///
+/// # Errors
+///
+/// [`HistoryError`] where there is no such file, or it is of another kind.
+pub fn read(path: &Path) -> Result<impl Iterator<Item = Record> + use<>, HistoryError> {
+    let failed = |source| HistoryError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut file = File::open(path).map_err(failed)?;
+    check_magic(&mut file, path)?;
+    let mut file = BufReader::new(file);
+    // One more than ever written, in case two programs wrote.
+    let records = (0..2 * RECORDS_MAX).map_while(move |_| {
+        let mut bytes = [0; RECORD_BYTES];
+        file.read_exact(&mut bytes).ok()?;
+        Some(Record::decode(&bytes))
+    });
+    Ok(records.flatten())
+}
+
+fn check_magic(file: &mut File, path: &Path) -> Result<(), HistoryError> {
+    let mut magic = [0; MAGIC.len()];
+    match file.read_exact(&mut magic) {
+        Ok(()) if magic == *MAGIC => Ok(()),
+        Ok(()) => Err(HistoryError::Foreign {
+            path: path.to_path_buf(),
+        }),
+        Err(source) => Err(HistoryError::Io {
+            path: path.to_path_buf(),
+            source,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(n: u64) -> Record {
+        Record {
+            unix_ms: 1_700_000_000_000 + n,
+            available_bytes: (!n.is_multiple_of(3)).then_some(n << 20),
+            parts_bytes: [n, 1, 2, 3, 4, u64::from(u32::MAX)],
+            level: Level::ALL[(n % 4) as usize],
+        }
+    }
+
+    fn kept(path: &Path) -> Vec<Record> {
+        read(path).unwrap().collect()
+    }
+
+    #[test]
+    fn torn_tail_is_cut_and_damage_is_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        let mut history = History::open(&path).unwrap();
+        (0..10).for_each(|n| history.append(&record(n)).unwrap());
+        drop(history);
+        assert_eq!(kept(&path), (0..10).map(record).collect::<Vec<_>>());
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&path)
+            .unwrap();
+        file.set_len((MAGIC.len() + 10 * RECORD_BYTES - 5) as u64)
+            .unwrap();
+        file.seek(SeekFrom::Start(
+            (MAGIC.len() + 3 * RECORD_BYTES + 20) as u64,
+        ))
+        .unwrap();
+        file.write_all(b"x").unwrap();
+        let mut history = History::open(&path).unwrap();
+        history.append(&record(99)).unwrap();
+        let expected = [0, 1, 2, 4, 5, 6, 7, 8, 99];
+        assert_eq!(kept(&path), expected.map(record));
+    }
+
+    #[test]
+    fn size_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        let mut history = History::open(&path).unwrap();
+        (0..RECORDS_MAX + 10).for_each(|n| history.append(&record(n)).unwrap());
+        let records = kept(&path);
+        assert_eq!(records.len() as u64, RECORDS_MAX / 2 + 10);
+        assert_eq!(records.last(), Some(&record(RECORDS_MAX + 9)));
+        assert!(path.metadata().unwrap().len() < 5_200_000);
+    }
+
+    #[test]
+    fn foreign_file_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        std::fs::write(&path, "do not touch me").unwrap();
+        assert!(matches!(
+            History::open(&path),
+            Err(HistoryError::Foreign { .. })
+        ));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "do not touch me");
+    }
+
+    #[test]
+    fn sample_comes_back() {
+        let sample = record(5).to_sample(77);
+        assert_eq!(Record::new(&sample, Level::Medium), record(5));
+        assert_eq!(sample.at.steady_ms, 77);
+    }
+}

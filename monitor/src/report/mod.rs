@@ -1,0 +1,385 @@
+//! Reports: what is told to people and to other programs, with the names that the app's other parts know.
+
+mod html;
+mod markdown;
+
+use serde::Serialize;
+
+use crate::alert::{Alert, Kind, Severity};
+use crate::component::Component;
+use crate::leak::{Finding, Verdict};
+use crate::pressure::Level;
+use crate::series::{Point, Series, Span};
+use crate::trend::Trend;
+use crate::watcher::Watcher;
+
+/// Points of a chart: what a screen can show.
+pub const CHART_POINTS_MAX: usize = 360;
+
+/// The app's memory now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct MemoryUsageReport {
+    /// When, as ISO 8601.
+    pub timestamp: String,
+    /// RAM of the machine, or the limit of its control group. `None`: cannot be read.
+    pub total_system_memory: Option<u64>,
+    /// What the app can still have. `None`: cannot be read.
+    pub available_memory: Option<u64>,
+    /// Swapped-out bytes of the machine.
+    pub swap_usage: Option<u64>,
+    /// Private bytes of all processes of the app: the sum of the breakdown.
+    pub meetily_total_usage: u64,
+    /// By component.
+    pub component_breakdown: Vec<ComponentMemoryUsage>,
+    /// How short memory is.
+    pub memory_pressure_level: Level,
+    /// Why.
+    pub memory_pressure_reason: Option<String>,
+    /// What can be done, the most urgent first.
+    pub recommendations: Vec<OptimizationRecommendation>,
+    /// Whether any figure is an estimate.
+    pub estimated: bool,
+    /// Why a figure is missing or estimated.
+    pub reasons: Vec<String>,
+}
+
+/// Memory of one component.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct ComponentMemoryUsage {
+    /// Which.
+    pub component: Component,
+    /// Private bytes now.
+    pub current_usage: u64,
+    /// Most private bytes ever.
+    pub peak_usage: u64,
+    /// Mean of the last two hours.
+    pub average_usage: u64,
+    /// Direction of the last hour.
+    pub memory_trend: Trend,
+    /// Bytes in RAM, shared pages and mapped files included.
+    pub resident: u64,
+    /// Mapped files in RAM, which the kernel can drop: not part of the usage.
+    pub reclaimable: u64,
+    /// Processes.
+    pub processes: u32,
+    /// Its limit, if it has one.
+    pub limit: Option<u64>,
+    /// Whether the figures are estimates.
+    pub estimated: bool,
+    /// Whether it leaks.
+    pub leak: Finding,
+}
+
+/// A step that somebody can take.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct OptimizationRecommendation {
+    /// Whom it concerns; "System" for all.
+    pub component: &'static str,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// Why.
+    pub reason: String,
+    /// What to do.
+    pub action: String,
+}
+
+/// An alert with the document's names.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct MemoryAlert {
+    /// How bad.
+    pub severity: Severity,
+    /// What it is about.
+    pub kind: Kind,
+    /// Whom it concerns; "System" for all.
+    pub component: &'static str,
+    /// Why, with the numbers.
+    pub message: String,
+    /// What to do.
+    pub recommendation: String,
+    /// Since when, as ISO 8601.
+    pub timestamp: String,
+    /// Whether it is ending by itself.
+    pub auto_resolved: bool,
+    /// Whether the user has seen it.
+    pub acknowledged: bool,
+    /// The figure and its threshold.
+    pub value: f64,
+    /// The threshold.
+    pub threshold: f64,
+}
+
+/// Everything known: usage, course over time, leaks and alerts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct MemoryAnalysisReport {
+    /// The app now.
+    pub usage: MemoryUsageReport,
+    /// Alerts that are open.
+    pub alerts: Vec<MemoryAlert>,
+    /// Components that may leak.
+    pub potential_leaks: Vec<Component>,
+    /// The last two hours.
+    pub history: Vec<Course>,
+}
+
+/// One line of a chart.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Course {
+    /// Component, or "Total" or "Available".
+    pub name: &'static str,
+    /// At most [`CHART_POINTS_MAX`] points, the oldest first.
+    pub points: Vec<Point>,
+}
+
+impl MemoryUsageReport {
+    /// Describes the app as it was at the last sample.
+    #[must_use]
+    pub fn new(watcher: &Watcher) -> Self {
+        let sample = watcher.last();
+        let breakdown: Vec<_> = Component::ALL
+            .map(|c| ComponentMemoryUsage::new(watcher, c))
+            .into_iter()
+            .collect();
+        let estimated =
+            sample.machine.is_none_or(|m| m.estimated) || breakdown.iter().any(|c| c.estimated);
+        let swap = sample
+            .machine
+            .map(|m| m.swap_total_bytes.saturating_sub(m.swap_free_bytes));
+        Self {
+            timestamp: iso8601(sample.at.unix_ms),
+            total_system_memory: sample.limit_bytes(),
+            available_memory: sample.available_bytes(),
+            swap_usage: swap,
+            meetily_total_usage: sample.total_bytes,
+            component_breakdown: breakdown,
+            memory_pressure_level: watcher.pressure().level(),
+            memory_pressure_reason: watcher.pressure().reason().map(|vote| vote.reason.clone()),
+            recommendations: recommendations(&watcher.alerts()),
+            estimated,
+            reasons: sample.reasons.clone(),
+        }
+    }
+}
+
+impl ComponentMemoryUsage {
+    /// Describes one component as it was at the last sample.
+    #[must_use]
+    pub fn new(watcher: &Watcher, component: Component) -> Self {
+        let (view, part) = (watcher.component(component), watcher.last().part(component));
+        Self {
+            component,
+            current_usage: view.current_bytes,
+            peak_usage: view.peak_bytes,
+            average_usage: view.average_bytes,
+            memory_trend: view.trend,
+            resident: part.resident_bytes,
+            reclaimable: part.reclaimable_bytes,
+            processes: part.processes,
+            limit: view.limit_bytes,
+            estimated: part.estimated,
+            leak: view.leak,
+        }
+    }
+}
+
+impl MemoryAnalysisReport {
+    /// Describes everything known.
+    #[must_use]
+    pub fn new(watcher: &Watcher) -> Self {
+        let usage = MemoryUsageReport::new(watcher);
+        let leaks = |c: &&ComponentMemoryUsage| c.leak.verdict > Verdict::None;
+        let potential_leaks = usage
+            .component_breakdown
+            .iter()
+            .filter(leaks)
+            .map(|c| c.component)
+            .collect();
+        Self {
+            alerts: alerts(watcher),
+            potential_leaks,
+            history: courses(watcher, Span::TwoHours),
+            usage,
+        }
+    }
+
+    /// Returns the report as JSON.
+    ///
+    /// # Errors
+    ///
+    /// Never in practice: every value of a report has a JSON form.
+    pub fn to_json(&self) -> serde_json::Result<String> {
+        serde_json::to_string_pretty(self)
+    }
+
+    /// Returns the report as Markdown.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        markdown::render(self)
+    }
+
+    /// Returns the report as one HTML page with charts that needs nothing else.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        html::render(self)
+    }
+}
+
+/// Returns the open alerts, the worst first.
+#[must_use]
+pub fn alerts(watcher: &Watcher) -> Vec<MemoryAlert> {
+    let at = watcher.last().at;
+    let since = |alert: &Alert| {
+        at.unix_ms
+            .saturating_sub(at.steady_ms.saturating_sub(alert.since_ms))
+    };
+    let describe = |alert: Alert| MemoryAlert {
+        severity: alert.severity,
+        kind: alert.key.kind,
+        component: alert.key.subject(),
+        timestamp: iso8601(since(&alert)),
+        auto_resolved: alert.resolving,
+        acknowledged: alert.acknowledged,
+        value: alert.facts.value,
+        threshold: alert.facts.threshold,
+        message: alert.facts.reason,
+        recommendation: alert.facts.advice,
+    };
+    watcher.alerts().into_iter().map(describe).collect()
+}
+
+/// Returns the course of every component, of the total and of available memory.
+#[must_use]
+pub fn courses(watcher: &Watcher, span: Span) -> Vec<Course> {
+    let now_ms = watcher.last().at.steady_ms;
+    let course = |name, series: &Series| Course {
+        name,
+        points: thin(series.points(span, now_ms)),
+    };
+    let parts = Component::ALL.map(|c| course(c.name(), watcher.series(c)));
+    let rest = [
+        course("Total", watcher.total()),
+        course("Available", watcher.available()),
+    ];
+    parts.into_iter().chain(rest).collect()
+}
+
+/// Joins neighbouring points until a screen can show them. The least and the greatest value survive.
+fn thin(points: impl Iterator<Item = Point>) -> Vec<Point> {
+    let points: Vec<Point> = points.collect();
+    let each = points.len().div_ceil(CHART_POINTS_MAX).max(1);
+    let join = |group: &[Point]| {
+        let mut joined = group[0];
+        let sum: u64 = group
+            .iter()
+            .map(|p| p.mean_bytes)
+            .fold(0, u64::saturating_add);
+        joined.mean_bytes = sum / group.len() as u64;
+        for point in group {
+            joined.min_bytes = joined.min_bytes.min(point.min_bytes);
+            joined.max_bytes = joined.max_bytes.max(point.max_bytes);
+        }
+        joined
+    };
+    points.chunks(each).map(join).collect()
+}
+
+fn recommendations(alerts: &[Alert]) -> Vec<OptimizationRecommendation> {
+    alerts
+        .iter()
+        .filter(|alert| !alert.facts.advice.is_empty())
+        .map(|alert| OptimizationRecommendation {
+            component: alert.key.subject(),
+            severity: alert.severity,
+            reason: alert.facts.reason.clone(),
+            action: alert.facts.advice.clone(),
+        })
+        .collect()
+}
+
+/// Writes a time as `2026-01-31T12:00:00.000Z`.
+///
+/// Source: Howard Hinnant, chrono-compatible low-level date algorithms, `civil_from_days`.
+#[must_use]
+pub fn iso8601(unix_ms: u64) -> String {
+    let (days, of_day_ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    let (hour, minute) = (of_day_ms / 3_600_000, of_day_ms / 60_000 % 60);
+    let (second, ms) = (of_day_ms / 1_000 % 60, of_day_ms % 1_000);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+/// Writes bytes for people: `1.25 GiB`, `340 MiB`, `12 KiB`.
+#[must_use]
+pub fn bytes_text(bytes: u64) -> String {
+    let mib = bytes as f64 / f64::from(1 << 20);
+    if mib >= 1_024.0 {
+        format!("{:.2} GiB", mib / 1_024.0)
+    } else if mib >= 100.0 {
+        format!("{mib:.0} MiB")
+    } else if mib >= 1.0 {
+        format!("{mib:.1} MiB")
+    } else {
+        format!("{} KiB", bytes >> 10)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_right() {
+        for (ms, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(iso8601(ms), expected);
+        }
+    }
+
+    #[test]
+    fn peaks_survive_thinning() {
+        let mut series = Series::new();
+        (0..7_200)
+            .for_each(|s| series.push(s * 1_000, if s == 4_000 { 900 << 20 } else { 1 << 20 }));
+        let points = thin(series.points(Span::TwoHours, 7_199_000));
+        assert_eq!(points.len(), CHART_POINTS_MAX);
+        assert_eq!(points.iter().map(|p| p.max_bytes).max(), Some(900 << 20));
+    }
+
+    #[test]
+    fn bytes_are_readable() {
+        for (bytes, expected) in [
+            (0, "0 KiB"),
+            (1 << 20, "1.0 MiB"),
+            (340 << 20, "340 MiB"),
+            (5 << 28, "1.25 GiB"),
+        ] {
+            assert_eq!(bytes_text(bytes), expected);
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The routes and their answers.
+
+use axum::extract::{DefaultBodyLimit, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use serde::{Deserialize, Serialize};
+
+use super::{Context, guard, metrics, stream};
+use crate::alert::Key;
+use crate::component::Component;
+use crate::gauge::Reading;
+use crate::report::{self, Course, MemoryAlert, MemoryAnalysisReport, MemoryUsageReport};
+use crate::series::Span;
+
+/// Longest body of a request.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+const PAGE: &str = include_str!("page/index.html");
+const SCRIPT: &str = include_str!("page/app.js");
+const STYLE: &str = include_str!("page/style.css");
+
+/// What the page shows of one moment.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StateView {
+    usage: MemoryUsageReport,
+    alerts: Vec<MemoryAlert>,
+    pipelines: Vec<Pipeline>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Pipeline {
+    component: Component,
+    gauges: Vec<Reading>,
+}
+
+pub(super) fn routes(context: Context) -> Router {
+    let api = Router::new()
+        .route("/api/v1/session", post(session))
+        .route(
+            "/api/v1/state",
+            get(|State(c): State<Context>| async move { Json(state(&c)) }),
+        )
+        .route("/api/v1/usage", get(usage))
+        .route("/api/v1/history", get(history))
+        .route("/api/v1/alerts", get(alerts))
+        .route("/api/v1/alerts/acknowledge", post(acknowledge))
+        .route("/api/v1/report", get(report))
+        .route("/api/v1/stream", get(stream::live))
+        .route("/metrics", get(openmetrics))
+        .route_layer(middleware::from_fn_with_state(
+            context.clone(),
+            guard::token,
+        ));
+    Router::new()
+        .route("/", get(|| async { Html(PAGE) }))
+        .route(
+            "/app.js",
+            get(|| async { typed("text/javascript; charset=utf-8", SCRIPT) }),
+        )
+        .route(
+            "/style.css",
+            get(|| async { typed("text/css; charset=utf-8", STYLE) }),
+        )
+        .merge(api)
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(
+            context.clone(),
+            guard::same_machine,
+        ))
+        .with_state(context)
+}
+
+/// Everything that the page shows, as of the last sample.
+pub(super) fn state(context: &Context) -> StateView {
+    let (usage, alerts) = context
+        .monitor
+        .with(|watcher| (MemoryUsageReport::new(watcher), report::alerts(watcher)));
+    let pipelines = context
+        .monitor
+        .publishers()
+        .iter()
+        .map(|p| Pipeline {
+            component: p.component(),
+            gauges: p.snapshot(),
+        })
+        .collect();
+    StateView {
+        usage,
+        alerts,
+        pipelines,
+    }
+}
+
+/// Turns the token into a cookie, which event streams can send and scripts cannot read.
+async fn session(State(context): State<Context>) -> Response {
+    let name = guard::cookie_name(context.port);
+    let cookie = format!(
+        "{name}={}; Path=/; HttpOnly; SameSite=Strict",
+        context.token
+    );
+    match HeaderValue::from_str(&cookie) {
+        Ok(cookie) => ([(header::SET_COOKIE, cookie)], StatusCode::NO_CONTENT).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn usage(State(context): State<Context>) -> Json<MemoryUsageReport> {
+    Json(context.monitor.with(MemoryUsageReport::new))
+}
+
+async fn alerts(State(context): State<Context>) -> Json<Vec<MemoryAlert>> {
+    Json(context.monitor.with(report::alerts))
+}
+
+async fn acknowledge(State(context): State<Context>, Json(key): Json<Key>) -> StatusCode {
+    if context.monitor.acknowledge(key) {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::NOT_FOUND
+    }
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    span: Option<String>,
+    format: Option<String>,
+}
+
+async fn history(
+    State(context): State<Context>,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Vec<Course>>, StatusCode> {
+    let span = match wanted.span.as_deref() {
+        None | Some("twoHours") => Span::TwoHours,
+        Some("tenMinutes") => Span::TenMinutes,
+        Some("sevenDays") => Span::SevenDays,
+        Some(_) => return Err(StatusCode::BAD_REQUEST),
+    };
+    Ok(Json(
+        context
+            .monitor
+            .with(|watcher| report::courses(watcher, span)),
+    ))
+}
+
+async fn report(State(context): State<Context>, Query(wanted): Query<Wanted>) -> Response {
+    let report = context.monitor.with(MemoryAnalysisReport::new);
+    match wanted.format.as_deref() {
+        None | Some("json") => Json(report).into_response(),
+        Some("md") => typed("text/markdown; charset=utf-8", report.to_markdown()),
+        // The page's own style is inline, which the policy of this server forbids: it is for saving.
+        Some("html") => {
+            let mut response = Html(report.to_html()).into_response();
+            let save = HeaderValue::from_static("attachment; filename=\"memory-report.html\"");
+            response
+                .headers_mut()
+                .insert(header::CONTENT_DISPOSITION, save);
+            response
+        }
+        Some(_) => StatusCode::BAD_REQUEST.into_response(),
+    }
+}
+
+async fn openmetrics(State(context): State<Context>) -> Response {
+    let usage = context.monitor.with(MemoryUsageReport::new);
+    typed(
+        metrics::TYPE,
+        metrics::render(&usage, &context.monitor.publishers()),
+    )
+}
+
+fn typed(kind: &'static str, body: impl IntoResponse) -> Response {
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        body,
+    )
+        .into_response()
+}

@@ -1,0 +1,155 @@
+"use strict";
+// The token comes in the fragment, which no server sees, and leaves the address at once.
+const $ = (id) => document.getElementById(id);
+const SVG = "http://www.w3.org/2000/svg";
+let span = "twoHours", drawn = 0;
+
+function make(tag, text, attributes) {
+  const node = document.createElement(tag);
+  if (text !== undefined) node.textContent = text;
+  for (const [key, value] of Object.entries(attributes || {})) node.setAttribute(key, value);
+  return node;
+}
+function shape(tag, attributes) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+  return node;
+}
+function bytes(n) {
+  if (n === null || n === undefined) return "unknown";
+  const mib = n / 1048576;
+  if (mib >= 1024) return (mib / 1024).toFixed(2) + " GiB";
+  return (mib >= 100 ? mib.toFixed(0) : mib.toFixed(1)) + " MiB";
+}
+async function ask(path, options) {
+  const answer = await fetch("api/v1/" + path, options);
+  if (!answer.ok) throw new Error(answer.status + " " + (await answer.text()));
+  return answer.status === 204 ? null : answer.json();
+}
+function row(cells, numeric) {
+  const line = make("tr");
+  cells.forEach((text, at) => line.append(at ? make("td", text, numeric.includes(at) ? { class: "n" } : {}) : make("th", text, { scope: "row" })));
+  return line;
+}
+function leak(finding) {
+  if (finding.verdict === "none") return finding.rateMbPerHour === null ? "too early to judge" : "none seen";
+  const [low, high] = finding.rateIntervalMbPerHour;
+  return `${finding.verdict}: ${finding.rateMbPerHour.toFixed(0)} MB/h (${low.toFixed(0)} to ${high.toFixed(0)})`;
+}
+function show(state) {
+  const usage = state.usage, level = $("level");
+  if (level.dataset.level !== usage.memoryPressureLevel || level.textContent === "…") {
+    level.textContent = usage.memoryPressureLevel + " pressure";
+    level.dataset.level = usage.memoryPressureLevel;
+  }
+  $("reason").textContent = usage.memoryPressureReason || "nothing is short";
+  $("figures").replaceChildren(...[
+    ["The app", bytes(usage.meetilyTotalUsage)], ["Available", bytes(usage.availableMemory)],
+    ["Of", bytes(usage.totalSystemMemory)], ["Swapped", bytes(usage.swapUsage)],
+  ].map(([name, value]) => { const box = make("div"); box.append(make("dt", name), make("dd", value)); return box; }));
+  $("parts").tBodies[0].replaceChildren(...usage.componentBreakdown.map((part) => row([
+    part.component + (part.estimated ? " (estimated)" : ""), bytes(part.currentUsage), bytes(part.peakUsage), bytes(part.averageUsage),
+    part.memoryTrend, bytes(part.reclaimable), String(part.processes), leak(part.leak)], [1, 2, 3, 5, 6])));
+  showAlerts(state.alerts);
+  const value = (gauge) => gauge.unit === "ratio" ? gauge.value.toFixed(3) : gauge.unit === "count" ? String(gauge.value) : bytes(gauge.value);
+  $("pipes").tBodies[0].replaceChildren(...state.pipelines.flatMap((pipe) =>
+    pipe.gauges.map((gauge) => row([pipe.component, gauge.name, value(gauge)], [2]))));
+}
+function showAlerts(alerts) {
+  const urgent = alerts.filter((alert) => alert.severity === "Critical" && !alert.acknowledged && !alert.autoResolved);
+  const said = urgent.map((alert) => `Critical · ${alert.component}: ${alert.message}. ${alert.recommendation}`).join(" ");
+  // Set only when it changes: each change is read out.
+  if ($("urgent").textContent !== said) $("urgent").textContent = said;
+  const focused = document.activeElement && document.activeElement.dataset.key;
+  $("alerts").replaceChildren(...(alerts.length ? alerts.map(alertItem) : [make("li", "None.")]));
+  if (focused) { const again = document.querySelector(`[data-key="${focused}"]`); if (again) again.focus(); }
+}
+function alertItem(alert) {
+  const item = make("li"), text = make("div");
+  text.append(make("p", `${alert.severity} · ${alert.component}: ${alert.message}`), make("p", alert.recommendation, { class: "soft" }),
+    make("p", "since " + new Date(alert.timestamp).toLocaleTimeString() + (alert.autoResolved ? ", ending" : "") + (alert.acknowledged ? ", acknowledged" : ""), { class: "soft" }));
+  item.append(text);
+  if (!alert.acknowledged) {
+    const button = make("button", "Acknowledge", { "data-key": alert.kind + "-" + alert.component, "aria-label": `Acknowledge: ${alert.component}, ${alert.kind}` });
+    button.addEventListener("click", async () => {
+      const component = alert.component === "System" ? null : alert.component;
+      await ask("alerts/acknowledge", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ kind: alert.kind, component }) }).catch(() => {});
+      show(await ask("state"));
+    });
+    item.append(button);
+  }
+  return item;
+}
+async function draw() {
+  const asked = span, courses = await ask("history?span=" + asked);
+  if (asked !== span) return;
+  const parts = courses.filter((course) => course.name !== "Total" && course.name !== "Available"), times = parts[0].points.map((p) => p.steadyMs);
+  const chart = $("chart"), W = 960, H = 300, left = 70, bottom = 24, end = times[times.length - 1], begin = times[0];
+  chart.replaceChildren(chart.querySelector("title"));
+  if (times.length < 2) {
+    const note = shape("text", { x: W / 2, y: H / 2, "text-anchor": "middle" });
+    note.textContent = "A line needs two steps of this span; it will appear by itself.";
+    return chart.append(note);
+  }
+  const sums = times.map((_, at) => parts.reduce((sum, part) => sum + part.points[at].maxBytes, 0)), top = Math.max(...sums, 1) * 1.05;
+  const x = (ms) => left + (ms - begin) / (end - begin) * (W - left), y = (n) => (H - bottom) * (1 - n / top);
+  for (const part of [0, .5, 1]) {
+    chart.append(shape("line", { class: "rule", x1: left, x2: W, y1: y(top * part), y2: y(top * part) }));
+    const label = shape("text", { x: 0, y: Math.max(12, y(top * part)) }); label.textContent = bytes(top * part); chart.append(label);
+  }
+  const ago = (ms) => ms < 90e3 ? Math.round(ms / 1e3) + " s" : ms < 5400e3 ? Math.round(ms / 60e3) + " min" : ms < 172800e3 ? (ms / 3600e3).toFixed(1) + " h" : (ms / 86400e3).toFixed(1) + " d";
+  const before = shape("text", { x: left, y: H - 6 }); before.textContent = ago(end - begin) + " ago"; chart.append(before);
+  const now = shape("text", { x: W - 4, y: H - 6, "text-anchor": "end" }); now.textContent = "now"; chart.append(now);
+  let floor = times.map(() => 0);
+  parts.forEach((part, kind) => {
+    const roof = floor.map((base, at) => base + part.points[at].maxBytes);
+    if (part.points.some((p) => p.maxBytes > 0)) {
+      const edge = times.map((t, at) => (at ? "L" : "M") + x(t).toFixed(1) + " " + y(roof[at]).toFixed(1)).join("");
+      const back = times.map((t, at) => "L" + x(t).toFixed(1) + " " + y(floor[at]).toFixed(1)).reverse().join("");
+      chart.append(shape("path", { class: `area k${kind}`, d: edge + back + "Z" }), shape("path", { class: `edge k${kind}`, d: edge }));
+    }
+    floor = roof;
+  });
+  $("legend").replaceChildren(...parts.map((part, kind) => {
+    const item = make("li"), key = shape("svg", { viewBox: "0 0 32 12", "aria-hidden": "true" });
+    key.append(shape("path", { class: `edge k${kind}`, d: "M0 6L32 6" })); item.append(key, part.name); return item;
+  }));
+  table(parts, times, end, ago);
+}
+// At most 60 rows: what a reader can go through.
+function table(parts, times, end, ago) {
+  const step = Math.ceil(times.length / 60), head = make("tr");
+  head.append(make("th", "Time", { scope: "col" }), ...parts.map((part) => make("th", part.name, { scope: "col", class: "n" })));
+  $("course").tHead.replaceChildren(head);
+  $("course").tBodies[0].replaceChildren(...times.map((t, at) => at).filter((at) => at % step === 0).map((at) =>
+    row([times[at] === end ? "now" : ago(end - times[at]) + " ago", ...parts.map((part) => bytes(part.points[at].maxBytes))], parts.map((_, n) => n + 1))));
+}
+function listen() {
+  const events = new EventSource("api/v1/stream");
+  events.addEventListener("state", (event) => {
+    $("link").textContent = "live";
+    show(JSON.parse(event.data));
+    // The chart's finest step is a second; every other sample of a fast monitor would draw the same.
+    if (Date.now() - drawn > 2000) { drawn = Date.now(); draw().catch(() => {}); }
+  });
+  events.addEventListener("alert", async () => show(await ask("state")));
+  events.onerror = () => {
+    $("link").textContent = "not connected; trying again";
+    // A browser gives up on an answer that is no stream: then we try again.
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, 2000);
+  };
+}
+async function start() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("t");
+  if (token) {
+    history.replaceState(null, "", location.pathname);
+    await ask("session", { method: "POST", headers: { Authorization: "Bearer " + token } });
+  }
+  document.querySelectorAll("[data-span]").forEach((button) => button.addEventListener("click", () => {
+    span = button.dataset.span;
+    document.querySelectorAll("[data-span]").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
+    draw().catch(() => {});
+  }));
+  listen();
+}
+start().catch((error) => { $("link").textContent = "open the address that the program printed (" + error.message + ")"; });

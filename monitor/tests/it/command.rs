@@ -1,0 +1,135 @@
+//! The command, as a user runs it.
+
+use std::process::{Command, Output};
+
+use crate::corpus;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_steadyscribe-monitor"))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn text(output: &Output) -> String {
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+#[test]
+fn snapshot_adds_up() {
+    let own = format!("backend={}", std::process::id());
+    let json: serde_json::Value =
+        serde_json::from_str(&text(&run(&["snapshot", "--json", "--component", &own]))).unwrap();
+    let parts = json["componentBreakdown"].as_array().unwrap();
+    let sum: u64 = parts
+        .iter()
+        .map(|part| part["currentUsage"].as_u64().unwrap())
+        .sum();
+    assert_eq!(json["meetilyTotalUsage"], sum);
+    assert!(parts[3]["currentUsage"].as_u64() > Some(0), "{}", parts[3]);
+    let table = text(&run(&["snapshot", "--component", &own]));
+    assert!(
+        table.contains("Backend") && !table.contains('\x1b'),
+        "{table}"
+    );
+}
+
+#[test]
+fn record_is_analyzed_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history");
+    let file = path.to_str().unwrap();
+    text(&run(&[
+        "record",
+        file,
+        "--hours",
+        "0.0002",
+        "--interval",
+        "0.1",
+    ]));
+    let lines = text(&run(&["analyze", file]));
+    assert_eq!(lines.lines().count(), 6, "{lines}");
+    assert!(
+        lines.contains(r#"{"component":"Monitor","verdict":"none""#),
+        "{lines}"
+    );
+    let page = folder.path().join("report.html");
+    text(&run(&[
+        "report",
+        "--history",
+        file,
+        "--format",
+        "html",
+        "--output",
+        page.to_str().unwrap(),
+    ]));
+    assert!(
+        std::fs::read_to_string(page)
+            .unwrap()
+            .contains("<h1>Memory report</h1>")
+    );
+}
+
+#[test]
+fn traces_are_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("trace.csv");
+    let leak = corpus::trace(corpus::NOISE[1].1, 11, 20.0, corpus::Kind::Linear);
+    let none = corpus::trace(corpus::NOISE[1].1, 12, 0.0, corpus::Kind::Linear);
+    let mut rows = "timestamp,component,bytes\n".to_owned();
+    for (minute, (leak, none)) in leak.iter().zip(&none).enumerate() {
+        let at = minute * 60;
+        rows += &format!(
+            "{at},Backend,{:.0}\n{at},Frontend,{:.0}\n",
+            leak * 1e6,
+            none * 1e6
+        );
+    }
+    std::fs::write(&path, rows).unwrap();
+    let verdicts: Vec<serde_json::Value> = text(&run(&["analyze", path.to_str().unwrap()]))
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(
+        (&verdicts[0]["component"], &verdicts[0]["verdict"]),
+        (&"Backend".into(), &"confirmed".into())
+    );
+    assert_eq!(
+        (&verdicts[1]["component"], &verdicts[1]["verdict"]),
+        (&"Frontend".into(), &"none".into())
+    );
+    assert!(
+        verdicts[0]["rateIntervalMbPerHour"][1].as_f64() > Some(15.0),
+        "{}",
+        verdicts[0]
+    );
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    for (arguments, expected, code) in [
+        (
+            &["analyze", "/nowhere"][..],
+            "cannot use the history /nowhere",
+            1,
+        ),
+        (
+            &["snapshot", "--component", "disk=1"],
+            "disk is no component; there are ollama, audio",
+            2,
+        ),
+        (&["snapshot", "--budget", "5T"], "there are K, M and G", 2),
+        (&["report", "--history", "/nowhere"], "No such file", 1),
+        (&[], "Usage", 2),
+    ] {
+        let output = run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}");
+    }
+}

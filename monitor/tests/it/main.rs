@@ -1,0 +1,34 @@
+//! Tests of the monitor through its public interface.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    reason = "a test that fails should panic, and the program under observation answers on standard output"
+)]
+
+mod alerts;
+mod app;
+#[cfg(all(feature = "cli", unix))]
+mod command;
+mod corpus;
+#[cfg(feature = "dashboard")]
+mod dashboard;
+#[cfg(feature = "dashboard")]
+mod http;
+mod leaks;
+#[cfg(target_os = "linux")]
+mod processes;
+mod readers;
+
+use std::path::PathBuf;
+
+use steadyscribe_monitor::reader::System;
+
+/// A machine whose `/proc` and cgroup files were captured.
+fn captured(name: &str) -> System {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("../fixtures/proc")
+        .join(name);
+    System::at(&root, root.join("cgroup"))
+}

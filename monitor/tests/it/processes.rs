@@ -1,0 +1,223 @@
+//! Real processes of ours, which allocate, map, start others, lose their parents and end on command.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use steadyscribe_monitor::membership::{Membership, Rules};
+use steadyscribe_monitor::reader::{ProcessId, System};
+use steadyscribe_monitor::sample::{Moment, Sampler};
+use steadyscribe_monitor::{Component, Gauges, gauge::Unit};
+
+const MIB: u64 = 1 << 20;
+
+/// Environment variable that turns this test binary into the program under observation.
+const ACT: &str = "STEADYSCRIBE_ACT";
+
+/// Not a test by itself: what the other tests start.
+#[test]
+fn program_under_observation() {
+    if std::env::var_os(ACT).is_some() {
+        act();
+    }
+}
+
+fn act() {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    let mut mapped = Vec::new();
+    let mut file = tempfile::tempfile().unwrap();
+    for line in std::io::stdin().lock().lines() {
+        let line = line.unwrap();
+        let (command, count) = line.split_once(' ').unwrap_or((&line, "0"));
+        let bytes = count.parse::<usize>().unwrap() << 20;
+        match command {
+            "allocate" => held.push(vec![1; bytes]),
+            "free" => held.clear(),
+            "map" => {
+                for _ in 0..bytes >> 20 {
+                    file.write_all(&vec![7; 1 << 20]).unwrap();
+                }
+                mapped.push(map(&file));
+            }
+            "start" => println!("{}", child().id()),
+            _ => return,
+        }
+        println!("done");
+    }
+}
+
+/// Maps a file read-only and touches every page.
+#[expect(
+    unsafe_code,
+    reason = "mapping a file is unsafe; nobody else has this one open"
+)]
+fn map(file: &std::fs::File) -> memmap2::Mmap {
+    // SAFETY: the file is an unlinked temporary one of this process, which does not change it while it is mapped.
+    let map = unsafe { memmap2::Mmap::map(file) }.unwrap();
+    assert_eq!(
+        map.iter().step_by(4096).filter(|&&b| b == 7).count(),
+        map.len() / 4096
+    );
+    map
+}
+
+/// A child that outlives us: it lives as long as our standard input is open, which it inherits.
+fn child() -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "processes::program_that_sleeps", "--nocapture"])
+        .env(ACT, "sleep")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Not a test by itself: the child of the program under observation.
+#[test]
+fn program_that_sleeps() {
+    if std::env::var_os(ACT).is_some_and(|v| v == "sleep") {
+        std::thread::sleep(Duration::from_secs(20));
+    }
+}
+
+struct Actor {
+    process: Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl Actor {
+    fn start() -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "processes::program_under_observation",
+                "--nocapture",
+            ])
+            .env(ACT, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(process.stdout.take().unwrap());
+        let mut actor = Self { process, said };
+        actor.tell("allocate 0");
+        actor
+    }
+
+    /// Gives a command and returns what was said before "done".
+    fn tell(&mut self, command: &str) -> String {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{command}").unwrap();
+        let mut before = String::new();
+        loop {
+            let mut line = String::new();
+            assert!(
+                self.said.read_line(&mut line).unwrap() > 0,
+                "the program ended"
+            );
+            match line.trim() {
+                "done" => return before,
+                other => before = other.to_owned(),
+            }
+        }
+    }
+
+    fn id(&self) -> ProcessId {
+        System::host().identify(self.process.id()).unwrap()
+    }
+
+    fn end(&mut self) {
+        drop(self.process.stdin.take());
+        self.process.wait().unwrap();
+    }
+}
+
+fn sampler(handed: &[(ProcessId, Component)]) -> Sampler {
+    let own = System::host().identify(std::process::id()).unwrap();
+    let mut membership = Membership::new(ProcessId::new(u32::MAX, 0), Rules::none());
+    for (id, component) in handed {
+        membership.hand_over(*id, *component).unwrap();
+    }
+    Sampler::new(System::host(), own, membership)
+}
+
+fn close(actual: u64, expected: u64) -> bool {
+    actual.abs_diff(expected) <= 3 * MIB
+}
+
+/// What a process allocates is its cost; what it maps is reclaimable.
+///
+/// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
+#[test]
+fn allocated_costs_and_mapped_is_reclaimable() {
+    let mut actor = Actor::start();
+    let mut sampler = sampler(&[(actor.id(), Component::Backend)]);
+    let mut look = || *sampler.sample(Moment::default()).part(Component::Backend);
+    let start = look();
+    assert_eq!(start.processes, 1);
+    actor.tell("allocate 48");
+    let allocated = look();
+    assert!(
+        close(allocated.private_bytes, start.private_bytes + 48 * MIB),
+        "{allocated:?}"
+    );
+    actor.tell("map 40");
+    let mapped = look();
+    let files = mapped.reclaimable_bytes + mapped.private_bytes;
+    let before = allocated.reclaimable_bytes + allocated.private_bytes;
+    // A temporary folder in RAM makes the file shared memory, which is a cost.
+    assert!(close(files, before + 40 * MIB), "{mapped:?}");
+    actor.tell("free");
+    assert!(look().private_bytes < mapped.private_bytes - 40 * MIB);
+    actor.end();
+    assert_eq!(look().processes, 0);
+}
+
+#[test]
+fn orphan_keeps_its_component() {
+    let mut actor = Actor::start();
+    let child: u32 = actor.tell("start").parse().unwrap();
+    let child = System::host().identify(child).unwrap();
+    let mut sampler = sampler(&[(actor.id(), Component::Ollama)]);
+    let first = sampler.sample(Moment::default());
+    assert_eq!(first.part(Component::Ollama).processes, 2);
+    actor.process.kill().unwrap();
+    actor.process.wait().unwrap();
+    let second = sampler.sample(Moment::default());
+    assert_eq!(second.part(Component::Ollama).processes, 1);
+    assert_eq!(sampler.members(), [(child, Component::Ollama)]);
+}
+
+/// A process ends at any moment of a sample without harm.
+#[test]
+fn processes_that_end_meanwhile_do_no_harm() {
+    let until = Instant::now() + Duration::from_millis(400);
+    let own = System::host().identify(std::process::id()).unwrap();
+    let mut sampler = sampler(&[(own, Component::Frontend)]);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while Instant::now() < until {
+                Command::new("true").status().unwrap();
+            }
+        });
+        while Instant::now() < until {
+            let sample = sampler.sample(Moment::default());
+            let parts: u64 = sample.parts.iter().map(|p| p.private_bytes).sum();
+            assert_eq!(parts, sample.total_bytes);
+            assert_eq!(sample.reasons, [""; 0]);
+        }
+    });
+}
+
+#[test]
+fn gauges_split_this_process() {
+    let own = System::host().identify(std::process::id()).unwrap();
+    let mut sampler = sampler(&[(own, Component::Frontend)]);
+    let gauges = Gauges::new(Component::Audio);
+    gauges.gauge("pool", Unit::HeldBytes).unwrap().set(123_456);
+    sampler.watch(gauges).unwrap();
+    let sample = sampler.sample(Moment::default());
+    assert_eq!(sample.part(Component::Audio).private_bytes, 123_456);
+    let rest = sample.part(Component::Frontend).private_bytes;
+    assert_eq!(rest + 123_456, sample.total_bytes);
+}

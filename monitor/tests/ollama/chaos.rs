@@ -1,0 +1,114 @@
+//! What goes wrong on the wire and around the server.
+
+use std::time::{Duration, Instant};
+
+use steadyscribe_monitor::ollama::{Cancel, ManagerError, OllamaError};
+
+use crate::fake::model::Model;
+use crate::fake::{Fault, Setup};
+use crate::lifecycle::World;
+
+fn small(load_ms: u64) -> Setup {
+    Setup {
+        load_ms,
+        ..Setup::of([Model::small("m:1b", 100 << 20)])
+    }
+}
+
+#[test]
+fn every_break_is_an_error_and_the_next_try_works() {
+    let world = World::new(small(0));
+    for fault in [Fault::Reset, Fault::HalfBody, Fault::Unknown500] {
+        world.fake.fault(fault);
+        let error = world.lease("m:1b").unwrap_err();
+        assert!(
+            matches!(error, ManagerError::Ollama(_)),
+            "{fault:?}: {error}"
+        );
+        drop(world.lease("m:1b").unwrap());
+    }
+    assert_eq!(world.fake.shared.scheduler.loads(), 1);
+}
+
+#[test]
+fn slow_drip_ends_at_the_limit() {
+    let world = World::new(small(0));
+    world.fake.fault(Fault::Drip);
+    let client = world
+        .fake
+        .client()
+        .with_query_max(Duration::from_millis(300));
+    let since = Instant::now();
+    let error = client.running().unwrap_err();
+    assert!(matches!(error, OllamaError::Stalled { .. }), "{error}");
+    assert!(since.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn slow_drip_is_cancelled() {
+    let world = World::new(small(0));
+    world.fake.fault(Fault::Drip);
+    let cancel = Cancel::new();
+    std::thread::scope(|scope| {
+        let leasing = scope.spawn(|| world.manager.lease("m:1b", &cancel));
+        std::thread::sleep(Duration::from_millis(100));
+        cancel.cancel();
+        let error = leasing.join().unwrap().unwrap_err();
+        assert!(
+            matches!(error, ManagerError::Ollama(OllamaError::Cancelled)),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn waiting_behind_a_load_is_cancelled_without_hurting_it() {
+    let world = World::new(small(400));
+    let cancel = Cancel::new();
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| world.lease("m:1b"));
+        std::thread::sleep(Duration::from_millis(50));
+        let waiting = scope.spawn(|| world.manager.lease("m:1b", &cancel));
+        cancel.cancel();
+        let error = waiting.join().unwrap().unwrap_err();
+        assert!(
+            matches!(error, ManagerError::Ollama(OllamaError::Cancelled)),
+            "{error}"
+        );
+        loading.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn restart_in_mid_load_is_an_error_that_passes() {
+    let world = World::new(small(400));
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| world.lease("m:1b"));
+        while world.fake.shared.scheduler.loads() == 0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        world.fake.restart();
+        let error = loading.join().unwrap().unwrap_err();
+        let ManagerError::Ollama(error) = error else {
+            panic!("{error}")
+        };
+        assert!(error.is_transient(), "{error}");
+    });
+    world.lease("m:1b").unwrap();
+    assert_eq!(world.sight.processes.runners().len(), 1);
+}
+
+#[test]
+fn server_that_is_gone_is_said_so() {
+    let World { fake, manager, .. } = World::new(small(0));
+    drop(fake);
+    let error = manager.lease("m:1b", &Cancel::new()).unwrap_err();
+    assert!(
+        matches!(error, ManagerError::Ollama(OllamaError::NotRunning { .. })),
+        "{error}"
+    );
+    assert!(
+        manager.tick().unwrap().unloaded.is_empty(),
+        "nothing is held: nothing is asked"
+    );
+}

@@ -1,0 +1,233 @@
+//! Requests, answers and errors.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use steadyscribe_monitor::ollama::{
+    Cancel, Client, KeepAlive, LoadProfile, Message, OllamaError, Prompt, Within,
+};
+
+use crate::fake::clock::Clock;
+use crate::fake::model::Model;
+use crate::fake::process::Counted;
+use crate::fake::{Fake, Fault, Setup};
+
+fn start(setup: Setup) -> Fake {
+    Fake::start(setup, Clock::default(), Arc::new(Counted::default()))
+}
+
+fn small() -> Setup {
+    Setup::of([Model::small("m:1b", 1 << 20)])
+}
+
+fn load(client: &Client, num_ctx: u32) -> Result<(), OllamaError> {
+    client.load("m:1b", &LoadProfile::new(num_ctx), KeepAlive::Forever, None)
+}
+
+#[test]
+fn answers_of_every_version_are_read() {
+    for (minor, has_context) in [(9, false), (24, true), (33, true)] {
+        let fake = start(Setup { minor, ..small() });
+        let client = fake.client();
+        assert_eq!(
+            client.version().unwrap().to_string(),
+            format!("0.{minor}.0")
+        );
+        assert_eq!(client.version().unwrap().lists_context(), has_context);
+        assert_eq!(client.installed().unwrap()[0].size_bytes, 1 << 20);
+        assert!(client.running().unwrap().is_empty());
+        load(&client, 2048).unwrap();
+        let running = client.running().unwrap();
+        assert_eq!(running[0].context_length, has_context.then_some(2048));
+        assert_eq!(running[0].expiry().unwrap().year(), 2318);
+        assert_eq!(running[0].host_bytes(), running[0].size_bytes);
+        let show = client.show("m:1b", false).unwrap();
+        assert!(show.blob_path().unwrap().starts_with("/m/blobs/sha256-"));
+        client.request_unload("m:1b").unwrap();
+    }
+}
+
+#[test]
+fn every_request_of_a_profile_reuses_the_process() {
+    let fake = start(small());
+    let client = fake.client();
+    let mut profile = LoadProfile::new(8192);
+    profile.use_mmap = Some(true);
+    client
+        .load("m:1b", &profile, KeepAlive::Forever, None)
+        .unwrap();
+    for prompt in [
+        Prompt::text("hello")
+            .option("temperature", 0.5)
+            .option("num_ctx", 4),
+        Prompt::chat(vec![Message::new("user", "hello")]),
+    ] {
+        let answers = client
+            .generate("m:1b", &profile, KeepAlive::Forever, &prompt)
+            .unwrap();
+        let (text, last) = answers.whole().unwrap();
+        assert_eq!((text.as_str(), last.eval_count), ("one two three", Some(3)));
+    }
+    assert_eq!(fake.shared.scheduler.loads(), 1);
+    load(&client, 4096).unwrap();
+    assert_eq!(
+        fake.shared.scheduler.loads(),
+        2,
+        "a smaller context is another process"
+    );
+}
+
+#[test]
+fn errors_tell_what_to_do() {
+    let mut embedding = Model::small("e:1b", 1);
+    embedding.can_generate = false;
+    let mut setup = small();
+    setup.models.push(embedding);
+    let fake = start(setup);
+    let client = fake.client();
+    let profile = LoadProfile::new(2048);
+    let try_load = |name| {
+        client
+            .load(name, &profile, KeepAlive::UNLOAD, None)
+            .unwrap_err()
+    };
+    let keep = KeepAlive::For(Duration::from_secs(9));
+    let check = |fault| {
+        fake.fault(fault);
+        client.load("m:1b", &profile, keep, None).unwrap_err()
+    };
+    assert!(matches!(
+        client.show("none", false),
+        Err(OllamaError::NotInstalled { .. })
+    ));
+    assert!(matches!(try_load("x:cloud"), OllamaError::Cloud { .. }));
+    let error = client.load("e:1b", &profile, keep, None).unwrap_err();
+    assert!(matches!(error, OllamaError::Unsupported { .. }), "{error}");
+    assert!(matches!(
+        check(Fault::LoadKilled),
+        OllamaError::OutOfMemory { .. }
+    ));
+    assert!(matches!(
+        check(Fault::LoadFailed),
+        OllamaError::RunnerEnded { .. }
+    ));
+    assert!(matches!(check(Fault::QueueFull), OllamaError::Busy));
+    assert!(matches!(check(Fault::Reset), OllamaError::Broken { .. }));
+    assert!(matches!(check(Fault::HalfBody), OllamaError::Broken { .. }));
+    assert!(matches!(
+        check(Fault::Unknown500),
+        OllamaError::Foreign { status: 500, .. }
+    ));
+    let long = Prompt::text("word ".repeat(4000));
+    let error = client.generate("m:1b", &profile, keep, &long).unwrap_err();
+    assert!(
+        matches!(error, OllamaError::PromptTooLong { .. }),
+        "{error}"
+    );
+    client.load("m:1b", &profile, keep, None).unwrap();
+}
+
+#[test]
+fn broken_streams_are_errors_after_their_text() {
+    let fake = start(small());
+    let client = fake.client();
+    for fault in [Fault::ErrorInStream, Fault::Truncated] {
+        fake.fault(fault);
+        let prompt = Prompt::text("hello");
+        let mut answers = client
+            .generate("m:1b", &LoadProfile::new(2048), KeepAlive::Forever, &prompt)
+            .unwrap();
+        assert_eq!(answers.next().unwrap().unwrap().text(), "one ");
+        let error = answers.next().unwrap().unwrap_err();
+        assert!(
+            matches!(error, OllamaError::RunnerEnded { .. }),
+            "{fault:?}: {error}"
+        );
+        assert!(answers.next().is_none());
+    }
+}
+
+#[test]
+fn nobody_there_is_not_running() {
+    let host = {
+        let fake = start(small());
+        fake.host()
+    };
+    let error = Client::new(host).version().unwrap_err();
+    assert!(matches!(error, OllamaError::NotRunning { .. }), "{error}");
+    assert!(error.is_transient());
+}
+
+#[test]
+fn another_program_is_not_taken_for_the_server() {
+    let fake = start(small());
+    let host = format!("{}/somewhere", fake.host()).parse().unwrap();
+    let error = Client::new(host).running().unwrap_err();
+    assert!(
+        matches!(error, OllamaError::Foreign { status: 404, .. }),
+        "{error}"
+    );
+}
+
+#[test]
+fn cancel_stops_a_load_and_the_server_aborts_it() {
+    let fake = start(Setup {
+        load_ms: 20_000,
+        ..small()
+    });
+    let cancel = Cancel::new();
+    let client = fake.client().with_cancel(cancel.clone());
+    let since = Instant::now();
+    std::thread::scope(|scope| {
+        let loading = scope.spawn(|| load(&client, 2048));
+        std::thread::sleep(Duration::from_millis(100));
+        cancel.cancel();
+        assert!(matches!(
+            loading.join().unwrap(),
+            Err(OllamaError::Cancelled)
+        ));
+    });
+    assert!(since.elapsed() < Duration::from_secs(2));
+    let fresh = fake.client();
+    for _ in 0..200 {
+        if fake.shared.scheduler.names().is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(fresh.running().unwrap().is_empty());
+    assert!(
+        fake.shared.scheduler.names().is_empty(),
+        "the process of the load has ended"
+    );
+}
+
+#[test]
+fn silent_load_is_given_up_when_patience_ends() {
+    let fake = start(Setup {
+        load_ms: 20_000,
+        ..small()
+    });
+    let patience = Arc::new(Within::new(Duration::from_millis(200)));
+    let profile = LoadProfile::new(2048);
+    let error = fake
+        .client()
+        .load("m:1b", &profile, KeepAlive::Forever, Some(patience))
+        .unwrap_err();
+    assert!(
+        matches!(error, OllamaError::Stalled { silent, .. } if silent.as_millis() >= 200),
+        "{error}"
+    );
+}
+
+#[test]
+fn pull_shows_its_progress_and_its_failure() {
+    let fake = start(small());
+    let client = fake.client();
+    let steps: Result<Vec<_>, _> = client.pull("new:1b").unwrap().collect();
+    let steps = steps.unwrap();
+    assert_eq!(steps[2].completed_bytes, Some(50));
+    assert_eq!(steps.last().unwrap().status, "success");
+    assert_eq!(client.installed().unwrap().len(), 2);
+    assert!(client.pull("missing:1b").unwrap().any(|step| step.is_err()));
+}

@@ -1,0 +1,95 @@
+//! The processes that hold models, as a table: no process is started.
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+
+use steadyscribe_monitor::ollama::Runner;
+use steadyscribe_monitor::reader::{Basis, ProcessId, ProcessMemory};
+
+/// Starts processes for the fake server.
+pub trait Processes: Debug + Send + Sync {
+    /// Starts one with so many private bytes; `mapped`: with its weights mapped beside them.
+    fn start(&self, blob: &str, private_bytes: u64, mapped: bool) -> u32;
+    /// Ends one and waits until it has ended.
+    fn end(&self, pid: u32);
+    /// Lets one grow.
+    fn grow(&self, pid: u32, bytes: u64);
+}
+
+/// Processes that exist in a table only.
+#[derive(Clone, Debug, Default)]
+pub struct Counted(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    last_pid: u32,
+    runners: BTreeMap<u32, (String, u64)>,
+    most_at_once: BTreeMap<String, usize>,
+}
+
+impl Counted {
+    pub fn runners(&self) -> Vec<Runner> {
+        let table = self.0.lock().unwrap();
+        let runners = table.runners.iter();
+        runners
+            .map(|(pid, (blob, bytes))| {
+                Runner::new(ProcessId::new(*pid, 1), blob, Some(memory(*bytes)))
+            })
+            .collect()
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.0
+            .lock()
+            .unwrap()
+            .runners
+            .values()
+            .map(|runner| runner.1)
+            .sum()
+    }
+
+    /// Most processes that ever held the same weights at the same time.
+    pub fn most_at_once(&self) -> usize {
+        let table = self.0.lock().unwrap();
+        table.most_at_once.values().copied().max().unwrap_or(0)
+    }
+}
+
+fn memory(private_bytes: u64) -> ProcessMemory {
+    // The struct is made by the reader alone; a test reads one and puts its figures in.
+    let mut memory = steadyscribe_monitor::reader::own().unwrap();
+    memory.private_bytes = private_bytes;
+    memory.resident_bytes = private_bytes;
+    memory.reclaimable_bytes = Some(0);
+    memory.swap_bytes = Some(0);
+    memory.basis = Basis::AnonShmemSwap;
+    memory
+}
+
+impl Processes for Counted {
+    fn start(&self, blob: &str, private_bytes: u64, _mapped: bool) -> u32 {
+        let mut table = self.0.lock().unwrap();
+        table.last_pid += 1;
+        let pid = table.last_pid;
+        table.runners.insert(pid, (blob.to_owned(), private_bytes));
+        let now = table
+            .runners
+            .values()
+            .filter(|runner| runner.0 == blob)
+            .count();
+        let most = table.most_at_once.entry(blob.to_owned()).or_default();
+        *most = now.max(*most);
+        pid
+    }
+
+    fn end(&self, pid: u32) {
+        self.0.lock().unwrap().runners.remove(&pid);
+    }
+
+    fn grow(&self, pid: u32, bytes: u64) {
+        if let Some(runner) = self.0.lock().unwrap().runners.get_mut(&pid) {
+            runner.1 += bytes;
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! The processes that hold models, as processes: they allocate and map.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+
+use super::process::Processes;
+
+/// Real processes: this test program again, under the name of the server's runner.
+#[derive(Debug)]
+pub struct Real {
+    folder: PathBuf,
+    children: Mutex<BTreeMap<u32, Child>>,
+}
+
+impl Real {
+    pub fn new(folder: &Path) -> Self {
+        let program = folder.join("llama-server");
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), program).unwrap();
+        Self {
+            folder: folder.to_owned(),
+            children: Mutex::default(),
+        }
+    }
+
+    pub fn command(&self, blob: &str, private_bytes: u64, mapped: bool) -> Command {
+        let mut command = Command::new(self.folder.join("llama-server"));
+        // What follows the two dashes is a filter for the test runner, which matches nothing, and the command line that
+        // a process is known by.
+        command
+            .args([
+                "--exact",
+                "helper::holds_memory",
+                "--ignored",
+                "--nocapture",
+                "--",
+                "--model",
+                blob,
+            ])
+            .env("HELPER_PRIVATE_BYTES", private_bytes.to_string())
+            .env("HELPER_MAPPED", if mapped { blob } else { "" })
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// A child of a child: an orphan once its parent has ended. It ends when the returned pipe is closed.
+    pub fn start_orphan(&self, blob: &str, private_bytes: u64) -> (Child, u32) {
+        let mut command = self.command(blob, private_bytes, false);
+        command.env("HELPER_ORPHAN", "1");
+        let mut child = command.spawn().unwrap();
+        let pid = wait_for(&mut child, "ORPHAN ").trim().parse().unwrap();
+        (child, pid)
+    }
+}
+
+/// Reads a helper's output until it says `word`; returns the rest of that line. The output stays open: a helper that
+/// wrote into a closed pipe would end.
+pub fn wait_for(child: &mut Child, word: &str) -> String {
+    let mut reader = BufReader::new(child.stdout.as_mut().unwrap().by_ref());
+    let mut line = String::new();
+    while !line.contains(word) {
+        line.clear();
+        assert!(
+            reader.read_line(&mut line).unwrap() > 0,
+            "helper ended before {word}"
+        );
+    }
+    line.split(word).nth(1).unwrap().to_owned()
+}
+
+impl Processes for Real {
+    fn start(&self, blob: &str, private_bytes: u64, mapped: bool) -> u32 {
+        let mut child = self.command(blob, private_bytes, mapped).spawn().unwrap();
+        wait_for(&mut child, "READY");
+        let pid = child.id();
+        self.children.lock().unwrap().insert(pid, child);
+        pid
+    }
+
+    fn end(&self, pid: u32) {
+        if let Some(mut child) = self.children.lock().unwrap().remove(&pid) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    fn grow(&self, pid: u32, bytes: u64) {
+        let mut children = self.children.lock().unwrap();
+        let child = children.get_mut(&pid).unwrap();
+        writeln!(child.stdin.as_mut().unwrap(), "{bytes}").unwrap();
+        wait_for(child, "GREW");
+    }
+}
+
+impl Drop for Real {
+    fn drop(&mut self) {
+        for child in self.children.get_mut().unwrap().values_mut() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}

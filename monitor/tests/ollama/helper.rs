@@ -1,0 +1,86 @@
+//! The process that holds a model, started by `fake::process::Real`: it allocates and maps for true.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the helper tells its parent how far it is"
+)]
+
+use std::io::BufRead;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use steadyscribe_monitor::ollama::Host;
+
+use crate::fake::clock::Clock;
+use crate::fake::model::Model;
+use crate::fake::real::Real;
+use crate::fake::{Fake, Setup};
+
+/// Not a test: the body of a helper process, which ends when its input does.
+#[test]
+#[ignore = "the body of a helper process"]
+fn holds_memory() {
+    let Ok(bytes) = std::env::var("HELPER_PRIVATE_BYTES") else {
+        return;
+    };
+    if std::env::var("HELPER_ORPHAN").is_ok() {
+        return leave_an_orphan();
+    }
+    let mut held = vec![touched(bytes.parse().unwrap())];
+    let path = std::env::var("HELPER_MAPPED").unwrap();
+    let map = (!path.is_empty()).then(|| {
+        let file = std::fs::File::open(path).unwrap();
+        #[expect(unsafe_code, reason = "mapping is what this helper is for")]
+        // SAFETY: the file was written before the helper started and is not changed while it runs.
+        let map = unsafe { memmap2::Mmap::map(&file) }.unwrap();
+        let sum: u64 = map.iter().step_by(4096).map(|byte| u64::from(*byte)).sum();
+        std::hint::black_box(sum);
+        map
+    });
+    println!("READY");
+    for line in std::io::stdin().lock().lines() {
+        held.push(touched(line.unwrap().parse().unwrap()));
+        println!("GREW");
+    }
+    std::hint::black_box((held, map));
+}
+
+/// Not a test: the body of a process that stands for `ollama serve`, and ends when it is killed.
+#[test]
+#[ignore = "the body of a helper process"]
+fn serves() {
+    let Ok(blob) = std::env::var("HELPER_SERVES") else {
+        return;
+    };
+    let blob = std::path::PathBuf::from(blob);
+    let mut model = Model::small("m:1b", 16 << 20);
+    model.blob = blob.to_str().unwrap().to_owned();
+    let host: Host = std::env::var("OLLAMA_HOST").unwrap().parse().unwrap();
+    let processes = Arc::new(Real::new(blob.parent().unwrap()));
+    let setup = Setup::of([model]);
+    let _fake = Fake::start_at(host.port(), setup, Clock::default(), processes);
+    std::thread::sleep(Duration::from_secs(60)); // far longer than the test; the bound if that dies
+}
+
+/// Memory whose every page was written to.
+fn touched(bytes: usize) -> Vec<u8> {
+    let mut memory = vec![0u8; bytes];
+    for byte in memory.iter_mut().step_by(4096) {
+        *byte = 1;
+    }
+    memory
+}
+
+/// Starts a helper that inherits the input, and ends before it.
+fn leave_an_orphan() {
+    let mut command = Command::new(std::env::args().next().unwrap());
+    command
+        .args(std::env::args().skip(1))
+        .env_remove("HELPER_ORPHAN")
+        .stdin(Stdio::inherit())
+        .stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    crate::fake::real::wait_for(&mut child, "READY");
+    println!("ORPHAN {}", child.id());
+}

@@ -1,0 +1,441 @@
+//! When models are loaded, shared, and unloaded.
+//!
+//! The server, its processes and time are made up here, so that hours pass in milliseconds.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use steadyscribe_monitor::ollama::{
+    Cancel, Event, Lease, Manager, ManagerError, ModelState, Prompt, Settings, UnloadReason,
+};
+
+use crate::fake::clock::Clock;
+use crate::fake::model::Model;
+use crate::fake::process::Counted;
+use crate::fake::sight::MadeUp;
+use crate::fake::{Fake, Fault, Setup};
+
+const MIB: u64 = 1 << 20;
+
+/// A machine of 2 GiB with a server and a manager.
+pub struct World {
+    pub fake: Fake,
+    pub manager: Manager,
+    pub sight: Arc<MadeUp>,
+    pub clock: Clock,
+}
+
+impl World {
+    pub fn new(setup: Setup) -> Self {
+        Self::with(setup, Settings::default())
+    }
+
+    pub fn with(setup: Setup, settings: Settings) -> Self {
+        let clock = Clock::default();
+        let processes = Counted::default();
+        let fake = Fake::start(setup, clock.clone(), Arc::new(processes.clone()));
+        let sight = Arc::new(MadeUp {
+            clock: clock.clone(),
+            processes,
+            total_bytes: Mutex::new(2048 * MIB),
+        });
+        let manager = Manager::new(fake.client(), sight.clone(), settings);
+        Self {
+            fake,
+            manager,
+            sight,
+            clock,
+        }
+    }
+
+    pub fn lease(&self, model: &str) -> Result<Lease, ManagerError> {
+        self.manager.lease(model, &Cancel::new())
+    }
+
+    fn loads(&self) -> usize {
+        self.fake.shared.scheduler.loads()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.fake.shared.scheduler.names()
+    }
+
+    fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+}
+
+fn models(sizes_mib: &[u64]) -> Setup {
+    let named = sizes_mib.iter().enumerate();
+    Setup::of(named.map(|(n, mib)| Model::small(&format!("m{n}:1b"), mib * MIB)))
+}
+
+#[test]
+fn nothing_is_loaded_until_somebody_asks() {
+    let world = World::new(models(&[100]));
+    assert_eq!(world.loads(), 0);
+    let lease = world.lease("m0:1b").unwrap();
+    assert_eq!(
+        (
+            world.loads(),
+            lease.profile().num_ctx,
+            lease.profile().num_batch
+        ),
+        (1, 8192, 512)
+    );
+    let answers = lease
+        .generate(&Prompt::text("hello"), &Cancel::new())
+        .unwrap();
+    assert_eq!(answers.whole().unwrap().0, "one two three");
+    assert_eq!(world.loads(), 1, "the generation used the loaded process");
+}
+
+#[test]
+fn ten_callers_share_one_load() {
+    let world = World::new(Setup {
+        load_ms: 100,
+        ..models(&[100])
+    });
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..10)
+            .map(|_| scope.spawn(|| world.lease("m0:1b").unwrap()))
+            .collect();
+        let leases: Vec<Lease> = callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap())
+            .collect();
+        assert_eq!(leases.len(), 10);
+        assert_eq!(world.loads(), 1);
+    });
+    assert_eq!(world.sight.processes.most_at_once(), 1);
+}
+
+#[test]
+fn unused_model_goes_after_its_time_and_not_before() {
+    let world = World::new(models(&[100]));
+    let lease = world.lease("m0:1b").unwrap();
+    for _ in 0..10 {
+        world.pass(150);
+        let result = world.manager.tick().unwrap();
+        assert!(result.unloaded.is_empty(), "in use for long");
+    }
+    assert_eq!(world.loads(), 1, "and the server kept it");
+    drop(lease);
+    world.pass(299);
+    assert!(world.manager.tick().unwrap().unloaded.is_empty());
+    world.pass(1);
+    let result = world.manager.tick().unwrap();
+    let unloaded = &result.unloaded[0];
+    assert!(unloaded.is_gone() && unloaded.gone_from_list);
+    assert_eq!(
+        (unloaded.process_ended, unloaded.memory_back),
+        (Some(true), Some(true))
+    );
+    assert_eq!(result.memory_freed, unloaded.private_bytes.unwrap());
+    assert!(unloaded.available_change_bytes.unwrap() > i64::try_from(100 * MIB).unwrap());
+    assert!(world.names().is_empty());
+}
+
+#[test]
+fn server_unloads_by_itself_when_we_are_gone() {
+    let world = World::new(models(&[100]));
+    drop(world.lease("m0:1b").unwrap());
+    let body = world.fake.bodies("/api/generate").pop().unwrap();
+    assert_eq!(body["keep_alive"], 330);
+    world.pass(331);
+    assert!(world.fake.client().running().unwrap().is_empty());
+}
+
+#[test]
+fn model_that_was_used_longest_ago_goes_first() {
+    // The server itself would go by its keep_alive and the path; with room for two, ours goes by use.
+    let world = World::new(models(&[500, 500, 500]));
+    for name in ["m0:1b", "m1:1b", "m0:1b"] {
+        drop(world.lease(name).unwrap());
+        world.pass(10);
+    }
+    drop(world.lease("m2:1b").unwrap());
+    let mut names = world.names();
+    names.sort();
+    assert_eq!(names, ["m0:1b", "m2:1b"]);
+    let reasons: Vec<_> = world.manager.events();
+    assert!(reasons.iter().any(|event| matches!(event,
+        Event::Unloaded { model, reason: UnloadReason::LeastRecentlyUsed } if model == "m1:1b")));
+}
+
+#[test]
+fn model_in_use_never_goes() {
+    let world = World::new(models(&[600, 600, 1000]));
+    let first = world.lease("m0:1b").unwrap();
+    let second = world.lease("m1:1b").unwrap();
+    let error = world.lease("m2:1b").unwrap_err();
+    let ManagerError::NoRoom { source, in_use, .. } = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(in_use, &["m0:1b", "m1:1b"]);
+    assert!(source.missing_bytes() > 0);
+    assert_eq!(world.loads(), 2, "nothing was loaded in vain");
+    assert!(world.manager.unload("m0:1b").unwrap().unloaded.is_empty());
+    drop((first, second));
+    world.lease("m2:1b").unwrap();
+}
+
+#[test]
+fn server_never_has_to_choose_who_goes() {
+    let world = World::new(models(&[100, 100, 100, 100]));
+    let mut leases: Vec<Lease> = ["m0:1b", "m1:1b", "m2:1b"]
+        .into_iter()
+        .map(|name| world.lease(name).unwrap())
+        .collect();
+    let error = world.lease("m3:1b").unwrap_err();
+    assert!(
+        matches!(error, ManagerError::TooMany { models_max: 3, .. }),
+        "{error}"
+    );
+    leases.remove(1);
+    world.lease("m3:1b").unwrap();
+    assert_eq!(world.names(), ["m0:1b", "m2:1b", "m3:1b"]);
+}
+
+#[test]
+fn nothing_goes_where_that_would_not_help() {
+    let world = World::new(models(&[300, 5000]));
+    drop(world.lease("m0:1b").unwrap());
+    assert!(matches!(
+        world.lease("m1:1b"),
+        Err(ManagerError::NoRoom { .. })
+    ));
+    assert_eq!(world.names(), ["m0:1b"]);
+}
+
+#[test]
+fn context_is_sized_to_what_is_left_and_shrinks_between_jobs() {
+    let world = World::new(models(&[1000]));
+    let lease = world.lease("m0:1b").unwrap();
+    assert_eq!(lease.profile().num_ctx, 8192);
+    // Others take memory: less than the reserve is left. The job goes on; the next one gets less context.
+    world.sight.set_total(1590 * MIB);
+    let second = world.lease("m0:1b").unwrap();
+    assert_eq!(
+        second.profile().num_ctx,
+        8192,
+        "shared with a job in progress"
+    );
+    drop((lease, second));
+    let lease = world.lease("m0:1b").unwrap();
+    assert_eq!(lease.profile().num_ctx, 4096);
+    assert_eq!(world.loads(), 2);
+}
+
+#[test]
+fn smaller_limit_of_context_acts_at_the_next_job() {
+    let world = World::new(models(&[100]));
+    let lease = world.lease("m0:1b").unwrap();
+    world.manager.optimize_context_window(2048);
+    assert_eq!(world.loads(), 1);
+    drop(lease);
+    assert_eq!(world.lease("m0:1b").unwrap().profile().num_ctx, 2048);
+    assert_eq!(world.loads(), 2);
+}
+
+#[test]
+fn lower_limit_unloads_until_it_is_kept() {
+    let world = World::new(models(&[200, 200, 200]));
+    let used = world.lease("m0:1b").unwrap();
+    world.pass(1);
+    drop(world.lease("m1:1b").unwrap());
+    world.pass(1);
+    drop(world.lease("m2:1b").unwrap());
+    let result = world.manager.set_model_cache_size(700).unwrap();
+    assert_eq!(result.unloaded[0].name, "m1:1b");
+    assert_eq!(result.unloaded.len(), 1);
+    assert!(world.manager.set_model_cache_size(10).unwrap().is_clean());
+    assert_eq!(world.names(), ["m0:1b"], "the one in use stays");
+    drop(used);
+}
+
+#[test]
+fn failed_mapping_is_remembered() {
+    let settings = Settings::default();
+    let world = World::with(models(&[100]), settings);
+    world.manager.configure_memory_mapping(true);
+    world.fake.fault(Fault::MapFailed);
+    let lease = world.lease("m0:1b").unwrap();
+    assert_eq!(lease.profile().use_mmap, Some(false));
+    drop(lease);
+    world.manager.unload_unused_models().unwrap();
+    assert_eq!(
+        world.lease("m0:1b").unwrap().profile().use_mmap,
+        Some(false)
+    );
+    assert_eq!(world.loads(), 3, "mapped and failed, unmapped, unmapped");
+}
+
+#[test]
+fn killed_load_is_tried_with_a_smaller_context() {
+    let world = World::new(models(&[100]));
+    world.fake.fault(Fault::LoadKilled);
+    world.fake.fault(Fault::LoadKilled);
+    assert_eq!(world.lease("m0:1b").unwrap().profile().num_ctx, 2048);
+    for _ in 0..3 {
+        world.fake.fault(Fault::LoadKilled);
+    }
+    world.manager.unload_unused_models().unwrap();
+    assert!(world.lease("m0:1b").is_err(), "not even the smallest");
+    assert!(world.names().is_empty());
+}
+
+#[test]
+fn hidden_cache_is_freed_after_the_job() {
+    let setup = Setup {
+        prompt_cache_bytes: 400 * MIB,
+        ..models(&[100])
+    };
+    let world = World::new(setup);
+    for jobs in 1..=2 {
+        let lease = world.lease("m0:1b").unwrap();
+        lease
+            .generate(&Prompt::text("hello"), &Cancel::new())
+            .unwrap()
+            .whole()
+            .unwrap();
+        let freed = lease.finish().unwrap();
+        assert_eq!(
+            freed.is_some(),
+            jobs == 2,
+            "800 MiB are more than the 512 allowed"
+        );
+    }
+    assert!(world.names().is_empty());
+}
+
+#[test]
+fn restart_of_the_server_is_noticed() {
+    let world = World::new(models(&[100]));
+    drop(world.lease("m0:1b").unwrap());
+    world.fake.restart();
+    world.lease("m0:1b").unwrap();
+    assert_eq!(world.loads(), 2);
+    assert!(world.manager.events().contains(&Event::Vanished {
+        model: "m0:1b".to_owned()
+    }));
+}
+
+#[test]
+fn ghost_is_loaded_again() {
+    let world = World::new(models(&[100]));
+    drop(world.lease("m0:1b").unwrap());
+    world.fake.shared.scheduler.crash("m0:1b");
+    assert_eq!(
+        world.fake.client().running().unwrap().len(),
+        1,
+        "the list does not notice"
+    );
+    let report = world.manager.model_memory_usage().unwrap();
+    assert_eq!(report.loaded_models[0].state, ModelState::Ghost);
+    drop(world.lease("m0:1b").unwrap());
+    assert_eq!(world.names(), ["m0:1b"]);
+}
+
+#[test]
+fn other_programs_context_is_taken_over_when_it_is_larger() {
+    let world = World::new(models(&[100]));
+    world.manager.optimize_context_window(4096);
+    drop(world.lease("m0:1b").unwrap());
+    world.manager.optimize_context_window(16384);
+    let other = |ctx| steadyscribe_monitor::ollama::LoadProfile::new(ctx);
+    let keep = steadyscribe_monitor::ollama::KeepAlive::Forever;
+    world
+        .fake
+        .client()
+        .load("m0:1b", &other(8192), keep, None)
+        .unwrap();
+    assert_eq!(world.lease("m0:1b").unwrap().profile().num_ctx, 8192);
+    world
+        .fake
+        .client()
+        .load("m0:1b", &other(2048), keep, None)
+        .unwrap();
+    assert_eq!(
+        world.lease("m0:1b").unwrap().profile().num_ctx,
+        16384,
+        "theirs was too small"
+    );
+    let foreign = world.manager.events().into_iter();
+    assert_eq!(
+        foreign
+            .filter(|event| matches!(event, Event::ForeignReload { .. }))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn alias_of_the_same_weights_is_unloaded_under_its_first_name() {
+    let model = Model::small("m0:1b", 100 * MIB);
+    let world = World::new(Setup::of([model.clone(), model.alias("n:1b")]));
+    drop(world.lease("m0:1b").unwrap());
+    let result = world.manager.unload("n:1b").unwrap();
+    assert!(result.is_clean());
+    assert_eq!(result.unloaded[0].process_ended, Some(true));
+    assert!(world.names().is_empty());
+}
+
+#[test]
+fn stuck_unload_is_reported_with_its_process_and_never_killed() {
+    let world = World::new(models(&[100]));
+    drop(world.lease("m0:1b").unwrap());
+    world.fake.shared.scheduler.never_end();
+    let result = world.manager.unload_unused_models().unwrap();
+    let stuck = result.unloaded[0].stuck.as_ref().unwrap();
+    assert_eq!(stuck.process.unwrap().pid, 1);
+    assert!(stuck.remedy.contains("process 1"), "{}", stuck.remedy);
+    assert!(result.unloaded[0].waited_ms >= 30_000);
+    assert_eq!(result.memory_freed, 0);
+    assert_eq!(world.sight.processes.runners().len(), 1);
+}
+
+#[test]
+fn clock_that_jumps_neither_hangs_nor_unloads_what_is_in_use() {
+    let world = World::new(models(&[100, 100]));
+    let used = world.lease("m0:1b").unwrap();
+    drop(world.lease("m1:1b").unwrap());
+    world.clock.set_back(Duration::from_secs(1 << 30));
+    assert!(world.manager.tick().unwrap().unloaded.is_empty());
+    // The machine slept so long that the server has let go of both.
+    world.pass(40_000);
+    world.manager.tick().unwrap();
+    let prompt = Prompt::text("hello");
+    let answers = used.generate(&prompt, &Cancel::new()).unwrap();
+    assert_eq!(answers.whole().unwrap().0, "one two three");
+    assert_eq!(world.names(), ["m0:1b"]);
+}
+
+#[test]
+fn old_server_is_planned_for_its_four_requests_at_once() {
+    let lease_ctx = |minor| {
+        let world = World::new(Setup {
+            minor,
+            ..models(&[1000])
+        });
+        world.lease("m0:1b").unwrap().profile().num_ctx
+    };
+    assert_eq!((lease_ctx(33), lease_ctx(9)), (8192, 4096));
+}
+
+#[test]
+fn figures_for_each_layer_are_asked_for() {
+    let mut model = Model::small("m0:1b", 100 * MIB);
+    model.info["llama.attention.head_count_kv"] = serde_json::Value::Null;
+    model.arrays = serde_json::json!({"llama.attention.head_count_kv": [4, 4, 4, 4, 4, 4, 4, 4],
+        "tokenizer.ggml.tokens": ["a", "b"]});
+    let world = World::new(Setup::of([model]));
+    world.lease("m0:1b").unwrap();
+    let verbose: Vec<_> = world
+        .fake
+        .bodies("/api/show")
+        .iter()
+        .map(|body| body["verbose"].clone())
+        .collect();
+    assert_eq!(verbose, [false, true]);
+}

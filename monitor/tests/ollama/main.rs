@@ -1,0 +1,15 @@
+//! The Ollama client against a server that behaves as the real one does.
+
+#![expect(unreachable_pub, reason = "a test program has no outside")]
+#![expect(clippy::unwrap_used, reason = "the fake server is part of the tests")]
+
+mod chaos;
+mod client;
+mod conformance;
+mod fake;
+#[cfg(target_os = "linux")]
+mod helper;
+mod lifecycle;
+mod property;
+#[cfg(target_os = "linux")]
+mod real;

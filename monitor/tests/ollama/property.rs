@@ -1,0 +1,255 @@
+//! Anything may happen in any order.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use steadyscribe_monitor::ollama::{Cancel, KeepAlive, Lease, LoadProfile, Prompt};
+
+use crate::fake::model::Model;
+use crate::fake::{Fault, Setup};
+use crate::lifecycle::World;
+
+const MIB: u64 = 1 << 20;
+const MODELS: [(&str, u64); 4] = [("a:1b", 100), ("b:1b", 300), ("c:1b", 600), ("d:1b", 900)];
+const IDLE_S: u64 = 300;
+
+#[derive(Clone, Debug)]
+enum Act {
+    Lease(usize),
+    Drop(usize),
+    Generate(usize),
+    Tick,
+    Pass(u64),
+    Restart,
+    Crash(usize),
+    OtherLoads(usize, u32),
+    OtherUnloads(usize),
+    Limit(u64),
+    Context(u32),
+    Machine(u64),
+    Break(Fault),
+    Unload(usize),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let model = 0..MODELS.len();
+    let context = prop::sample::select(vec![2048u32, 4096, 8192]);
+    let fault = prop::sample::select(vec![
+        Fault::Reset,
+        Fault::HalfBody,
+        Fault::Unknown500,
+        Fault::LoadKilled,
+        Fault::LoadFailed,
+        Fault::QueueFull,
+        Fault::Truncated,
+        Fault::ErrorInStream,
+    ]);
+    prop_oneof![
+        6 => model.clone().prop_map(Act::Lease),
+        5 => (0usize..4).prop_map(Act::Drop),
+        2 => (0usize..4).prop_map(Act::Generate),
+        3 => Just(Act::Tick),
+        3 => (1u64..200).prop_map(Act::Pass),
+        1 => Just(Act::Restart),
+        1 => model.clone().prop_map(Act::Crash),
+        1 => (model.clone(), context.clone()).prop_map(|(model, ctx)| Act::OtherLoads(model, ctx)),
+        1 => model.clone().prop_map(Act::OtherUnloads),
+        1 => (500u64..3000).prop_map(Act::Limit),
+        1 => context.prop_map(Act::Context),
+        1 => (1200u64..3000).prop_map(Act::Machine),
+        1 => fault.prop_map(Act::Break),
+        1 => model.prop_map(Act::Unload),
+    ]
+}
+
+/// The world, and what must hold in it.
+struct Play {
+    world: World,
+    leases: Vec<Lease>,
+    /// Leased models that others took away; the next request brings them back.
+    taken_away: BTreeSet<String>,
+    limit_bytes: u64,
+    ctx_max: u32,
+}
+
+impl Play {
+    fn new() -> Self {
+        let models = MODELS.map(|(name, mib)| Model::small(name, mib * MIB));
+        Self {
+            world: World::new(Setup::of(models)),
+            leases: Vec::new(),
+            taken_away: BTreeSet::new(),
+            limit_bytes: u64::MAX,
+            ctx_max: 8192,
+        }
+    }
+
+    fn act(&mut self, act: &Act) -> Result<(), TestCaseError> {
+        let name = |n: &usize| MODELS[*n].0;
+        match act {
+            Act::Lease(n) => self.lease(name(n))?,
+            Act::Drop(n) if *n < self.leases.len() => drop(self.leases.remove(*n)),
+            Act::Generate(n) if *n < self.leases.len() => self.generate(*n)?,
+            Act::Tick => drop(self.world.manager.tick()),
+            Act::Pass(seconds) => {
+                // An app calls tick twice in an idle time, or the server lets go of what is leased but silent.
+                self.world.clock.advance(Duration::from_secs(*seconds));
+                if self.world.manager.tick().is_err() {
+                    self.world.manager.tick().ok(); // an app's next one comes a second later
+                }
+            }
+            Act::Restart => {
+                self.world.fake.restart();
+                self.taken_away
+                    .extend(MODELS.map(|model| model.0.to_owned()));
+            }
+            Act::Crash(n) => {
+                self.world.fake.shared.scheduler.crash(name(n));
+                self.taken_away.insert(name(n).to_owned());
+            }
+            Act::OtherLoads(n, ctx) if !self.is_leased(name(n)) => {
+                let profile = LoadProfile::new(*ctx);
+                self.world
+                    .fake
+                    .client()
+                    .load(name(n), &profile, KeepAlive::Forever, None)
+                    .ok();
+                // The server makes room among four models for three by its own rules.
+                self.taken_away
+                    .extend(MODELS.map(|model| model.0.to_owned()));
+            }
+            Act::OtherUnloads(n) => {
+                self.world.fake.client().request_unload(name(n)).ok();
+                self.taken_away.insert(name(n).to_owned());
+            }
+            Act::Limit(mib) => {
+                self.limit_bytes = mib * MIB;
+                self.world.manager.set_model_cache_size(*mib).ok();
+            }
+            Act::Context(ctx) => {
+                self.ctx_max = *ctx;
+                self.world.manager.optimize_context_window(*ctx);
+            }
+            Act::Machine(mib) => self.world.sight.set_total(mib * MIB),
+            Act::Break(fault) => self.world.fake.fault(*fault),
+            Act::Unload(n) => drop(self.world.manager.unload(name(n))),
+            _ => {}
+        }
+        if !matches!(act, Act::Break(_)) {
+            self.world.fake.clear_faults();
+        }
+        self.check()
+    }
+
+    fn is_leased(&self, name: &str) -> bool {
+        self.leases.iter().any(|lease| lease.model() == name)
+    }
+
+    fn loads(&self) -> usize {
+        self.world.fake.shared.scheduler.loads()
+    }
+
+    fn lease(&mut self, name: &str) -> Result<(), TestCaseError> {
+        let (loads, was_leased) = (self.loads(), self.is_leased(name));
+        let Ok(lease) = self.world.lease(name) else {
+            return Ok(());
+        };
+        if was_leased {
+            prop_assert_eq!(self.loads(), loads, "a model in use is shared");
+        } else {
+            prop_assert!(lease.profile().num_ctx <= self.ctx_max);
+            self.taken_away.remove(name);
+        }
+        if self.loads() > loads {
+            let ours = self.ours_bytes()?;
+            prop_assert!(ours <= self.limit_bytes, "{} of {}", ours, self.limit_bytes);
+            let available = *self.world.sight.total_bytes.lock().unwrap();
+            prop_assert!(
+                self.world.sight.processes.bytes() <= available,
+                "machine is overfull"
+            );
+        }
+        self.leases.push(lease);
+        Ok(())
+    }
+
+    fn generate(&mut self, n: usize) -> Result<(), TestCaseError> {
+        let lease = &self.leases[n];
+        let prompt = Prompt::text("hello")
+            .option("num_ctx", 4)
+            .option("temperature", 0.1);
+        let answered = lease
+            .generate(&prompt, &Cancel::new())
+            .and_then(|answers| answers.whole());
+        if answered.is_ok() {
+            self.taken_away.remove(lease.model());
+        }
+        let bodies = self.world.fake.bodies("/api/generate");
+        let body = bodies.iter().rfind(|body| body["prompt"] == "hello");
+        if let Some(body) = body.filter(|_| answered.is_ok()) {
+            prop_assert_eq!(&body["options"]["num_ctx"], lease.profile().num_ctx);
+            prop_assert_eq!(&body["options"]["num_batch"], 512);
+        }
+        Ok(())
+    }
+
+    fn ours_bytes(&self) -> Result<u64, TestCaseError> {
+        let report = self.world.manager.model_memory_usage();
+        let report = report.map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let ours = report.loaded_models.iter().filter(|model| model.is_ours);
+        Ok(ours.map(|model| model.memory_usage).sum())
+    }
+
+    fn check(&self) -> Result<(), TestCaseError> {
+        prop_assert!(
+            self.world.sight.processes.most_at_once() <= 1,
+            "no model is loaded twice"
+        );
+        let names = self.world.fake.shared.scheduler.names();
+        for lease in &self.leases {
+            let name = lease.model();
+            prop_assert!(
+                names.iter().any(|listed| listed == name) || self.taken_away.contains(name),
+                "{} is leased and gone",
+                name
+            );
+        }
+        Ok(())
+    }
+
+    /// When nobody wants anything any more, nothing of ours is left, and the books say what the server says.
+    fn end(mut self) -> Result<(), TestCaseError> {
+        self.world.fake.clear_faults();
+        self.leases.clear();
+        self.world.clock.advance(Duration::from_secs(IDLE_S));
+        let ended = self
+            .world
+            .manager
+            .tick()
+            .map_err(|error| TestCaseError::fail(error.to_string()))?;
+        prop_assert!(ended.is_clean());
+        prop_assert!(ended.kept.is_empty());
+        prop_assert_eq!(self.ours_bytes()?, 0);
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 200, ..ProptestConfig::default() })]
+
+    /// Feature: meetily-memory-optimization, Property 2: Ollama Model Lifecycle Management
+    ///
+    /// Loaded only when asked for; unloaded after the idle time and never while in use; shared, never loaded twice;
+    /// batch and context pinned in every request; context and sum of sizes within the limits at every load; whatever
+    /// others do to the server, the books come to say what it says.
+    #[test]
+    fn models_are_loaded_on_demand_shared_and_gone_when_unused(acts in prop::collection::vec(act(), 5..25)) {
+        let mut play = Play::new();
+        prop_assert_eq!(play.loads(), 0);
+        for act in &acts {
+            play.act(act)?;
+        }
+        play.end()?;
+    }
+}

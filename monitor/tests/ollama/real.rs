@@ -1,0 +1,217 @@
+//! Unloads, ghosts and orphans as the system itself shows them: processes that allocate and map.
+
+use std::sync::Arc;
+
+use steadyscribe_monitor::ollama::{
+    Cancel, Host, LoadedModel, Local, Manager, ModelState, OwnServer, Preset, Prompt, ServeError,
+    Settings, Sight,
+};
+use steadyscribe_monitor::reader::System;
+use tempfile::TempDir;
+
+use crate::fake::clock::Clock;
+use crate::fake::model::Model;
+use crate::fake::real::Real;
+use crate::fake::{Fake, Setup};
+
+const MIB: u64 = 1 << 20;
+const WEIGHTS_BYTES: u64 = 48 * MIB;
+
+struct World {
+    fake: Fake,
+    manager: Manager,
+    processes: Arc<Real>,
+    sight: Arc<Local>,
+    blob: String,
+    _folder: TempDir,
+}
+
+impl World {
+    fn new(prompt_cache_bytes: u64, settings: Settings) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut model = Model::small("m:1b", WEIGHTS_BYTES);
+        let blob = folder.path().join(format!("sha256-{}", model.digest));
+        std::fs::File::create(&blob)
+            .unwrap()
+            .set_len(WEIGHTS_BYTES)
+            .unwrap();
+        model.blob = blob.to_str().unwrap().to_owned();
+        let blob = model.blob.clone();
+        let processes = Arc::new(Real::new(folder.path()));
+        let setup = Setup {
+            prompt_cache_bytes,
+            ..Setup::of([model])
+        };
+        let fake = Fake::start(setup, Clock::default(), processes.clone());
+        let sight = Arc::new(Local::new(System::host(), fake.port()));
+        Self {
+            manager: Manager::new(fake.client(), sight.clone(), settings),
+            fake,
+            processes,
+            sight,
+            blob,
+            _folder: folder,
+        }
+    }
+
+    fn model(&self, wanted: impl Fn(&LoadedModel) -> bool) -> LoadedModel {
+        let report = self.manager.model_memory_usage().unwrap();
+        report.loaded_models.into_iter().find(wanted).unwrap()
+    }
+
+    /// Processes that hold this world's model; other tests have theirs.
+    fn runners(&self) -> usize {
+        let runners = self.sight.runners().unwrap();
+        runners
+            .iter()
+            .filter(|runner| runner.model_path == self.blob)
+            .count()
+    }
+}
+
+#[test]
+fn unloaded_model_has_given_its_memory_back() {
+    let world = World::new(0, Settings::default());
+    let lease = world.manager.lease("m:1b", &Cancel::new()).unwrap();
+    let model = world.model(|model| model.name == "m:1b");
+    let claimed = model.claimed_bytes.unwrap();
+    let private = model.private_bytes.unwrap();
+    assert!(claimed >= WEIGHTS_BYTES);
+    assert!(
+        (claimed..claimed + 16 * MIB).contains(&private),
+        "{private} of {claimed}"
+    );
+    assert_eq!(
+        (model.state, model.users, model.is_memory_mapped),
+        (ModelState::Resident, 1, false)
+    );
+    drop(lease);
+    let result = world.manager.unload_unused_models().unwrap();
+    let unloaded = &result.unloaded[0];
+    assert!(unloaded.gone_from_list);
+    assert_eq!(unloaded.process_ended, Some(true));
+    assert_eq!(result.memory_freed, unloaded.private_bytes.unwrap());
+    assert!(result.memory_freed.abs_diff(private) < 4 * MIB);
+    assert_eq!(world.runners(), 0);
+}
+
+#[test]
+fn mapped_weights_are_reclaimable_and_not_private() {
+    let world = World::new(0, Settings::default());
+    world.manager.configure_memory_mapping(true);
+    let _lease = world.manager.lease("m:1b", &Cancel::new()).unwrap();
+    let model = world.model(|model| model.name == "m:1b");
+    assert!(model.is_memory_mapped);
+    assert!(model.reclaimable_bytes.unwrap() >= WEIGHTS_BYTES);
+}
+
+#[test]
+fn crashed_process_is_a_ghost_until_the_next_job() {
+    let world = World::new(0, Settings::default());
+    drop(world.manager.lease("m:1b", &Cancel::new()).unwrap());
+    world.fake.shared.scheduler.crash("m:1b");
+    assert_eq!(
+        world.model(|model| model.name == "m:1b").state,
+        ModelState::Ghost
+    );
+    let _lease = world.manager.lease("m:1b", &Cancel::new()).unwrap();
+    assert_eq!(
+        world.model(|model| model.name == "m:1b").state,
+        ModelState::Resident
+    );
+    assert_eq!(world.runners(), 1);
+}
+
+#[test]
+fn orphan_is_reported_with_its_process() {
+    let world = World::new(0, Settings::default());
+    let (mut parent, pid) = world.processes.start_orphan(&world.blob, 32 * MIB);
+    let input = parent.stdin.take(); // waiting would close it, at which the orphan ends
+    parent.wait().unwrap();
+    let model = world.model(|model| model.pid == Some(pid));
+    assert_eq!(model.state, ModelState::Orphan);
+    assert!(model.private_bytes.unwrap() >= 32 * MIB);
+    let report = world.manager.model_memory_usage().unwrap();
+    let advice = report.optimization_opportunities;
+    assert!(
+        advice
+            .iter()
+            .any(|line| line.contains(&format!("process {pid} "))),
+        "{advice:?}"
+    );
+    // An orphan is no reason to take a model for loaded.
+    let _lease = world.manager.lease("m:1b", &Cancel::new()).unwrap();
+    assert_eq!(world.fake.shared.scheduler.loads(), 1);
+    drop(input);
+}
+
+#[test]
+fn own_server_has_its_environment_and_leaves_nothing_behind() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let blob = folder.path().join("sha256-00");
+    std::fs::File::create(&blob).unwrap();
+    let program = folder.path().join("ollama");
+    let (exe, blob) = (std::env::current_exe().unwrap(), blob.to_str().unwrap());
+    let script = format!(
+        "#!/bin/sh\nHELPER_SERVES='{blob}' exec '{}' --exact helper::serves --ignored\n",
+        exe.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let host: Host = free.to_string().parse().unwrap();
+
+    let preset = Preset::default();
+    let server = OwnServer::start(&program, &host, &preset).unwrap();
+    let taken = OwnServer::start(&program, &host, &preset).unwrap_err();
+    assert!(matches!(taken, ServeError::Taken { .. }), "{taken}");
+    let sight = Arc::new(Local::of_host(&host));
+    let manager = Manager::new(server.client().clone(), sight.clone(), preset.settings());
+    drop(manager.lease("m:1b", &Cancel::new()).unwrap());
+    let of_blob = || {
+        let runners = sight.runners().unwrap();
+        runners.into_iter().find(|runner| runner.model_path == blob)
+    };
+    let pid = of_blob().unwrap().id.pid;
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    for variable in [
+        "LLAMA_ARG_CACHE_RAM=0",
+        "OLLAMA_KV_CACHE_TYPE=q8_0",
+        "OLLAMA_NUM_PARALLEL=1",
+    ] {
+        assert!(
+            environment.split('\0').any(|set| set == variable),
+            "{variable}"
+        );
+    }
+    let stopped = server.stop().unwrap();
+    assert_eq!(stopped.unloaded[0].process_ended, Some(true));
+    assert!(of_blob().is_none());
+    let missing = OwnServer::start(&folder.path().join("none"), &host, &preset).unwrap_err();
+    assert!(matches!(missing, ServeError::NotRun { .. }), "{missing}");
+}
+
+#[test]
+fn hidden_cache_is_measured_and_freed() {
+    let mut settings = Settings::default();
+    settings.unclaimed_bytes_max = 32 * MIB;
+    let world = World::new(96 * MIB, settings);
+    let lease = world.manager.lease("m:1b", &Cancel::new()).unwrap();
+    let prompt = Prompt::text("hello");
+    lease
+        .generate(&prompt, &Cancel::new())
+        .unwrap()
+        .whole()
+        .unwrap();
+    let model = world.model(|model| model.name == "m:1b");
+    // The process overhead that the estimate allows for, 27 MiB, is not held by a helper.
+    assert!(model.unclaimed_bytes.unwrap() >= 60 * MIB);
+    let freed = lease.finish().unwrap().unwrap();
+    assert!(freed.freed_bytes() >= WEIGHTS_BYTES + 96 * MIB);
+    assert_eq!(world.runners(), 0);
+}

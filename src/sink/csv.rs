@@ -1,0 +1,70 @@
+//! Comma-separated values.
+
+use std::io::{self, Write};
+
+use super::Sink;
+use crate::transcript::{Ending, Segment};
+
+/// The first record.
+const HEADER: &str =
+    "id,start_s,end_s,text,confidence,no_speech_prob,avg_logprob,compression_ratio,temperature";
+
+/// Writes comma-separated values: a header, then one record for each segment. The text is always quoted and kept as it
+/// is, line feeds too.
+///
+/// Source: RFC 4180 (records end with CR LF, a quote inside quotes is doubled).
+#[derive(Debug)]
+pub struct Csv<W> {
+    out: W,
+    begun: bool,
+}
+
+impl<W: Write> Csv<W> {
+    /// Makes a sink that writes to `out`.
+    pub fn new(out: W) -> Self {
+        Self { out, begun: false }
+    }
+
+    /// Returns what was written to.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if self.begun {
+            return Ok(());
+        }
+        self.begun = true;
+        write!(self.out, "{HEADER}\r\n")
+    }
+}
+
+impl<W: Write> Sink for Csv<W> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+        self.begin()?;
+        let (start_s, end_s) = (segment.start.seconds(), segment.end.seconds());
+        write!(self.out, "{},{start_s},{end_s},\"", segment.id)?;
+        for (n, piece) in segment.text.split('"').enumerate() {
+            let quote = if n > 0 { "\"\"" } else { "" };
+            write!(self.out, "{quote}{piece}")?;
+        }
+        let Segment {
+            confidence,
+            no_speech_prob,
+            avg_logprob,
+            compression_ratio,
+            temperature,
+            ..
+        } = segment;
+        write!(
+            self.out,
+            "\",{confidence},{no_speech_prob},{avg_logprob},{compression_ratio},{temperature}\r\n"
+        )?;
+        self.out.flush()
+    }
+
+    fn finish(&mut self, _: &Ending) -> io::Result<()> {
+        self.begin()?;
+        self.out.flush()
+    }
+}

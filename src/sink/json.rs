@@ -1,0 +1,90 @@
+//! One JSON document.
+
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use super::Sink;
+use crate::time::{Time, seconds};
+use crate::transcript::{Ending, Segment};
+
+/// Writes one JSON document:
+/// `{"file","segments":[{…}],"uncovered":[{"start_s","end_s"}],"language","duration_s"}`.
+///
+/// It is written as segments come, so what is known only at the end stands at the end. Before that the file holds a
+/// readable prefix: the first line opens the document, and each segment stands whole on a line of its own. The prefix
+/// followed by `]}` is valid JSON.
+#[derive(Debug)]
+pub struct Json<W> {
+    out: W,
+    file: String,
+    begun: bool,
+    /// A segment was written.
+    follows: bool,
+}
+
+/// Spans are written as they are counted, in seconds.
+#[derive(Serialize)]
+struct Uncovered {
+    #[serde(serialize_with = "seconds")]
+    start_s: Time,
+    #[serde(serialize_with = "seconds")]
+    end_s: Time,
+}
+
+impl<W: Write> Json<W> {
+    /// Makes a sink that writes to `out` and names the input `file` in the document.
+    pub fn new(out: W, file: impl Into<String>) -> Self {
+        Self {
+            out,
+            file: file.into(),
+            begun: false,
+            follows: false,
+        }
+    }
+
+    /// Returns what was written to.
+    pub fn into_inner(self) -> W {
+        self.out
+    }
+
+    fn begin(&mut self) -> io::Result<()> {
+        if self.begun {
+            return Ok(());
+        }
+        self.begun = true;
+        self.out.write_all(b"{\"file\":")?;
+        serde_json::to_writer(&mut self.out, &self.file)?;
+        self.out.write_all(b",\"segments\":[")
+    }
+}
+
+impl<W: Write> Sink for Json<W> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+        self.begin()?;
+        self.out
+            .write_all(if self.follows { b",\n" } else { b"\n" })?;
+        self.follows = true;
+        serde_json::to_writer(&mut self.out, segment)?;
+        self.out.flush()
+    }
+
+    fn finish(&mut self, ending: &Ending) -> io::Result<()> {
+        self.begin()?;
+        self.out.write_all(b"\n],\"uncovered\":[")?;
+        for (n, span) in ending.uncovered.iter().enumerate() {
+            self.out.write_all(if n > 0 { b"," } else { b"" })?;
+            let span = Uncovered {
+                start_s: span.start,
+                end_s: span.end,
+            };
+            serde_json::to_writer(&mut self.out, &span)?;
+        }
+        self.out.write_all(b"],\"language\":")?;
+        serde_json::to_writer(&mut self.out, &ending.language)?;
+        self.out.write_all(b",\"duration_s\":")?;
+        serde_json::to_writer(&mut self.out, &ending.duration.seconds())?;
+        self.out.write_all(b"}\n")?;
+        self.out.flush()
+    }
+}

@@ -1,0 +1,204 @@
+//! The same memory for a minute and for hours: allocations on our side, and the whole process.
+//!
+//! Each measurement runs in a process of its own, so that no other test's memory counts.
+
+use std::io;
+use std::process::Command;
+use std::sync::Arc;
+
+use steadyscribe::engine::{Scripted, ScriptedUtterance};
+use steadyscribe::sink::Sink;
+use steadyscribe::{Config, Segment, Span, Time, Transcriber};
+
+use crate::support::heap;
+use crate::support::input::{Piece, Pieces};
+
+/// Three minutes of speech as mp3, so many times in a row, without taking memory for it. Its header would say that the rest is
+/// to be left out, so the stream starts behind it.
+fn speech(minutes: usize) -> Pieces {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/monologue.mp3");
+    let mut file = io::BufReader::new(std::fs::File::open(path).unwrap());
+    let mut bytes = Vec::new();
+    io::copy(&mut file, &mut bytes).unwrap();
+    let syncs = bytes
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| *pair == [0xFF, 0xFB]);
+    let second = syncs.map(|(at, _)| at).nth(1).unwrap();
+    let frames: Arc<[u8]> = bytes[second..].into();
+    Pieces::of(vec![Piece::Bytes(frames); minutes.div_ceil(3)]).piped()
+}
+
+/// Runs one test of this file, which is ignored otherwise, in a process of its own, and returns what it printed.
+fn child(test: &str, minutes: usize) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            &format!("memory::{test}"),
+            "--ignored",
+            "--nocapture",
+        ])
+        .env("STEADYSCRIBE_TEST_MINUTES", minutes.to_string())
+        .env("OMP_WAIT_POLICY", "passive")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said
+}
+
+fn minutes() -> usize {
+    std::env::var("STEADYSCRIBE_TEST_MINUTES").map_or(3, |minutes| minutes.parse().unwrap())
+}
+
+/// The number behind `name=` in what a child printed.
+fn number(said: &str, name: &str) -> u64 {
+    let (_, after) = said
+        .split_once(&format!("{name}="))
+        .unwrap_or_else(|| panic!("{name}: {said}"));
+    after.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// Reads the heap's account whenever a segment comes, which is once a minute.
+#[derive(Default)]
+struct Account {
+    /// Allocations and live bytes of the whole process.
+    read: Vec<(u64, u64)>,
+}
+
+impl Sink for Account {
+    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+        self.read.push(heap::process());
+        Ok(())
+    }
+}
+
+#[test]
+#[ignore = "a process of its own: see allocations_do_not_grow_with_the_input"]
+fn allocations() {
+    let said: Vec<ScriptedUtterance> = (1..minutes())
+        .map(|minute| {
+            let start = Time::from_seconds(60.0 * minute as f64);
+            ScriptedUtterance::new(
+                Span::new(start, start + Time::from_seconds(1.0)),
+                "a minute",
+            )
+        })
+        .collect();
+    let mut account = Account {
+        read: Vec::with_capacity(1_000),
+    };
+    let mut config = Config::default();
+    config.window_s = 10.0;
+    let mut scribe = Transcriber::new(config, Scripted::new(said)).unwrap();
+    let summary = scribe.transcribe(speech(minutes()), &mut account).unwrap();
+    assert!(summary.audio_s > 59.0 * minutes() as f64);
+    assert!(
+        summary.speech_s > 0.9 * summary.audio_s,
+        "the detector was at work"
+    );
+    for (minute, (allocations, live)) in account.read.iter().enumerate() {
+        println!("minute_{minute}_allocations={allocations} minute_{minute}_live={live}");
+    }
+    println!("read={} windows={}", account.read.len(), summary.windows);
+}
+
+#[test]
+fn allocations_do_not_grow_with_the_input() {
+    let said = child("allocations", 60);
+    let last = number(&said, "read") as usize - 1;
+    assert!(last >= 55, "{said}");
+    let at = |minute: usize, what: &str| number(&said, &format!("minute_{minute}_{what}"));
+    // From the fifth minute on all is warm.
+    let live: Vec<u64> = (5..=last).map(|minute| at(minute, "live")).collect();
+    let (least, most) = (live.iter().min().unwrap(), live.iter().max().unwrap());
+    assert!(most - least < 64 << 10, "live bytes from {least} to {most}");
+    // mp3 at 44.1 kHz has 38.28 packets a second, each one allocation of the demuxer. Windows and segments of a minute
+    // are some ten allocations each, of text and lists of spans.
+    let minutes = (last - 5) as f64;
+    let a_second = (at(last, "allocations") - at(5, "allocations")) as f64 / minutes / 60.0;
+    println!(
+        "{a_second:.2} allocations a second of audio, {} KB live",
+        most >> 10
+    );
+    assert!(
+        (38.0..42.0).contains(&a_second),
+        "{a_second} allocations a second"
+    );
+    let half = (5 + last) / 2;
+    let rate = |from: usize, to: usize| {
+        (at(to, "allocations") - at(from, "allocations")) as f64 / (to - from) as f64
+    };
+    let (early, late) = (rate(5, half), rate(half, last));
+    assert!(
+        (early / late - 1.0).abs() < 0.02,
+        "{early} a minute, later {late}"
+    );
+}
+
+#[cfg(feature = "whisper")]
+#[test]
+#[ignore = "a process of its own: see hours_take_no_more_than_minutes"]
+fn whole_process() {
+    use steadyscribe::{Whisper, WhisperOptions, memory};
+
+    memory::return_large_blocks();
+    let model = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/model/fixture-q8_0.bin"
+    );
+    let engine = Whisper::open(model, WhisperOptions::default()).unwrap();
+    let mut config = Config::default();
+    config.previous_text = false; // a third of the time for the same memory: the warm-up has used the longest prompt
+    let mut scribe = Transcriber::new(config, engine).unwrap();
+    scribe.warm_up().unwrap();
+    let mut count = Count(0);
+    let summary = scribe.transcribe(speech(minutes()), &mut count).unwrap();
+    assert!(summary.audio_s > 59.0 * minutes() as f64);
+    assert!(count.0 as usize > 15 * minutes(), "{} segments", count.0);
+    let memory = summary.memory;
+    println!(
+        "peak={} over={} plan={} rtf_milli={}",
+        memory.peak_private_bytes,
+        memory.over_model_and_state_bytes,
+        memory.plan_bytes,
+        (1e3 * summary.rtf) as u64,
+    );
+}
+
+/// Counts segments and keeps none.
+#[cfg(feature = "whisper")]
+struct Count(u64);
+
+#[cfg(feature = "whisper")]
+impl Sink for Count {
+    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+#[cfg(feature = "whisper")]
+#[test]
+fn hours_take_no_more_than_minutes() {
+    let (short, long) = (child("whole_process", 10), child("whole_process", 180));
+    for (length, said) in [("10 minutes", &short), ("3 hours", &long)] {
+        let (peak, over) = (number(said, "peak"), number(said, "over"));
+        let rtf = number(said, "rtf_milli") as f64 / 1e3;
+        println!("{length}: peak {peak}, over the warm engine {over} bytes, RTF {rtf}");
+        assert!(
+            over <= 16_000_000,
+            "{length}: {over} bytes over the warm engine"
+        );
+        assert!(peak <= number(said, "plan"), "{length}: {said}");
+    }
+    let grown = number(&long, "peak").saturating_sub(number(&short, "peak"));
+    assert!(
+        grown < 2_000_000,
+        "3 hours take {grown} bytes more than 10 minutes"
+    );
+}
