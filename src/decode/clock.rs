@@ -36,6 +36,13 @@ pub(super) struct Timing {
     pub(super) passed_thousandths: u64,
 }
 
+impl Timing {
+    /// Returns the stamp of what follows, where the container tells lengths.
+    pub(super) fn end(&self) -> i64 {
+        self.stamp.saturating_add_unsigned(self.length)
+    }
+}
+
 /// What a container tells of time.
 #[derive(Debug)]
 pub(super) struct Clock {

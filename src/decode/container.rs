@@ -71,6 +71,8 @@ pub(super) struct Container {
     packet_position: u64,
     /// The last packet's stamp.
     last_ticks: i64,
+    /// The stamp that should follow, over all parts.
+    next_ticks: i64,
     /// Packets up to this stamp came before reading was started again.
     heard_ticks: i64,
 }
@@ -79,7 +81,18 @@ pub(super) struct Container {
 impl Container {
     /// Reads headers up to the first packet.
     pub(super) fn open(input: &Arc<Handle>) -> Result<(Self, Codec), Fault> {
-        let mut layout = Layout::of(input)?;
+        let (container, codec, is_ambiguous) = Self::open_track(input, None)?;
+        if !is_ambiguous {
+            return Ok((container, codec));
+        }
+        let chosen = Some(container.track_id);
+        drop(container);
+        Self::open_track(input, chosen).map(|(container, codec, _)| (container, codec))
+    }
+
+    /// Reads headers, to show the audio track that was `chosen` of several. Returns also whether one is to be.
+    fn open_track(input: &Arc<Handle>, chosen: Option<u32>) -> Result<(Self, Codec, bool), Fault> {
+        let mut layout = Layout::of(input, chosen)?;
         let mut base_ticks = 0;
         if let Parts::Fragments(fragments) = &mut layout.parts
             && let Some(batch) = fragments.next(input)?
@@ -107,10 +120,11 @@ impl Container {
             passed: Passed::default(),
             packet_position: 0,
             last_ticks: i64::MIN,
+            next_ticks: 0,
             heard_ticks: i64::MIN,
         };
         let codec = container.select()?;
-        Ok((container, codec))
+        Ok((container, codec, layout.is_ambiguous))
     }
 
     /// Chooses the first audio track that can be decoded, the default one before others.
@@ -255,6 +269,7 @@ impl Container {
         self.last_ticks = ticks;
         self.packet_position = self.input.position();
         let mut timing = self.clock.timing(packet);
+        self.next_ticks = timing.end();
         if self.clock.is_stream() {
             let header = if self.format == FORMAT_ID_ADTS {
                 ADTS_HEADER_BYTES
@@ -275,9 +290,8 @@ impl Container {
             // One batch that cannot be opened is a hole in the time line, not the end of it.
             if let Ok(demuxer) = probe(batch.view) {
                 self.demuxer = Some(demuxer);
-                if let Some(ticks) = batch.first_ticks {
-                    self.clock.base_ticks = ticks.cast_signed();
-                }
+                let ticks = batch.first_ticks.map(u64::cast_signed);
+                self.clock.base_ticks = ticks.unwrap_or(self.next_ticks);
                 return Ok(true);
             }
         }

@@ -31,6 +31,8 @@ use crate::error::Error;
 #[derive(Debug)]
 pub struct FileSource {
     path: PathBuf,
+    /// The file as it was opened first. A named pipe cannot be opened twice.
+    opened: Option<OpenFile>,
 }
 
 impl FileSource {
@@ -40,11 +42,12 @@ impl FileSource {
     ///
     /// [`Error::Unreadable`] when the file does not exist, may not be read, or is a directory.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        let source = Self {
+        let mut source = Self {
             path: path.as_ref().to_path_buf(),
+            opened: None,
         };
-        // Opened once for nothing, so that a wrong path is an error before a model is loaded.
-        source.file()?;
+        // Now, so that a wrong path is an error before a model is loaded.
+        source.opened = Some(source.file()?);
         Ok(source)
     }
 
@@ -72,11 +75,13 @@ impl Source for FileSource {
     }
 
     fn open(&mut self, _access: Access) -> Result<Input, Error> {
-        Ok(Input::Encoded(Box::new(self.file()?)))
+        let file = self.opened.take().map_or_else(|| self.file(), Ok)?;
+        Ok(Input::Encoded(Box::new(file)))
     }
 }
 
 /// An open file.
+#[derive(Debug)]
 struct OpenFile {
     file: File,
     /// Fifos and devices have a path too, but neither a length nor a way back.

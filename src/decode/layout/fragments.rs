@@ -20,15 +20,15 @@ const BATCH_BYTES: u64 = 4 << 20;
 /// The fragments that are not shown yet.
 pub(in crate::decode) struct Fragments {
     /// What is hidden of the header.
-    pub(super) patches: Vec<(u64, Vec<u8>)>,
-    pub(super) start: u64,
+    patches: Vec<(u64, Vec<u8>)>,
+    start: u64,
     /// Where the header ends: the first fragment.
-    pub(super) header_end: u64,
+    header_end: u64,
     /// The next fragment.
-    pub(super) next: Option<u64>,
+    next: Option<u64>,
     /// Where the last box ends that was looked at.
     pub(in crate::decode) data_end: u64,
-    pub(super) track_id: u32,
+    track_id: u32,
 }
 
 /// A batch of fragments, and the time stamp of its first packet if the file tells.
@@ -38,6 +38,24 @@ pub(in crate::decode) struct Batch {
 }
 
 impl Fragments {
+    /// Takes the fragments of a file from the `first` on, of whose header the `patches` hide something.
+    pub(super) fn new(
+        patches: Vec<(u64, Vec<u8>)>,
+        start: u64,
+        first: BoxAt,
+        track_id: u32,
+    ) -> Self {
+        let (header_end, next) = (first.start, Some(first.start));
+        Self {
+            patches,
+            start,
+            header_end,
+            next,
+            data_end: first.end,
+            track_id,
+        }
+    }
+
     /// Shows the next fragments, or nothing behind the last.
     pub(in crate::decode) fn next(&mut self, input: &Arc<Handle>) -> Result<Option<Batch>, Fault> {
         let Some(first) = self.next.take() else {
@@ -51,34 +69,36 @@ impl Fragments {
             let header = [&[0, 0, 0, 1], &b"free"[..], &passed].concat();
             view.patches.push((self.header_end, header));
         }
-        let end = self.batch_end(input, first)?;
+        let (end, first_ticks) = self.batch(input, first)?;
         view.end = Some(end);
-        let fragment = box_at(input, first, u64::MAX)?;
-        let first_ticks = fragment.map_or(Ok(None), |found| self.first_ticks(input, found))?;
         Ok(Some(Batch { view, first_ticks }))
     }
 
-    /// Finds where a batch ends, and the fragment that starts the next one.
-    fn batch_end(&mut self, input: &Handle, first: u64) -> Result<u64, Fault> {
+    /// Finds where a batch ends and the next one starts. Returns the end, and the time stamp of the first packet.
+    fn batch(&mut self, input: &Handle, first: u64) -> Result<(u64, Option<u64>), Fault> {
         let len = input.byte_len().unwrap_or(u64::MAX);
-        let (mut fragments, mut at) = (0, first);
+        let (mut fragments, mut at, mut first_ticks) = (0, first, None);
         for _ in 0..BOXES_MAX {
             let Some(found) = box_at(input, at, len)?.filter(is_known) else {
                 // The chain of boxes is broken, or has ended.
                 self.next = search(input, at, is_fragment)?;
-                return Ok(at);
+                return Ok((at, first_ticks));
             };
             if &found.name == b"moof" {
                 if fragments == BATCH_FRAGMENTS || fragments > 0 && at - first > BATCH_BYTES {
                     self.next = Some(at);
-                    return Ok(at);
+                    return Ok((at, first_ticks));
                 }
                 fragments += 1;
+                // The first ones may be of video alone.
+                if first_ticks.is_none() {
+                    first_ticks = self.first_ticks(input, found)?;
+                }
             }
             at = found.end;
             self.data_end = self.data_end.max(at);
         }
-        Ok(at)
+        Ok((at, first_ticks))
     }
 
     /// Returns the time stamp of a fragment's first packet.

@@ -41,6 +41,8 @@ pub(super) struct Layout {
     pub(super) end_ticks: Option<u64>,
     /// The first byte after the audio, as the headers say. An input that ends before was cut off.
     pub(super) data_end: Option<u64>,
+    /// Several audio tracks are shown: the headers are to be read again when it is known which can be decoded.
+    pub(super) is_ambiguous: bool,
     /// What comes after the first part, and after damage.
     pub(super) parts: Parts,
 }
@@ -65,18 +67,19 @@ impl Layout {
             origin_ticks: None,
             end_ticks: None,
             data_end: None,
+            is_ambiguous: false,
             parts: Parts::One,
         }
     }
 
-    /// Reads an input's headers.
-    pub(super) fn of(input: &Arc<Handle>) -> Result<Self, Fault> {
+    /// Reads an input's headers, to show the audio track that was `chosen` of several.
+    pub(super) fn of(input: &Arc<Handle>, chosen: Option<u32>) -> Result<Self, Fault> {
         let (at, head) = pass_id3(input)?;
         match signature::identify(&head) {
             Kind::Wave(form) => wave::layout(input, at, form),
             Kind::Aiff => aiff::layout(input, at),
             Kind::Flac => flac::layout(input, at),
-            Kind::Mp4 if input.is_seekable() => mp4::layout(input, at),
+            Kind::Mp4 if input.is_seekable() => mp4::layout(input, at, chosen),
             Kind::Matroska => matroska::layout(input, at),
             Kind::Unsupported(what) => Err(Fault::Unsupported(what.into())),
             Kind::Mp4 | Kind::Ogg => Ok(Self::plain(input, at)),

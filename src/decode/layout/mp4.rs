@@ -52,70 +52,84 @@ struct Track {
     this: BoxAt,
     id: u32,
     is_audio: bool,
-    is_enabled: bool,
     /// Name of the codec's entry, such as `mp4a`.
     codec: [u8; 4],
 }
 
-/// Reads the boxes up to the audio.
-pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
+/// Reads the boxes up to the audio. Of several audio tracks all are shown unless one is `chosen`: which of them can be
+/// decoded, only the demuxer and the decoder know.
+pub(super) fn layout(input: &Arc<Handle>, at: u64, chosen: Option<u32>) -> Result<Layout, Fault> {
     let len = input.byte_len().unwrap_or(u64::MAX);
-    let file = BoxAt {
-        name: *b"file",
-        start: at,
-        content: at,
-        end: len,
-    };
-    let (mut movie, mut fragment, mut data_end) = (None, None, 0);
-    let mut next = at;
-    for _ in 0..BOXES_MAX {
-        let Some(found) = box_at(input, next, file.end)? else {
-            break;
-        };
-        data_end = data_end.max(found.end);
-        match &found.name {
-            b"moov" if found.end <= len => movie = Some(found),
-            b"moof" if fragment.is_none() => fragment = Some(found),
-            _ => {}
-        }
-        if movie.is_some() && fragment.is_some() {
-            break;
-        }
-        next = found.end;
-    }
+    let Outline {
+        movie,
+        fragment,
+        end,
+    } = outline(input, at, len)?;
     let Some(movie) = movie else {
         let reason =
             "its index (moov) is missing: the recording was not finished, or the file is cut off";
         return Err(Fault::Damaged(reason.into()));
     };
     let tracks = tracks(input, movie)?;
-    let Some(track) = choose(&tracks) else {
-        return Err(Fault::Unsupported("a file without an audio track".into()));
-    };
+    let shown = shown(&tracks, chosen)?;
+    for track in &shown {
+        check_tables(input, track)?;
+    }
     let mut layout = Layout::plain(input, at);
-    layout.view.patches = hidden(input, movie, &tracks, track.id)?;
-    layout.data_end = Some(data_end);
+    layout.view.patches = hidden(input, movie, &tracks, &shown)?;
+    layout.data_end = Some(end);
     // A demuxer that may seek looks for the end first, and gives up where that is cut off.
-    layout.view.seekable = data_end <= len;
-    check_tables(input, track)?;
+    layout.view.seekable = end <= len;
+    layout.is_ambiguous = shown.len() > 1;
+    let track = shown[0];
     let is_fragmented = find(input, movie, &[b"mvex"])?.is_some();
-    edits(input, movie, track, is_fragmented, &mut layout)?;
+    if let Some(edit) = edit(input, movie, track, is_fragmented)? {
+        layout.origin_ticks = Some(edit.origin_ticks);
+        layout.end_ticks = edit.end_ticks;
+    }
     if let (true, Some(first)) = (is_fragmented, fragment) {
-        let samples = find(input, track.this, &[b"mdia", b"minf", b"stbl", b"stsz"])?;
-        let in_movie = samples.map_or(Ok(0), |sizes| u32_at(input, sizes.content + 8))?;
+        let sizes = find(input, track.this, &[b"mdia", b"minf", b"stbl", b"stsz"])?;
+        let in_movie = sizes.map_or(Ok(0), |sizes| u32_at(input, sizes.content + 8))?;
         if in_movie == 0 && movie.start < first.start {
-            let fragments = Fragments {
-                patches: layout.view.patches.clone(),
-                start: at,
-                header_end: first.start,
-                next: Some(first.start),
-                data_end: first.end,
-                track_id: track.id,
-            };
-            layout.parts = Parts::Fragments(fragments);
+            let patches = layout.view.patches.clone();
+            layout.parts = Parts::Fragments(Fragments::new(patches, at, first, track.id));
         }
     }
     Ok(layout)
+}
+
+/// The outermost boxes.
+struct Outline {
+    movie: Option<BoxAt>,
+    /// The first fragment.
+    fragment: Option<BoxAt>,
+    /// Where the last box ends that was looked at, or should.
+    end: u64,
+}
+
+fn outline(input: &Handle, at: u64, len: u64) -> Result<Outline, Fault> {
+    let mut outline = Outline {
+        movie: None,
+        fragment: None,
+        end: 0,
+    };
+    let mut next = at;
+    for _ in 0..BOXES_MAX {
+        let Some(found) = box_at(input, next, len)? else {
+            break;
+        };
+        outline.end = outline.end.max(found.end);
+        match &found.name {
+            b"moov" if found.end <= len => outline.movie = Some(found),
+            b"moof" if outline.fragment.is_none() => outline.fragment = Some(found),
+            _ => {}
+        }
+        if outline.movie.is_some() && outline.fragment.is_some() {
+            break;
+        }
+        next = found.end;
+    }
+    Ok(outline)
 }
 
 fn tracks(input: &Handle, movie: BoxAt) -> Result<Vec<Track>, Fault> {
@@ -130,11 +144,10 @@ fn tracks(input: &Handle, movie: BoxAt) -> Result<Vec<Track>, Fault> {
 }
 
 fn track(input: &Handle, this: BoxAt) -> Result<Track, Fault> {
-    let (mut id, mut is_enabled) = (0, false);
+    let mut id = 0;
     if let Some(header) = find(input, this, &[b"tkhd"])? {
         let id_at = if version(input, header)? == 1 { 20 } else { 12 };
         id = u32_at(input, header.content + id_at)?;
-        is_enabled = u32_at(input, header.content)? & 1 == 1;
     }
     let handler = find(input, this, &[b"mdia", b"hdlr"])?;
     let handler = handler.map_or(Ok(0), |handler| u32_at(input, handler.content + 8))?;
@@ -145,19 +158,25 @@ fn track(input: &Handle, this: BoxAt) -> Result<Track, Fault> {
         this,
         id,
         is_audio,
-        is_enabled,
         codec: codec.to_be_bytes(),
     })
 }
 
-/// Chooses the first audio track that can be decoded, an enabled one before others.
-fn choose(tracks: &[Track]) -> Option<&Track> {
+/// Returns the audio tracks that are shown: the chosen one, or those that may be decoded.
+fn shown(tracks: &[Track], chosen: Option<u32>) -> Result<Vec<&Track>, Fault> {
     let audio = || tracks.iter().filter(|track| track.is_audio);
-    let known = |track: &&Track| foreign(track.codec).is_none();
-    audio()
-        .find(|track| known(track) && track.is_enabled)
-        .or_else(|| audio().find(known))
-        .or_else(|| audio().next())
+    if let Some(track) = audio().find(|track| Some(track.id) == chosen) {
+        return Ok(vec![track]);
+    }
+    let shown: Vec<&Track> = audio()
+        .filter(|track| foreign(track.codec).is_none())
+        .collect();
+    if shown.is_empty() {
+        let codec = audio().find_map(|track| foreign(track.codec));
+        let what = codec.unwrap_or("a file without an audio track");
+        return Err(Fault::Unsupported(what.into()));
+    }
+    Ok(shown)
 }
 
 /// Names codecs that are not decoded. Source: the MP4 registration authority's list of codecs.
@@ -183,11 +202,12 @@ fn hidden(
     input: &Handle,
     movie: BoxAt,
     tracks: &[Track],
-    kept: u32,
+    shown: &[&Track],
 ) -> Result<Vec<(u64, Vec<u8>)>, Fault> {
     let mut patches = Vec::new();
     let mut hide = |found: BoxAt| patches.push((found.start + 4, b"free".to_vec()));
-    for track in tracks.iter().filter(|track| track.id != kept) {
+    let is_shown = |id| shown.iter().any(|track| track.id == id);
+    for track in tracks.iter().filter(|track| !is_shown(track.id)) {
         hide(track.this);
     }
     each(input, movie, |found| {
@@ -199,7 +219,7 @@ fn hidden(
     // Each track has an entry with its defaults for fragments, which the demuxer counts.
     if let Some(extends) = find(input, movie, &[b"mvex"])? {
         each(input, extends, |found| {
-            if &found.name == b"trex" && u32_at(input, found.content + 4)? != kept {
+            if &found.name == b"trex" && !is_shown(u32_at(input, found.content + 4)?) {
                 hide(found);
             }
             Ok(true)
@@ -208,11 +228,8 @@ fn hidden(
     Ok(patches)
 }
 
-/// Checks the codec, and that the tables are of a size that can be kept.
+/// Checks that the tables are of a size that can be kept.
 fn check_tables(input: &Handle, track: &Track) -> Result<(), Fault> {
-    if let Some(codec) = foreign(track.codec) {
-        return Err(Fault::Unsupported(codec.into()));
-    }
     let Some(table) = find(input, track.this, &[b"mdia", b"minf", b"stbl"])? else {
         return Ok(());
     };
@@ -232,65 +249,75 @@ fn check_tables(input: &Handle, track: &Track) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What an edit list says.
+struct Edit {
+    /// The stamp that stands for the start of the time line.
+    origin_ticks: i64,
+    /// Frames before the encoder's padding.
+    end_ticks: Option<u64>,
+}
+
 /// Reads the edit list: what precedes the audio, where it starts and how long it is.
-fn edits(
+fn edit(
     input: &Handle,
     movie: BoxAt,
     track: &Track,
     is_fragmented: bool,
-    layout: &mut Layout,
-) -> Result<(), Fault> {
+) -> Result<Option<Edit>, Fault> {
     let (Some(list), Some(movie_header), Some(media_header)) = (
         find(input, track.this, &[b"edts", b"elst"])?,
         find(input, movie, &[b"mvhd"])?,
         find(input, track.this, &[b"mdia", b"mdhd"])?,
     ) else {
-        return Ok(());
+        return Ok(None);
     };
     let (movie_scale, _) = clock(input, movie_header)?;
     let (scale, media_len) = clock(input, media_header)?;
     if movie_scale == 0 || scale == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let ticks = |movie_ticks: u64| {
-        u64::try_from(
-            (u128::from(movie_ticks) * u128::from(scale)).div_ceil(u128::from(movie_scale)),
-        )
-        .unwrap_or(u64::MAX)
+        let ticks = (u128::from(movie_ticks) * u128::from(scale)).div_ceil(movie_scale.into());
+        u64::try_from(ticks).unwrap_or(u64::MAX)
     };
-    let wide = version(input, list)? == 1;
-    let count = u32_at(input, list.content + 4)?.min(EDITS_MAX);
-    let mut empty = 0;
-    for index in 0..u64::from(count) {
-        let at = list.content + 8 + index * if wide { 20 } else { 12 };
-        let (len, start) = if wide {
-            (u64_at(input, at)?, u64_at(input, at + 8)?.cast_signed())
-        } else {
-            let start = u32_at(input, at + 4)?.cast_signed();
-            (u64::from(u32_at(input, at)?), i64::from(start))
-        };
-        let Ok(start) = u64::try_from(start) else {
-            empty += ticks(len);
+    let latest = if is_fragmented {
+        u64::from(scale) * CUT_S_MAX
+    } else {
+        media_len
+    };
+    let entries = entries(input, list)?;
+    let mut empty = 0_u64;
+    for (index, (len, start)) in entries.iter().enumerate() {
+        let Ok(start) = u64::try_from(*start) else {
+            empty = empty.saturating_add(ticks(*len));
             continue;
         };
-        let latest = if is_fragmented {
-            u64::from(scale) * CUT_S_MAX
-        } else {
-            media_len
-        };
-        if start > latest {
-            return Ok(());
-        }
         // A start of zero is what programs write that were not told of a delay.
-        let told = start > 0 || empty > 0;
-        layout.origin_ticks = told.then_some(start.cast_signed().saturating_sub_unsigned(empty));
-        let end = start.saturating_add(ticks(len));
-        let padding = media_len.saturating_sub(end);
-        let is_last = index + 1 == u64::from(count);
-        if told && !is_fragmented && is_last && padding <= u64::from(scale) * PADDING_S_MAX {
-            layout.end_ticks = Some(empty + ticks(len)).filter(|_| len > 0);
+        if start > latest || (start == 0 && empty == 0) {
+            return Ok(None);
         }
-        return Ok(());
+        let padding = media_len.saturating_sub(start.saturating_add(ticks(*len)));
+        let is_end = !is_fragmented && *len > 0 && index + 1 == entries.len();
+        let is_padding = padding <= u64::from(scale) * PADDING_S_MAX;
+        return Ok(Some(Edit {
+            origin_ticks: start.cast_signed().saturating_sub_unsigned(empty),
+            end_ticks: (is_end && is_padding).then(|| empty.saturating_add(ticks(*len))),
+        }));
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Returns the lengths and starts in an edit list. A start of −1 stands for nothing being heard.
+fn entries(input: &Handle, list: BoxAt) -> Result<Vec<(u64, i64)>, Fault> {
+    let is_wide = version(input, list)? == 1;
+    let count = u32_at(input, list.content + 4)?.min(EDITS_MAX);
+    let entry = |index| {
+        let at = list.content + 8 + index * if is_wide { 20 } else { 12 };
+        if is_wide {
+            return Ok((u64_at(input, at)?, u64_at(input, at + 8)?.cast_signed()));
+        }
+        let start = u32_at(input, at + 4)?.cast_signed();
+        Ok((u64::from(u32_at(input, at)?), i64::from(start)))
+    };
+    (0..u64::from(count)).map(entry).collect()
 }
