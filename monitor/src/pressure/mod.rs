@@ -6,9 +6,16 @@
 //! Source of the thresholds: they act before earlyoom's 10 % and agree with Chromium's 1,000 and 400 MB; the dead band of
 //! 1.2 is that of XNU.
 
+mod thresholds;
+mod votes;
+
 use serde::{Deserialize, Serialize};
 
 use crate::sample::Sample;
+
+pub use thresholds::{Thresholds, ThresholdsError};
+use votes::Events;
+pub use votes::{Vote, Voter};
 
 /// How short memory is.
 #[derive(
@@ -57,115 +64,7 @@ pub const FALL_AFTER_MS: u64 = 60_000;
 /// How much better.
 pub const DEAD_BAND: f64 = 1.2;
 
-/// Available bytes below which a level begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Thresholds {
-    /// Medium below this.
-    pub medium_bytes: u64,
-    /// High below this.
-    pub high_bytes: u64,
-    /// Critical below this.
-    pub critical_bytes: u64,
-}
-
-/// Thresholds that do not follow one upon the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "thresholds must fall from medium over high to critical: {}, {}, {} bytes",
-    asked.medium_bytes, asked.high_bytes, asked.critical_bytes
-)]
-#[non_exhaustive]
-pub struct ThresholdsError {
-    /// What was asked for.
-    pub asked: Thresholds,
-}
-
 const MIB: u64 = 1 << 20;
-
-impl Thresholds {
-    /// Makes thresholds.
-    ///
-    /// # Errors
-    ///
-    /// [`ThresholdsError`] unless `medium_bytes > high_bytes > critical_bytes > 0`.
-    pub fn new(
-        medium_bytes: u64,
-        high_bytes: u64,
-        critical_bytes: u64,
-    ) -> Result<Self, ThresholdsError> {
-        let asked = Self {
-            medium_bytes,
-            high_bytes,
-            critical_bytes,
-        };
-        if medium_bytes > high_bytes && high_bytes > critical_bytes && critical_bytes > 0 {
-            Ok(asked)
-        } else {
-            Err(ThresholdsError { asked })
-        }
-    }
-
-    /// Returns what suits a machine with this much memory, which acts earlier where there is no swap to fall back on.
-    #[must_use]
-    pub fn for_machine(total_bytes: u64, has_swap: bool) -> Self {
-        let part = |percent: u64| total_bytes / 100 * percent;
-        if has_swap {
-            Self {
-                medium_bytes: part(20).max(1_536 * MIB),
-                high_bytes: part(12).max(1_024 * MIB),
-                critical_bytes: part(6).max(400 * MIB),
-            }
-        } else {
-            Self {
-                medium_bytes: part(25).max(2_048 * MIB),
-                high_bytes: part(16).max(1_229 * MIB),
-                critical_bytes: part(11).max(600 * MIB),
-            }
-        }
-    }
-
-    fn level(&self, available_bytes: f64) -> Level {
-        if available_bytes < self.critical_bytes as f64 {
-            Level::Critical
-        } else if available_bytes < self.high_bytes as f64 {
-            Level::High
-        } else if available_bytes < self.medium_bytes as f64 {
-            Level::Medium
-        } else {
-            Level::Low
-        }
-    }
-}
-
-/// What voted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum Voter {
-    /// Available memory of the machine or room in the control group.
-    Available,
-    /// Time lost waiting for memory.
-    Stalls,
-    /// The app's own budget.
-    Budget,
-    /// Limits that the control group ran into since the last look.
-    GroupEvents,
-}
-
-/// A level with its reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Vote {
-    /// The level.
-    pub level: Level,
-    /// What voted.
-    pub voter: Voter,
-    /// The figure and the threshold, in words.
-    pub reason: String,
-}
 
 /// Follows the pressure.
 #[derive(Clone, Debug, Default)]
@@ -178,13 +77,6 @@ pub struct Pressure {
     better_since_ms: Option<u64>,
     reason: Option<Vote>,
     events: Events,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Events {
-    high: u64,
-    max: u64,
-    oom: u64,
 }
 
 impl Pressure {
@@ -271,109 +163,16 @@ impl Pressure {
     /// The votes above Low if every threshold were `band` times as careful.
     fn votes(&self, sample: &Sample, band: f64, events: Events) -> Vec<Vote> {
         let votes = [
-            self.available_vote(sample, band),
-            stall_vote(sample, band),
-            self.budget_vote(sample, band),
-            self.event_vote(events),
+            votes::available(sample, self.thresholds(sample), band),
+            votes::stalls(sample, band),
+            votes::budget(sample, self.budget_bytes, band),
+            votes::group_events(self.events, events),
         ];
         votes
             .into_iter()
             .flatten()
             .filter(|vote| vote.level > Level::Low)
             .collect()
-    }
-
-    fn available_vote(&self, sample: &Sample, band: f64) -> Option<Vote> {
-        let available_bytes = sample.available_bytes()?;
-        let thresholds = self.thresholds(sample)?;
-        let level = thresholds.level(available_bytes as f64 / band);
-        let below = match level {
-            Level::Critical => thresholds.critical_bytes,
-            Level::High => thresholds.high_bytes,
-            Level::Medium | Level::Low => thresholds.medium_bytes,
-        };
-        let (has, below) = (available_bytes / MIB, below / MIB);
-        let reason = format!("{has} MiB available, below {below} MiB");
-        Some(Vote {
-            level,
-            voter: Voter::Available,
-            reason,
-        })
-    }
-
-    fn budget_vote(&self, sample: &Sample, band: f64) -> Option<Vote> {
-        let budget_bytes = self.budget_bytes.filter(|b| *b > 0)?;
-        let percent = sample.total_bytes as f64 / budget_bytes as f64 * 100.0;
-        let level = step(percent * band, [80.0, 92.0, 100.0]);
-        let (used, budget) = (sample.total_bytes / MIB, budget_bytes / MIB);
-        let reason = format!("the app holds {used} MiB, {percent:.0} % of its {budget} MiB");
-        Some(Vote {
-            level,
-            voter: Voter::Budget,
-            reason,
-        })
-    }
-
-    fn event_vote(&self, events: Events) -> Option<Vote> {
-        let old = self.events;
-        let (level, what) = if events.max > old.max || events.oom > old.oom {
-            (Level::Critical, "its hard limit")
-        } else if events.high > old.high {
-            (Level::High, "its throttling limit")
-        } else {
-            return None;
-        };
-        // The first look only learns the counters.
-        let reason = format!("the control group ran into {what}");
-        (old != Events::default()).then_some(Vote {
-            level,
-            voter: Voter::GroupEvents,
-            reason,
-        })
-    }
-}
-
-impl Events {
-    /// One more than the counters, so that counters at 0 differ from none seen yet.
-    fn of(sample: &Sample) -> Self {
-        let Some(group) = &sample.cgroup else {
-            return Self::default();
-        };
-        let of = |events: Option<u64>| events.map_or(0, |n| n.saturating_add(1));
-        Self {
-            high: of(group.events_high),
-            max: of(group.events_max),
-            oom: of(group.events_oom),
-        }
-    }
-}
-
-fn stall_vote(sample: &Sample, band: f64) -> Option<Vote> {
-    let psi = sample.psi?;
-    let group = sample.cgroup.as_ref().and_then(|g| g.psi);
-    let worst = |f: fn(&crate::reader::Psi) -> f64| group.iter().map(f).fold(f(&psi), f64::max);
-    let some = worst(|p| p.some.avg10_percent);
-    let full = worst(|p| p.full.map_or(0.0, |full| full.avg10_percent));
-    // `some` alone never makes Critical: one waiting task is no emergency.
-    let by_some = step(some * band, [10.0, 25.0, f64::INFINITY]);
-    let by_full = step(full * band, [f64::INFINITY, 5.0, 20.0]);
-    let reason = format!("tasks waited for memory {some:.0} %, all at once {full:.0} % of 10 s");
-    Some(Vote {
-        level: by_some.max(by_full),
-        voter: Voter::Stalls,
-        reason,
-    })
-}
-
-fn step(value: f64, [medium, high, critical]: [f64; 3]) -> Level {
-    if value >= critical {
-        Level::Critical
-    } else if value >= high {
-        Level::High
-    } else if value >= medium {
-        Level::Medium
-    } else {
-        Level::Low
     }
 }
 
@@ -392,20 +191,6 @@ mod tests {
             at: Moment::new(at_s * 1_000, 0),
             machine: Some(Machine::new(8 * GIB, available_bytes, 2 * GIB, 2 * GIB)),
             ..Sample::default()
-        }
-    }
-
-    #[test]
-    fn one_gibibyte_available_is_high_on_every_machine() {
-        for total_gib in [4, 8, 16, 32] {
-            for has_swap in [true, false] {
-                let thresholds = Thresholds::for_machine(total_gib * GIB, has_swap);
-                let level = thresholds.level((GIB - 1) as f64);
-                assert!(
-                    level >= Level::High,
-                    "{total_gib} GiB, swap {has_swap}: {level:?}"
-                );
-            }
         }
     }
 
@@ -486,14 +271,6 @@ mod tests {
         assert_eq!(Pressure::new().update(&Sample::default()), Level::Low);
     }
 
-    #[test]
-    fn thresholds_must_follow_one_upon_the_other() {
-        assert!(Thresholds::new(3, 2, 1).is_ok());
-        for (medium, high, critical) in [(2, 2, 1), (3, 1, 1), (1, 2, 3), (2, 1, 0)] {
-            assert!(Thresholds::new(medium, high, critical).is_err());
-        }
-    }
-
     proptest! {
         /// Less available memory never gives a lower level.
         ///
@@ -528,12 +305,6 @@ mod tests {
             let falls = seen.windows(2).filter(|w| w[1] < w[0]).count();
             let rises = seen.windows(2).filter(|w| w[1] > w[0]).count();
             prop_assert!(falls <= 3 && rises == 0, "{} falls, {} rises", falls, rises);
-        }
-
-        #[test]
-        fn thresholds_are_ordered_on_every_machine(total in 0..1_u64 << 50, swap: bool) {
-            let t = Thresholds::for_machine(total, swap);
-            prop_assert!(Thresholds::new(t.medium_bytes, t.high_bytes, t.critical_bytes).is_ok());
         }
     }
 }

@@ -1,0 +1,140 @@
+//! The votes: a level from one kind of figure each, or none where the figure is missing.
+
+use serde::Serialize;
+
+use super::{Level, MIB, Thresholds};
+use crate::reader::Psi;
+use crate::sample::Sample;
+
+/// What voted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Voter {
+    /// Available memory of the machine or room in the control group.
+    Available,
+    /// Time lost waiting for memory.
+    Stalls,
+    /// The app's own budget.
+    Budget,
+    /// Limits that the control group ran into since the last look.
+    GroupEvents,
+}
+
+/// A level with its reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Vote {
+    /// The level.
+    pub level: Level,
+    /// What voted.
+    pub voter: Voter,
+    /// The figure and the threshold, in words.
+    pub reason: String,
+}
+
+/// Counters of the limits that the control group ran into.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Events {
+    high: u64,
+    max: u64,
+    oom: u64,
+}
+
+impl Events {
+    /// One more than the counters, so that counters at 0 differ from none seen yet.
+    pub(super) fn of(sample: &Sample) -> Self {
+        let Some(group) = &sample.cgroup else {
+            return Self::default();
+        };
+        let of = |events: Option<u64>| events.map_or(0, |n| n.saturating_add(1));
+        Self {
+            high: of(group.events_high),
+            max: of(group.events_max),
+            oom: of(group.events_oom),
+        }
+    }
+}
+
+pub(super) fn available(
+    sample: &Sample,
+    thresholds: Option<Thresholds>,
+    band: f64,
+) -> Option<Vote> {
+    let available_bytes = sample.available_bytes()?;
+    let thresholds = thresholds?;
+    let level = thresholds.level(available_bytes as f64 / band);
+    let below = match level {
+        Level::Critical => thresholds.critical_bytes,
+        Level::High => thresholds.high_bytes,
+        Level::Medium | Level::Low => thresholds.medium_bytes,
+    };
+    let (has, below) = (available_bytes / MIB, below / MIB);
+    let reason = format!("{has} MiB available, below {below} MiB");
+    Some(Vote {
+        level,
+        voter: Voter::Available,
+        reason,
+    })
+}
+
+pub(super) fn budget(sample: &Sample, budget_bytes: Option<u64>, band: f64) -> Option<Vote> {
+    let budget_bytes = budget_bytes.filter(|b| *b > 0)?;
+    let percent = sample.total_bytes as f64 / budget_bytes as f64 * 100.0;
+    let level = step(percent * band, [80.0, 92.0, 100.0]);
+    let (used, budget) = (sample.total_bytes / MIB, budget_bytes / MIB);
+    let reason = format!("the app holds {used} MiB, {percent:.0} % of its {budget} MiB");
+    Some(Vote {
+        level,
+        voter: Voter::Budget,
+        reason,
+    })
+}
+
+pub(super) fn group_events(old: Events, events: Events) -> Option<Vote> {
+    let (level, what) = if events.max > old.max || events.oom > old.oom {
+        (Level::Critical, "its hard limit")
+    } else if events.high > old.high {
+        (Level::High, "its throttling limit")
+    } else {
+        return None;
+    };
+    // The first look only learns the counters.
+    let reason = format!("the control group ran into {what}");
+    (old != Events::default()).then_some(Vote {
+        level,
+        voter: Voter::GroupEvents,
+        reason,
+    })
+}
+
+pub(super) fn stalls(sample: &Sample, band: f64) -> Option<Vote> {
+    let group = sample.cgroup.as_ref().and_then(|g| g.psi);
+    // Either may be missing: a container often shows its own stalls and hides the machine's.
+    sample.psi.or(group)?;
+    let worst = |f: fn(&Psi) -> f64| sample.psi.iter().chain(&group).map(f).fold(0.0, f64::max);
+    let some = worst(|p| p.some.avg10_percent);
+    let full = worst(|p| p.full.map_or(0.0, |full| full.avg10_percent));
+    // `some` alone never makes Critical: one waiting task is no emergency.
+    let by_some = step(some * band, [10.0, 25.0, f64::INFINITY]);
+    let by_full = step(full * band, [f64::INFINITY, 5.0, 20.0]);
+    let reason = format!("tasks waited for memory {some:.0} %, all at once {full:.0} % of 10 s");
+    Some(Vote {
+        level: by_some.max(by_full),
+        voter: Voter::Stalls,
+        reason,
+    })
+}
+
+fn step(value: f64, [medium, high, critical]: [f64; 3]) -> Level {
+    if value >= critical {
+        Level::Critical
+    } else if value >= high {
+        Level::High
+    } else if value >= medium {
+        Level::Medium
+    } else {
+        Level::Low
+    }
+}
