@@ -1,5 +1,7 @@
 //! When an alert begins, is repeated, and ends.
 
+use std::collections::VecDeque;
+
 use super::{Alert, Condition, Event, Facts, Key, Kind, Notice, Severity};
 
 /// How long alerts wait, in milliseconds.
@@ -46,10 +48,18 @@ pub const LOUD_MAX: usize = 3;
 /// Window of [`LOUD_MAX`].
 pub const LOUD_WINDOW_MS: u64 = 600_000;
 
+/// Deeds that are told with one alert.
+pub const ACTED_MAX: usize = 4;
+
+/// Longest description of a deed, in characters.
+pub const ACTED_CHARS_MAX: usize = 200;
+
 #[derive(Clone, Debug)]
 struct Tracked {
     key: Key,
     facts: Facts,
+    /// What was done since the alert began, the oldest first.
+    acted: VecDeque<String>,
     state: State,
     notices: u32,
     acknowledged: bool,
@@ -79,7 +89,7 @@ struct Firing {
 ///
 /// # Memory
 ///
-/// One entry per key: at most 5 kinds x 7 subjects.
+/// One entry per key: at most 6 kinds x 7 subjects.
 #[derive(Clone, Debug)]
 pub struct Alerts {
     timing: Timing,
@@ -104,8 +114,8 @@ impl Alerts {
     pub fn update(&mut self, conditions: Vec<Condition>, now_ms: u64, unix_ms: u64) -> Vec<Notice> {
         let mut due = Vec::new();
         for condition in conditions {
-            if let Some((event, severity)) = self.step(&condition, now_ms) {
-                due.push((condition.key, event, severity, condition.facts));
+            if let Some((event, severity, facts)) = self.step(&condition, now_ms) {
+                due.push((condition.key, event, severity, facts));
             }
         }
         // The worst first, so that it is not the one for which no loud notice is left.
@@ -148,7 +158,18 @@ impl Alerts {
         })
     }
 
-    fn step(&mut self, condition: &Condition, now_ms: u64) -> Option<(Event, Severity)> {
+    /// Notes what was done about an alert that is open or about to be; it is told with the alert from now on. Of more than
+    /// [`ACTED_MAX`] deeds the oldest is left out. Returns whether there is such an alert.
+    pub fn acted(&mut self, key: Key, what: &str) -> bool {
+        let active = |t: &&mut Tracked| t.key == key && !matches!(t.state, State::Ok);
+        let found = self.tracked.iter_mut().find(active);
+        found.is_some_and(|tracked| {
+            tracked.act(what);
+            true
+        })
+    }
+
+    fn step(&mut self, condition: &Condition, now_ms: u64) -> Option<(Event, Severity, Facts)> {
         let timing = self.timing;
         let at = self.tracked.iter().position(|t| t.key == condition.key);
         let at = at.unwrap_or_else(|| {
@@ -156,11 +177,13 @@ impl Alerts {
             self.tracked.len() - 1
         });
         let tracked = &mut self.tracked[at];
-        let event = tracked.step(condition, now_ms, &timing);
-        if event.is_some() {
-            tracked.notices = tracked.notices.saturating_add(1);
+        let (event, severity) = tracked.step(condition, now_ms, &timing)?;
+        tracked.notices = tracked.notices.saturating_add(1);
+        let facts = tracked.told();
+        if event == Event::Resolved {
+            tracked.acted.clear();
         }
-        event
+        Some((event, severity, facts))
     }
 
     /// A critical machine makes a component's warning idle talk, and a leak says more than growth.
@@ -176,8 +199,8 @@ impl Alerts {
         let by_machine = key.component.is_some()
             && severity < Severity::Critical
             && fires(Kind::Pressure, None, Severity::Critical);
-        let by_leak =
-            key.kind == Kind::Growing && fires(Kind::Leak, key.component, Severity::Warning);
+        let leaks = |kind| fires(kind, key.component, Severity::Warning);
+        let by_leak = key.kind == Kind::Growing && (leaks(Kind::Leak) || leaks(Kind::MeetingLeak));
         by_machine || by_leak
     }
 
@@ -201,6 +224,7 @@ impl Tracked {
         Self {
             key,
             facts: Facts::default(),
+            acted: VecDeque::new(),
             state: State::Ok,
             notices: 0,
             acknowledged: false,
@@ -225,8 +249,31 @@ impl Tracked {
             notices: self.notices,
             acknowledged: self.acknowledged,
             resolving: firing.clear_since_ms.is_some(),
-            facts: self.facts.clone(),
+            facts: self.told(),
         })
+    }
+
+    fn act(&mut self, what: &str) {
+        let what: String = what.chars().take(ACTED_CHARS_MAX).collect();
+        if what.is_empty() || self.acted.contains(&what) {
+            return;
+        }
+        if self.acted.len() == ACTED_MAX {
+            self.acted.pop_front();
+        }
+        self.acted.push_back(what);
+    }
+
+    /// The facts with what was done.
+    fn told(&self) -> Facts {
+        let mut facts = self.facts.clone();
+        for what in &self.acted {
+            if !facts.done.is_empty() {
+                facts.done.push_str("; ");
+            }
+            facts.done.push_str(what);
+        }
+        facts
     }
 
     fn step(
@@ -241,6 +288,7 @@ impl Tracked {
         match (self.state, condition.raised) {
             (State::Ok | State::Pending { .. }, None) => {
                 self.state = State::Ok;
+                self.acted.clear();
                 None
             }
             (State::Ok, Some(severity)) => self.pend(severity, now_ms, now_ms, timing),

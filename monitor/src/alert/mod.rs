@@ -35,6 +35,8 @@ pub enum Kind {
     Growing,
     /// A component does not give memory back.
     Leak,
+    /// Each meeting leaves memory behind in a component.
+    MeetingLeak,
     /// Figures cannot be read.
     Blind,
 }
@@ -120,7 +122,7 @@ impl Condition {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Facts {
-    /// The figure, in bytes or MB/h as the reason says.
+    /// The figure, in the unit that the reason names.
     pub value: f64,
     /// The threshold that it passed.
     pub threshold: f64,

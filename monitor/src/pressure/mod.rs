@@ -108,7 +108,7 @@ impl Pressure {
         self.level
     }
 
-    /// Returns the vote that decided last; `None`: no figure is short.
+    /// Returns the vote that decided last; `None`: the level is Low.
     #[must_use]
     pub fn reason(&self) -> Option<&Vote> {
         self.reason.as_ref()
@@ -154,7 +154,10 @@ impl Pressure {
             if now_ms.saturating_sub(since_ms) >= FALL_AFTER_MS {
                 self.level = self.level.below().max(raw);
                 self.better_since_ms = Some(now_ms);
-                self.reason = vote;
+                self.reason = match self.level {
+                    Level::Low => None,
+                    level => vote.or_else(|| Some(votes::recovery(level, FALL_AFTER_MS))),
+                };
             }
         }
         self.level
@@ -215,6 +218,12 @@ mod tests {
         assert_eq!(seen[59], Level::Critical);
         assert_eq!(seen[60], Level::High);
         assert_eq!(pressure.reason(), None);
+        pressure.update(&sample(200, 300 * MIB));
+        for s in 201..=261 {
+            pressure.update(&sample(s, 4 * GIB));
+        }
+        let reason = pressure.reason().unwrap();
+        assert_eq!((reason.level, reason.voter), (Level::High, Voter::Recovery));
     }
 
     #[test]

@@ -19,10 +19,12 @@ pub enum Voter {
     Budget,
     /// Limits that the control group ran into since the last look.
     GroupEvents,
+    /// Nothing any more: the level is on its way down.
+    Recovery,
 }
 
 /// A level with its reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Vote {
@@ -30,7 +32,11 @@ pub struct Vote {
     pub level: Level,
     /// What voted.
     pub voter: Voter,
-    /// The figure and the threshold, in words.
+    /// The figure: bytes that are available or held, percent of the time, a count of events, or seconds.
+    pub value: f64,
+    /// The threshold that it passed, in the same unit.
+    pub threshold: f64,
+    /// Both in words.
     pub reason: String,
 }
 
@@ -65,47 +71,51 @@ pub(super) fn available(
     let available_bytes = sample.available_bytes()?;
     let thresholds = thresholds?;
     let level = thresholds.level(available_bytes as f64 / band);
-    let below = match level {
+    let below_bytes = match level {
         Level::Critical => thresholds.critical_bytes,
         Level::High => thresholds.high_bytes,
         Level::Medium | Level::Low => thresholds.medium_bytes,
     };
-    let (has, below) = (available_bytes / MIB, below / MIB);
-    let reason = format!("{has} MiB available, below {below} MiB");
+    let (has, below) = (available_bytes / MIB, below_bytes / MIB);
     Some(Vote {
         level,
         voter: Voter::Available,
-        reason,
+        value: available_bytes as f64,
+        threshold: below_bytes as f64,
+        reason: format!("{has} MiB available, below {below} MiB"),
     })
 }
 
 pub(super) fn budget(sample: &Sample, budget_bytes: Option<u64>, band: f64) -> Option<Vote> {
     let budget_bytes = budget_bytes.filter(|b| *b > 0)?;
     let percent = sample.total_bytes as f64 / budget_bytes as f64 * 100.0;
-    let level = step(percent * band, [80.0, 92.0, 100.0]);
+    let (level, from_percent) = step(percent * band, [80.0, 92.0, 100.0]);
     let (used, budget) = (sample.total_bytes / MIB, budget_bytes / MIB);
-    let reason = format!("the app holds {used} MiB, {percent:.0} % of its {budget} MiB");
     Some(Vote {
         level,
         voter: Voter::Budget,
-        reason,
+        value: sample.total_bytes as f64,
+        threshold: budget_bytes as f64 * from_percent / 100.0,
+        reason: format!("the app holds {used} MiB, {percent:.0} % of its {budget} MiB"),
     })
 }
 
 pub(super) fn group_events(old: Events, events: Events) -> Option<Vote> {
-    let (level, what) = if events.max > old.max || events.oom > old.oom {
-        (Level::Critical, "its hard limit")
+    let (level, what, value, threshold) = if events.max > old.max || events.oom > old.oom {
+        let count = |events: Events| events.max.saturating_add(events.oom);
+        (Level::Critical, "its hard limit", count(events), count(old))
     } else if events.high > old.high {
-        (Level::High, "its throttling limit")
+        (Level::High, "its throttling limit", events.high, old.high)
     } else {
         return None;
     };
     // The first look only learns the counters.
-    let reason = format!("the control group ran into {what}");
-    (old != Events::default()).then_some(Vote {
+    (old != Events::default()).then(|| Vote {
         level,
         voter: Voter::GroupEvents,
-        reason,
+        value: value as f64,
+        threshold: threshold as f64,
+        reason: format!("the control group ran into {what}"),
     })
 }
 
@@ -117,24 +127,39 @@ pub(super) fn stalls(sample: &Sample, band: f64) -> Option<Vote> {
     let some = worst(|p| p.some.avg10_percent);
     let full = worst(|p| p.full.map_or(0.0, |full| full.avg10_percent));
     // `some` alone never makes Critical: one waiting task is no emergency.
-    let by_some = step(some * band, [10.0, 25.0, f64::INFINITY]);
-    let by_full = step(full * band, [f64::INFINITY, 5.0, 20.0]);
-    let reason = format!("tasks waited for memory {some:.0} %, all at once {full:.0} % of 10 s");
+    let (by_some, some_from) = step(some * band, [10.0, 25.0, f64::INFINITY]);
+    let (by_full, full_from) = step(full * band, [f64::INFINITY, 5.0, 20.0]);
+    let by_full_alone = by_full > by_some;
     Some(Vote {
         level: by_some.max(by_full),
         voter: Voter::Stalls,
-        reason,
+        value: if by_full_alone { full } else { some },
+        threshold: if by_full_alone { full_from } else { some_from },
+        reason: format!("tasks waited for memory {some:.0} %, all at once {full:.0} % of 10 s"),
     })
 }
 
-fn step(value: f64, [medium, high, critical]: [f64; 3]) -> Level {
+/// What is said of a level that no figure asks for any more: 0 s of the time after which it falls have passed.
+pub(super) fn recovery(level: Level, falls_after_ms: u64) -> Vote {
+    let falls_after_s = falls_after_ms / 1_000;
+    Vote {
+        level,
+        voter: Voter::Recovery,
+        value: 0.0,
+        threshold: falls_after_s as f64,
+        reason: format!("nothing is short any more; it falls after {falls_after_s} s of that"),
+    }
+}
+
+/// The level of a value and the threshold where that level begins, or where the first would.
+fn step(value: f64, [medium, high, critical]: [f64; 3]) -> (Level, f64) {
     if value >= critical {
-        Level::Critical
+        (Level::Critical, critical)
     } else if value >= high {
-        Level::High
+        (Level::High, high)
     } else if value >= medium {
-        Level::Medium
+        (Level::Medium, medium)
     } else {
-        Level::Low
+        (Level::Low, medium.min(high))
     }
 }

@@ -14,6 +14,8 @@ mod arguments;
 #[cfg(any(target_os = "macos", windows))]
 mod other;
 mod text;
+#[cfg(target_os = "linux")]
+mod trigger;
 
 use std::path::{Path, PathBuf};
 
@@ -22,6 +24,8 @@ pub use machine::Machine;
 pub use process::{Basis, ProcessId, ProcessMemory, Proportional, own};
 pub use psi::Psi;
 pub use table::{Entry, PROCESSES_MAX};
+#[cfg(target_os = "linux")]
+pub(crate) use trigger::StallTrigger;
 
 /// Why a figure could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -204,6 +208,18 @@ impl System {
                 .proc_root("pressure stall information")?
                 .join("pressure/memory"),
         )
+    }
+
+    /// Asks this machine's kernel to say when tasks begin to wait for memory; never of captured text, which it would
+    /// write to.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn stall_trigger(&self) -> Result<StallTrigger, ReadError> {
+        match self.files.as_ref().map(|files| files.proc.as_path()) {
+            Some(proc) if proc == Path::new("/proc") => StallTrigger::arm(proc),
+            _ => Err(ReadError::Unsupported {
+                what: "the kernel's word on stalls",
+            }),
+        }
     }
 
     /// Reads the control group that this process is in.

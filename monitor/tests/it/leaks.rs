@@ -111,7 +111,7 @@ fn watch_wants_two_hours_in_a_row_and_forgets_at_an_event() {
     let mut watch = Watch::new(TARGET);
     let mut first = None;
     for (minute, mb) in leaking.iter().enumerate() {
-        watch.push(minute as u64 * 60_000, (mb * 1e6) as u64);
+        watch.push(minute as u64 * 60_000, (mb * 1e6) as u64, None);
         if watch.finding().verdict > Verdict::None {
             first.get_or_insert(minute);
         }

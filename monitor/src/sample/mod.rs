@@ -1,24 +1,15 @@
 //! One look at the whole app: every byte attributed, what could not be had named.
 
+mod sampler;
+mod shares;
+
 use serde::Serialize;
 
 use crate::component::Component;
-use crate::gauge::Gauges;
-use crate::membership::Membership;
-use crate::reader::{
-    Cgroup, Entry, Machine, PROCESSES_MAX, ProcessId, ProcessMemory, Psi, ReadError, System,
-};
+use crate::reader::{Basis, Cgroup, Machine, ProcessId, ProcessMemory, Psi};
 
-/// Most pipelines whose gauges are read.
-pub const PUBLISHERS_MAX: usize = 16;
-
-/// How long a search for the owner of a port is good for, in milliseconds: it looks through the open files of every
-/// process, some 20 ms with 300 of them.
-const PORT_SEARCH_MS: u64 = 30_000;
-
-/// Every so many samples the whole table of processes is read; between them only the new numbers. At one sample in 5 s a
-/// number that was used again at once is noticed after 30 s; memory is never read of the wrong process.
-const TABLE_SAMPLES: u32 = 6;
+pub use sampler::{PUBLISHERS_MAX, Sampler, TooManyPublishers};
+pub use shares::{SHARE_MS, SHARED_RESIDENT_BYTES_MAX};
 
 /// Memory of one component, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -33,8 +24,13 @@ pub struct Part {
     pub reclaimable_bytes: u64,
     /// Swapped-out bytes of its processes, part of their private bytes.
     pub swap_bytes: u64,
+    /// Its share of all pages in RAM and in swap, each page divided by the number of its users: what private memory counts
+    /// twice after a fork counts once here. Up to some minutes old. `None`: not read for all of its processes.
+    pub proportional_bytes: Option<u64>,
     /// Its processes.
     pub processes: u32,
+    /// What its private bytes were made of; of several kinds the one that is an estimate. `None`: it has no process.
+    pub basis: Option<Basis>,
     /// Whether any figure is an estimate, or a process could not be read.
     pub estimated: bool,
     /// The process that has run longest: another one means that the component was restarted.
@@ -130,215 +126,12 @@ impl Sample {
             .swap_bytes
             .saturating_add(memory.swap_bytes.unwrap_or(0));
         part.processes += 1;
+        part.basis = part
+            .basis
+            .filter(|b| b.is_estimated())
+            .or(Some(memory.basis));
         part.estimated |= memory.basis.is_estimated();
         self.total_bytes = self.total_bytes.saturating_add(memory.private_bytes);
-    }
-}
-
-/// Takes samples.
-///
-/// # Memory
-///
-/// The buffers reach the size of the process table once, 40 bytes per process, and are used again.
-#[derive(Debug)]
-pub struct Sampler {
-    system: System,
-    own: ProcessId,
-    membership: Membership,
-    publishers: Vec<Gauges>,
-    entries: Vec<Entry>,
-    members: Vec<(ProcessId, Component)>,
-    listeners: Vec<(u16, ProcessId)>,
-    ports_searched_ms: Option<u64>,
-    /// Samples until the whole table is read.
-    table_in: u32,
-}
-
-/// Too many publishers are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("one more publisher of gauges than the limit of {limit}")]
-#[non_exhaustive]
-pub struct TooManyPublishers {
-    /// [`PUBLISHERS_MAX`].
-    pub limit: usize,
-}
-
-impl Sampler {
-    /// Makes a sampler. `own` is the process whose pipelines publish gauges.
-    #[must_use]
-    pub fn new(system: System, own: ProcessId, membership: Membership) -> Self {
-        Self {
-            system,
-            own,
-            membership,
-            publishers: Vec::new(),
-            entries: Vec::with_capacity(512.min(PROCESSES_MAX)),
-            members: Vec::new(),
-            listeners: Vec::new(),
-            ports_searched_ms: None,
-            table_in: 0,
-        }
-    }
-
-    /// Reads a pipeline's gauges from now on.
-    ///
-    /// # Errors
-    ///
-    /// [`TooManyPublishers`]: let pipelines share a registry.
-    pub fn watch(&mut self, gauges: Gauges) -> Result<(), TooManyPublishers> {
-        if self.publishers.len() == PUBLISHERS_MAX {
-            return Err(TooManyPublishers {
-                limit: PUBLISHERS_MAX,
-            });
-        }
-        self.publishers.push(gauges);
-        Ok(())
-    }
-
-    /// Returns the registries that are read.
-    #[must_use]
-    pub fn publishers(&self) -> &[Gauges] {
-        &self.publishers
-    }
-
-    /// Returns the membership, to hand processes over.
-    pub fn membership(&mut self) -> &mut Membership {
-        &mut self.membership
-    }
-
-    /// Returns the system that is read.
-    #[must_use]
-    pub fn system(&self) -> &System {
-        &self.system
-    }
-
-    /// Returns the processes of the last sample.
-    #[must_use]
-    pub fn members(&self) -> &[(ProcessId, Component)] {
-        &self.members
-    }
-
-    /// Takes a sample. It always succeeds: what cannot be read is missing from it, with a reason.
-    pub fn sample(&mut self, at: Moment) -> Sample {
-        let mut sample = Sample {
-            at,
-            ..Sample::default()
-        };
-        match self.system.machine() {
-            Ok(machine) => {
-                if machine.estimated {
-                    sample
-                        .reasons
-                        .push("available memory is estimated".to_owned());
-                }
-                sample.machine = Some(machine);
-            }
-            Err(error) => sample.reasons.push(explain(&error)),
-        }
-        sample.cgroup = self.system.cgroup().ok();
-        sample.psi = self.system.psi().ok();
-        match self.read_table() {
-            Ok(()) => {
-                self.search_ports(at.steady_ms);
-                self.membership
-                    .assign(&self.entries, &self.listeners, &mut self.members);
-                self.measure(&mut sample);
-            }
-            Err(error) => {
-                sample.reasons.push(explain(&error));
-                self.measure_own(&mut sample);
-            }
-        }
-        sample
-    }
-
-    fn read_table(&mut self) -> Result<(), ReadError> {
-        if self.table_in == 0 {
-            self.system.processes(&mut self.entries)?;
-            self.table_in = TABLE_SAMPLES;
-        } else {
-            self.system.refresh_processes(&mut self.entries)?;
-        }
-        self.table_in -= 1;
-        Ok(())
-    }
-
-    fn measure(&self, sample: &mut Sample) {
-        for (id, component) in &self.members {
-            let oldest = &mut sample.parts[component.index()].oldest;
-            if oldest.is_none_or(|o| (id.start_time, id.pid) < (o.start_time, o.pid)) {
-                *oldest = Some(*id);
-            }
-            match self.system.memory_of(*id) {
-                Ok(memory) => {
-                    let held = if *id == self.own {
-                        self.held()
-                    } else {
-                        Vec::new()
-                    };
-                    sample.attribute(*component, &memory, &held);
-                }
-                // It ended since the table was read: it costs nothing.
-                Err(ReadError::Gone { .. }) => {}
-                Err(error) => {
-                    sample.parts[component.index()].estimated = true;
-                    sample.reasons.push(explain(&error));
-                }
-            }
-        }
-    }
-
-    /// Without a table of processes this process is still known.
-    fn measure_own(&self, sample: &mut Sample) {
-        if let Ok(memory) = crate::reader::own() {
-            sample.attribute(Component::Unattributed, &memory, &self.held());
-        }
-        sample
-            .parts
-            .iter_mut()
-            .for_each(|part| part.estimated = true);
-    }
-
-    fn held(&self) -> Vec<(Component, u64)> {
-        self.publishers
-            .iter()
-            .map(|g| (g.component(), g.held_bytes()))
-            .collect()
-    }
-
-    fn search_ports(&mut self, now_ms: u64) {
-        let all_known = self
-            .membership
-            .rules()
-            .ports
-            .iter()
-            .all(|(port, _)| self.membership.port_is_known(&self.listeners, *port));
-        let fresh = self
-            .ports_searched_ms
-            .is_some_and(|then| now_ms.saturating_sub(then) < PORT_SEARCH_MS);
-        if all_known || fresh {
-            return;
-        }
-        self.ports_searched_ms = Some(now_ms);
-        let (system, entries) = (&self.system, &self.entries);
-        let owner = |(port, _): &(u16, Component)| {
-            Some((*port, system.listener(*port, entries).ok().flatten()?))
-        };
-        self.listeners = self
-            .membership
-            .rules()
-            .ports
-            .iter()
-            .filter_map(owner)
-            .collect();
-    }
-}
-
-/// An error with its causes, on one line.
-fn explain(error: &ReadError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }
 

@@ -1,22 +1,25 @@
 //! The monitor: samples in the background, and answers.
 
+mod run;
+
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::alert::channel::Channel;
 use crate::alert::journal::{Journal, JournalError};
 use crate::alert::{Delivery, Key, Notice, Timing};
 use crate::component::Component;
 use crate::gauge::{Gauges, Unit};
-use crate::history::{self, History, HistoryError, Record};
+use crate::history::{self, History, HistoryError};
 use crate::membership::{Membership, Rules, TooManyHanded};
 use crate::pressure::{Level, Thresholds};
 use crate::reader::{ProcessId, ReadError, System};
 use crate::report::{ComponentMemoryUsage, MemoryAnalysisReport, MemoryUsageReport};
-use crate::sample::{Moment, Sampler, TooManyPublishers};
+use crate::sample::{Sampler, TooManyPublishers};
 use crate::watcher::Watcher;
+
+use run::{Background, Pace, Sampling, Shared, lock, recall};
 
 /// Shortest interval: what the finest series can show.
 pub const INTERVAL_MS_MIN: u64 = 100;
@@ -100,32 +103,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Monitor {
     shared: Arc<Shared>,
-    background: Mutex<Option<JoinHandle<()>>>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    started: Instant,
-    // Two locks, so that reports do not wait for the reading of files. Taken in this order.
-    sampling: Mutex<Sampling>,
-    watcher: Mutex<Watcher>,
-    delivery: Delivery,
-    pace: Mutex<Pace>,
-    wake: Condvar,
-}
-
-#[derive(Debug)]
-struct Sampling {
-    sampler: Sampler,
-    history: Option<History>,
-    recorded_ms: Option<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Pace {
-    /// `None`: stopped.
-    interval: Option<Duration>,
-    ticks: u64,
+    background: Mutex<Option<Background>>,
 }
 
 impl Monitor {
@@ -215,21 +193,20 @@ impl Monitor {
         self.with(MemoryAnalysisReport::new)
     }
 
-    /// Samples in the background from now on, every `interval` (at least [`INTERVAL_MS_MIN`]), and every second while
-    /// the pressure is High. Called again, it changes the interval at once.
+    /// Samples in the background from now on, every `interval` (at least [`INTERVAL_MS_MIN`]), every second while the
+    /// pressure is High, and on Linux at once when the kernel says that tasks wait for memory. Called again, it changes the interval at once.
     ///
     /// # Errors
     ///
     /// An [`std::io::Error`] where the thread cannot be started.
     pub fn start_continuous_monitoring(&self, interval: Duration) -> std::io::Result<()> {
         let interval = interval.max(Duration::from_millis(INTERVAL_MS_MIN));
+        lock(&self.shared.watcher).set_measures_faster(interval > INTERVAL_HIGH);
         lock(&self.shared.pace).interval = Some(interval);
         self.shared.wake.notify_all();
         let mut background = lock(&self.background);
         if background.is_none() {
-            let shared = Arc::clone(&self.shared);
-            let thread = std::thread::Builder::new().name("memory-monitor".to_owned());
-            *background = Some(thread.spawn(move || shared.run())?);
+            *background = Some(Background::start(&self.shared)?);
         }
         Ok(())
     }
@@ -238,11 +215,15 @@ impl Monitor {
     pub fn stop_continuous_monitoring(&self) {
         lock(&self.shared.pace).interval = None;
         self.shared.wake.notify_all();
-        if let Some(background) = lock(&self.background).take()
-            && background.join().is_err()
-        {
-            tracing::error!("the memory monitor panicked");
+        lock(&self.shared.watcher).set_measures_faster(false);
+        if let Some(background) = lock(&self.background).take() {
+            background.join();
         }
+    }
+
+    /// Takes the next sample in the background now, without waiting for it: something has happened.
+    pub fn sample_soon(&self) {
+        self.shared.sample_soon();
     }
 
     /// Sets below how much available memory the levels begin; `None`: by the size of the machine. Effective with the
@@ -265,7 +246,7 @@ impl Monitor {
         lock(&self.shared.watcher).set_limit_bytes(component, limit_bytes);
     }
 
-    /// Starts a component's leak verdict anew: it has loaded or unloaded something large on purpose.
+    /// Starts a component's leak verdicts anew: it has loaded or unloaded something large on purpose.
     pub fn event(&self, component: Component) {
         lock(&self.shared.watcher).event(component);
     }
@@ -273,6 +254,29 @@ impl Monitor {
     /// Sets what a component says its caches hold: growth of a declared cache is no leak.
     pub fn declare_cache_bytes(&self, component: Component, bytes: u64) {
         lock(&self.shared.watcher).declare_cache_bytes(component, bytes);
+    }
+
+    /// Sets what a component's allocator says that the program has allocated, which tells a leak from fragmentation. Good
+    /// for three minutes: say it at least once a minute.
+    pub fn declare_allocated_bytes(&self, component: Component, bytes: u64) {
+        lock(&self.shared.watcher).declare_allocated_bytes(component, bytes);
+    }
+
+    /// A meeting begins, or whatever else the app does that should leave nothing behind. What each component
+    /// holds between meetings is compared. Meetings may overlap.
+    pub fn meeting_began(&self) {
+        lock(&self.shared.watcher).meeting_began();
+    }
+
+    /// A meeting has ended.
+    pub fn meeting_ended(&self) {
+        lock(&self.shared.watcher).meeting_ended();
+    }
+
+    /// Notes what was done about an alert, in a few words such as "unloaded llama3.2:3b". It is told with the alert until
+    /// that ends. Returns whether the alert is open or about to be.
+    pub fn acted(&self, key: Key, what: &str) -> bool {
+        lock(&self.shared.watcher).acted(key, what)
     }
 
     /// Takes a process, and what it starts from now on, as part of a component.
@@ -344,87 +348,4 @@ impl Drop for Monitor {
     fn drop(&mut self) {
         self.stop_continuous_monitoring();
     }
-}
-
-impl Shared {
-    fn run(&self) {
-        loop {
-            // A statement of its own: in the head of a loop the lock would be held through its body.
-            let interval = lock(&self.pace).interval;
-            let Some(set) = interval else { return };
-            self.tick();
-            let high = lock(&self.watcher).pressure().level() >= Level::High;
-            let interval = if high { set.min(INTERVAL_HIGH) } else { set };
-            let pace = lock(&self.pace);
-            // Woken when the interval changes, which may be to none.
-            let waited = self
-                .wake
-                .wait_timeout_while(pace, interval, |pace| pace.interval == Some(set));
-            drop(waited);
-        }
-    }
-
-    fn tick(&self) {
-        let mut sampling = lock(&self.sampling);
-        let at = self.now();
-        let sample = sampling.sampler.sample(at);
-        let (notices, record) = {
-            let mut watcher = lock(&self.watcher);
-            let notices = watcher.observe(sample);
-            (
-                notices,
-                Record::new(watcher.last(), watcher.pressure().level()),
-            )
-        };
-        sampling.record(&record, at.steady_ms);
-        drop(sampling);
-        notices
-            .into_iter()
-            .for_each(|notice| self.delivery.submit(notice));
-        lock(&self.pace).ticks += 1;
-    }
-
-    fn now(&self) -> Moment {
-        let steady_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Moment::new(STEADY_START_MS.saturating_add(steady_ms), unix_ms())
-    }
-}
-
-impl Sampling {
-    fn record(&mut self, record: &Record, now_ms: u64) {
-        let fresh = self
-            .recorded_ms
-            .is_some_and(|then| now_ms.saturating_sub(then) < RECORD_MS);
-        let Some(history) = self.history.as_mut().filter(|_| !fresh) else {
-            return;
-        };
-        self.recorded_ms = Some(now_ms);
-        if let Err(error) = history.append(record) {
-            tracing::warn!(%error, "a sample is missing from the history");
-        }
-    }
-}
-
-/// Fills the series with what was recorded in the last week.
-fn recall(watcher: &mut Watcher, records: impl Iterator<Item = Record>) {
-    let now = unix_ms();
-    for record in records {
-        let age_ms = now.checked_sub(record.unix_ms);
-        // What the clock of the system dates into the future cannot be placed.
-        if let Some(at) = age_ms.and_then(|age| STEADY_START_MS.checked_sub(age)) {
-            watcher.recall(&record.to_sample(at));
-        }
-    }
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while it was held leaves figures that the next sample overwrites.
-    mutex.lock().unwrap_or_else(|e| e.into_inner())
 }
