@@ -1,6 +1,8 @@
 //! Arguments and commands.
 
 mod analyze;
+#[cfg(feature = "dashboard")]
+mod serve;
 mod table;
 
 use std::error::Error;
@@ -103,25 +105,7 @@ enum Command {
     Ollama(steadyscribe_monitor::ollama::command::OllamaArgs),
     /// Serves the dashboard on this machine
     #[cfg(feature = "dashboard")]
-    Serve {
-        /// Port; 0 for any that is free
-        #[arg(long, default_value_t = 0)]
-        port: u16,
-        /// Seconds between samples
-        #[arg(long, default_value_t = 5.0, value_parser = seconds)]
-        interval: f64,
-        /// History to show and to append to
-        #[arg(long)]
-        history: Option<PathBuf>,
-        /// Journal of critical alerts
-        #[arg(long)]
-        journal: Option<PathBuf>,
-        /// File that keeps the token, readable by you alone, so that an open page outlives a restart
-        #[arg(long)]
-        token_file: Option<PathBuf>,
-        #[command(flatten)]
-        target: Target,
-    },
+    Serve(serve::ServeArgs),
 }
 
 /// What is watched.
@@ -185,24 +169,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
             Ok(())
         }
         #[cfg(feature = "dashboard")]
-        Command::Serve {
-            port,
-            interval,
-            history,
-            journal,
-            token_file,
-            target,
-        } => {
-            let mut options = Options::default();
-            (options.history, options.journal) = (history, journal);
-            serve(
-                options,
-                &target,
-                port,
-                Duration::from_secs_f64(interval),
-                token_file.as_deref(),
-            )
-        }
+        Command::Serve(args) => serve::run(args),
     }
 }
 
@@ -288,34 +255,14 @@ fn alerts(path: &Path, acknowledge: Option<u64>) -> Outcome {
             iso8601(notice.unix_ms),
             notice.headline()
         );
+        if !notice.facts.done.is_empty() {
+            println!("        done: {}", notice.facts.done);
+        }
         println!("        {}", notice.facts.advice);
     }
     if journal.unacknowledged().is_empty() {
         println!("no critical alert is open");
     }
-    Ok(())
-}
-
-#[cfg(feature = "dashboard")]
-fn serve(
-    options: Options,
-    target: &Target,
-    port: u16,
-    interval: Duration,
-    token_file: Option<&Path>,
-) -> Outcome {
-    use steadyscribe_monitor::server::Server;
-
-    let mut options = options;
-    let stream = steadyscribe_monitor::server::Stream::new();
-    options.channels.push(Box::new(stream.channel()));
-    let monitor = std::sync::Arc::new(target.monitor(options)?);
-    let mut server = Server::bind(monitor, stream, port)?;
-    if let Some(path) = token_file {
-        server.keep_token(path)?;
-    }
-    println!("{}", server.address());
-    server.run(interval)?;
     Ok(())
 }
 

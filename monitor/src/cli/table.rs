@@ -7,7 +7,7 @@ use std::time::Duration;
 use steadyscribe_monitor::leak::Verdict;
 use steadyscribe_monitor::monitor::Monitor;
 use steadyscribe_monitor::pressure::Level;
-use steadyscribe_monitor::report::{MemoryUsageReport, bytes_text};
+use steadyscribe_monitor::report::{MemoryUsageReport, bytes_text, leak_text};
 
 /// Characters of a full bar.
 const BAR: usize = 24;
@@ -116,9 +116,11 @@ fn write(usage: &MemoryUsageReport, style: Style, out: &mut String) -> std::fmt:
         let bar: String = (0..BAR)
             .map(|at| if (at as f64) < filled { '█' } else { '·' })
             .collect();
-        let leak = match (part.leak.verdict, part.leak.rate_mb_per_hour) {
-            (Verdict::None, _) | (_, None) => String::new(),
-            (verdict, Some(rate)) => format!("  leak {verdict:?}: {rate:.0} MB/h"),
+        let leaks = part.leak.verdict.max(part.meeting_leak.verdict) > Verdict::None;
+        let leak = if leaks {
+            format!("  leak {}", leak_text(part))
+        } else {
+            String::new()
         };
         writeln!(
             out,
@@ -134,6 +136,10 @@ fn write(usage: &MemoryUsageReport, style: Style, out: &mut String) -> std::fmt:
             if part.estimated { " estimated" } else { "" },
         )?;
     }
+    advice(usage, out)
+}
+
+fn advice(usage: &MemoryUsageReport, out: &mut String) -> std::fmt::Result {
     for step in &usage.recommendations {
         writeln!(
             out,
@@ -142,6 +148,9 @@ fn write(usage: &MemoryUsageReport, style: Style, out: &mut String) -> std::fmt:
             step.component,
             step.reason
         )?;
+        if !step.done.is_empty() {
+            writeln!(out, "  done: {}", step.done)?;
+        }
         writeln!(out, "  {}", step.action)?;
     }
     usage

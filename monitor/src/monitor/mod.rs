@@ -13,9 +13,10 @@ use crate::component::Component;
 use crate::gauge::{Gauges, Unit};
 use crate::history::{self, History, HistoryError};
 use crate::membership::{Membership, Rules, TooManyHanded};
+use crate::model::Model;
 use crate::pressure::{Level, Thresholds};
 use crate::reader::{ProcessId, ReadError, System};
-use crate::report::{ComponentMemoryUsage, MemoryAnalysisReport, MemoryUsageReport};
+use crate::report::{ComponentMemoryUsage, MemoryAnalysisReport, MemoryMetrics, MemoryUsageReport};
 use crate::sample::{Sampler, TooManyPublishers};
 use crate::watcher::Watcher;
 
@@ -184,6 +185,13 @@ impl Monitor {
         self.with(|watcher| ComponentMemoryUsage::new(watcher, component))
     }
 
+    /// Samples now and returns the app's memory as one flat record.
+    #[must_use]
+    pub fn get_metrics(&self) -> MemoryMetrics {
+        self.tick();
+        self.with(MemoryMetrics::new)
+    }
+
     /// Returns everything known as of the last sample, or of now where there is none yet.
     #[must_use]
     pub fn generate_memory_report(&self) -> MemoryAnalysisReport {
@@ -271,6 +279,12 @@ impl Monitor {
     /// A meeting has ended.
     pub fn meeting_ended(&self) {
         lock(&self.shared.watcher).meeting_ended();
+    }
+
+    /// Sets which models a component has loaded, instead of those that it said before; at most
+    /// [`MODELS_MAX`](crate::model::MODELS_MAX).
+    pub fn report_models(&self, component: Component, models: impl IntoIterator<Item = Model>) {
+        lock(&self.shared.watcher).report_models(component, models);
     }
 
     /// Notes what was done about an alert, in a few words such as "unloaded llama3.2:3b". It is told with the alert until

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{Course, MemoryAnalysisReport, bytes_text};
-use crate::leak::Verdict;
+use super::{Course, MemoryAnalysisReport, bytes_text, leak_text};
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2330;--paper:#fff;--soft:#5a6577;--rule:#d5dbe4;--line:#1d5fd1}\
@@ -71,10 +70,7 @@ fn table(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
          <th class=\"n\">Average, 2 h</th><th>Trend</th><th class=\"n\">Reclaimable</th><th>Leak</th></tr></thead><tbody>"
     )?;
     for part in &report.usage.component_breakdown {
-        let leak = match (part.leak.verdict, part.leak.rate_mb_per_hour) {
-            (Verdict::None, _) | (_, None) => "none seen".to_owned(),
-            (verdict, Some(rate)) => format!("{verdict:?}: {rate:.0} MB/h"),
-        };
+        let leak = escape(&leak_text(part));
         write!(
             out,
             "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{:?}</td>\
@@ -99,10 +95,11 @@ fn alerts(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     for alert in &report.alerts {
         write!(
             out,
-            "<li><strong>{}</strong> {}: {}. <em>{}</em> <span class=\"soft\">since {}</span></li>",
+            "<li><strong>{}</strong> {}: {}.{} <em>{}</em> <span class=\"soft\">since {}</span></li>",
             alert.severity.name(),
             alert.component,
             escape(&alert.message),
+            escape(&alert.done_sentence()),
             escape(&alert.recommendation),
             alert.timestamp
         )?;

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{MemoryAnalysisReport, bytes_text};
-use crate::leak::Verdict;
+use super::{MemoryAnalysisReport, bytes_text, leak_text};
 
 pub(super) fn render(report: &MemoryAnalysisReport) -> String {
     let mut text = String::new();
@@ -38,10 +37,7 @@ fn write(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     )?;
     writeln!(out, "|---|---:|---:|---:|---|---:|---:|---|")?;
     for part in &usage.component_breakdown {
-        let leak = match (part.leak.verdict, part.leak.rate_mb_per_hour) {
-            (Verdict::None, _) | (_, None) => "-".to_owned(),
-            (verdict, Some(rate)) => format!("{verdict:?}, {rate:.0} MB/h"),
-        };
+        let leak = leak_text(part);
         writeln!(
             out,
             "| {}{} | {} | {} | {} | {:?} | {} | {} | {leak} |",
@@ -59,10 +55,11 @@ fn write(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     for alert in &report.alerts {
         writeln!(
             out,
-            "* **{}** {}: {}. {} (since {})",
+            "* **{}** {}: {}.{} {} (since {})",
             alert.severity.name(),
             alert.component,
             alert.message,
+            alert.done_sentence(),
             alert.recommendation,
             alert.timestamp
         )?;

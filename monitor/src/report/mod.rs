@@ -2,6 +2,8 @@
 
 mod html;
 mod markdown;
+mod metrics;
+mod text;
 
 use serde::Serialize;
 
@@ -9,9 +11,15 @@ use crate::alert::{Alert, Kind, Severity};
 use crate::component::Component;
 use crate::leak::{Finding, Verdict};
 use crate::pressure::Level;
+use crate::reader::Basis;
 use crate::series::{Point, Series, Span};
 use crate::trend::Trend;
 use crate::watcher::Watcher;
+
+pub use metrics::{
+    ComponentMemoryMetrics, ComponentMetric, MemoryMetrics, OptimizationStatus, SystemMemoryMetrics,
+};
+pub use text::{bytes_text, iso8601, leak_text};
 
 /// Points of a chart: what a screen can show.
 pub const CHART_POINTS_MAX: usize = 360;
@@ -39,6 +47,9 @@ pub struct MemoryUsageReport {
     pub memory_pressure_reason: Option<String>,
     /// What can be done, the most urgent first.
     pub recommendations: Vec<OptimizationRecommendation>,
+    /// What private bytes are made of on this system; of several kinds the one that is an estimate. `None`: nothing is
+    /// measured.
+    pub basis: Option<Basis>,
     /// Whether any figure is an estimate.
     pub estimated: bool,
     /// Why a figure is missing or estimated.
@@ -64,14 +75,20 @@ pub struct ComponentMemoryUsage {
     pub resident: u64,
     /// Mapped files in RAM, which the kernel can drop: not part of the usage.
     pub reclaimable: u64,
+    /// Share of all pages in RAM and swap, each divided by the number of its users; some minutes old. `None`: not known.
+    pub proportional: Option<u64>,
     /// Processes.
     pub processes: u32,
     /// Its limit, if it has one.
     pub limit: Option<u64>,
     /// Whether the figures are estimates.
     pub estimated: bool,
+    /// What its private bytes were made of. `None`: it has no process of its own.
+    pub basis: Option<Basis>,
     /// Whether it leaks.
     pub leak: Finding,
+    /// Whether each meeting leaves memory behind in it.
+    pub meeting_leak: Finding,
 }
 
 /// A step that somebody can take.
@@ -85,6 +102,8 @@ pub struct OptimizationRecommendation {
     pub severity: Severity,
     /// Why.
     pub reason: String,
+    /// What was done already; empty: nothing.
+    pub done: String,
     /// What to do.
     pub action: String,
 }
@@ -102,6 +121,8 @@ pub struct MemoryAlert {
     pub component: &'static str,
     /// Why, with the numbers.
     pub message: String,
+    /// What was done about it; empty: nothing.
+    pub done: String,
     /// What to do.
     pub recommendation: String,
     /// Since when, as ISO 8601.
@@ -110,9 +131,9 @@ pub struct MemoryAlert {
     pub auto_resolved: bool,
     /// Whether the user has seen it.
     pub acknowledged: bool,
-    /// The figure and its threshold.
+    /// The figure, in the unit that the message names.
     pub value: f64,
-    /// The threshold.
+    /// The threshold that it passed.
     pub threshold: f64,
 }
 
@@ -151,6 +172,8 @@ impl MemoryUsageReport {
             .map(|c| ComponentMemoryUsage::new(watcher, c))
             .into_iter()
             .collect();
+        let basis = breakdown.iter().filter_map(|c| c.basis);
+        let basis = basis.reduce(|a, b| if b.is_estimated() { b } else { a });
         let estimated =
             sample.machine.is_none_or(|m| m.estimated) || breakdown.iter().any(|c| c.estimated);
         let swap = sample
@@ -166,6 +189,7 @@ impl MemoryUsageReport {
             memory_pressure_level: watcher.pressure().level(),
             memory_pressure_reason: watcher.pressure().reason().map(|vote| vote.reason.clone()),
             recommendations: recommendations(&watcher.alerts()),
+            basis,
             estimated,
             reasons: sample.reasons.clone(),
         }
@@ -186,9 +210,23 @@ impl ComponentMemoryUsage {
             resident: part.resident_bytes,
             reclaimable: part.reclaimable_bytes,
             processes: part.processes,
+            proportional: part.proportional_bytes,
             limit: view.limit_bytes,
             estimated: part.estimated,
+            basis: part.basis,
             leak: view.leak,
+            meeting_leak: view.meeting_leak,
+        }
+    }
+}
+
+impl MemoryAlert {
+    /// What was done, as a sentence after others; empty: nothing was.
+    fn done_sentence(&self) -> String {
+        if self.done.is_empty() {
+            String::new()
+        } else {
+            format!(" Done: {}.", self.done)
         }
     }
 }
@@ -198,7 +236,8 @@ impl MemoryAnalysisReport {
     #[must_use]
     pub fn new(watcher: &Watcher) -> Self {
         let usage = MemoryUsageReport::new(watcher);
-        let leaks = |c: &&ComponentMemoryUsage| c.leak.verdict > Verdict::None;
+        let leaks =
+            |c: &&ComponentMemoryUsage| c.leak.verdict.max(c.meeting_leak.verdict) > Verdict::None;
         let potential_leaks = usage
             .component_breakdown
             .iter()
@@ -253,6 +292,7 @@ pub fn alerts(watcher: &Watcher) -> Vec<MemoryAlert> {
         value: alert.facts.value,
         threshold: alert.facts.threshold,
         message: alert.facts.reason,
+        done: alert.facts.done,
         recommendation: alert.facts.advice,
     };
     watcher.alerts().into_iter().map(describe).collect()
@@ -302,64 +342,15 @@ fn recommendations(alerts: &[Alert]) -> Vec<OptimizationRecommendation> {
             component: alert.key.subject(),
             severity: alert.severity,
             reason: alert.facts.reason.clone(),
+            done: alert.facts.done.clone(),
             action: alert.facts.advice.clone(),
         })
         .collect()
 }
 
-/// Writes a time as `2026-01-31T12:00:00.000Z`.
-///
-/// Source: Howard Hinnant, chrono-compatible low-level date algorithms, `civil_from_days`.
-#[must_use]
-pub fn iso8601(unix_ms: u64) -> String {
-    let (days, of_day_ms) = (unix_ms / 86_400_000, unix_ms % 86_400_000);
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    let (hour, minute) = (of_day_ms / 3_600_000, of_day_ms / 60_000 % 60);
-    let (second, ms) = (of_day_ms / 1_000 % 60, of_day_ms % 1_000);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
-}
-
-/// Writes bytes for people: `1.25 GiB`, `340 MiB`, `12 KiB`.
-#[must_use]
-pub fn bytes_text(bytes: u64) -> String {
-    let mib = bytes as f64 / f64::from(1 << 20);
-    if mib >= 1_024.0 {
-        format!("{:.2} GiB", mib / 1_024.0)
-    } else if mib >= 100.0 {
-        format!("{mib:.0} MiB")
-    } else if mib >= 1.0 {
-        format!("{mib:.1} MiB")
-    } else {
-        format!("{} KiB", bytes >> 10)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_are_right() {
-        for (ms, expected) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
-            (4_102_444_800_000, "2100-01-01T00:00:00.000Z"),
-        ] {
-            assert_eq!(iso8601(ms), expected);
-        }
-    }
 
     #[test]
     fn peaks_survive_thinning() {
@@ -369,17 +360,5 @@ mod tests {
         let points = thin(series.points(Span::TwoHours, 7_199_000));
         assert_eq!(points.len(), CHART_POINTS_MAX);
         assert_eq!(points.iter().map(|p| p.max_bytes).max(), Some(900 << 20));
-    }
-
-    #[test]
-    fn bytes_are_readable() {
-        for (bytes, expected) in [
-            (0, "0 KiB"),
-            (1 << 20, "1.0 MiB"),
-            (340 << 20, "340 MiB"),
-            (5 << 28, "1.25 GiB"),
-        ] {
-            assert_eq!(bytes_text(bytes), expected);
-        }
     }
 }

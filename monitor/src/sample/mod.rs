@@ -18,6 +18,8 @@ pub use shares::{SHARE_MS, SHARED_RESIDENT_BYTES_MAX};
 pub struct Part {
     /// What the component costs. The parts add up to the total.
     pub private_bytes: u64,
+    /// Part of its private bytes that pipelines say they hold. `None`: no pipeline says so.
+    pub held_bytes: Option<u64>,
     /// What its processes have in RAM, shared pages and mapped files included. For display: these do not add up.
     pub resident_bytes: u64,
     /// Mapped files of its processes in RAM, which the kernel can drop.
@@ -116,6 +118,7 @@ impl Sample {
             rest_bytes -= bytes;
             let part = &mut self.parts[holder.index()];
             part.private_bytes = part.private_bytes.saturating_add(bytes);
+            part.held_bytes = Some(part.held_bytes.unwrap_or(0).saturating_add(bytes));
         }
         let part = &mut self.parts[component.index()];
         part.private_bytes = part.private_bytes.saturating_add(rest_bytes);

@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::{Context, guard, metrics, stream};
 use crate::alert::Key;
 use crate::component::Component;
-use crate::gauge::Reading;
-use crate::report::{self, Course, MemoryAlert, MemoryAnalysisReport, MemoryUsageReport};
+use crate::gauge::{Gauges, Reading};
+use crate::model::Model;
+use crate::report::{
+    self, Course, MemoryAlert, MemoryAnalysisReport, MemoryMetrics, MemoryUsageReport,
+};
 use crate::series::Span;
 
 /// Longest body of a request.
@@ -28,13 +31,24 @@ pub(super) struct StateView {
     usage: MemoryUsageReport,
     alerts: Vec<MemoryAlert>,
     pipelines: Vec<Pipeline>,
+    models: Vec<LoadedModel>,
 }
 
+/// What one pipeline publishes.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Pipeline {
     component: Component,
     gauges: Vec<Reading>,
+}
+
+/// A model and who has loaded it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadedModel {
+    component: Component,
+    #[serde(flatten)]
+    model: Model,
 }
 
 pub(super) fn routes(context: Context) -> Router {
@@ -45,6 +59,15 @@ pub(super) fn routes(context: Context) -> Router {
             get(|State(c): State<Context>| async move { Json(state(&c)) }),
         )
         .route("/api/v1/usage", get(usage))
+        .route("/api/v1/metrics", get(json_metrics))
+        .route(
+            "/api/v1/models",
+            get(|State(c): State<Context>| async move { Json(models(&c)) }),
+        )
+        .route(
+            "/api/v1/pipelines",
+            get(|State(c): State<Context>| async move { Json(pipelines(&c)) }),
+        )
         .route("/api/v1/history", get(history))
         .route("/api/v1/alerts", get(alerts))
         .route("/api/v1/alerts/acknowledge", post(acknowledge))
@@ -79,20 +102,34 @@ pub(super) fn state(context: &Context) -> StateView {
     let (usage, alerts) = context
         .monitor
         .with(|watcher| (MemoryUsageReport::new(watcher), report::alerts(watcher)));
-    let pipelines = context
-        .monitor
-        .publishers()
-        .iter()
-        .map(|p| Pipeline {
-            component: p.component(),
-            gauges: p.snapshot(),
-        })
-        .collect();
     StateView {
         usage,
         alerts,
-        pipelines,
+        pipelines: pipelines(context),
+        models: models(context),
     }
+}
+
+fn pipelines(context: &Context) -> Vec<Pipeline> {
+    let publishers = context.monitor.publishers();
+    let pipeline = |p: &Gauges| Pipeline {
+        component: p.component(),
+        gauges: p.snapshot(),
+    };
+    publishers.iter().map(pipeline).collect()
+}
+
+fn models(context: &Context) -> Vec<LoadedModel> {
+    context.monitor.with(|watcher| {
+        let of = |component| {
+            watcher
+                .models(component)
+                .iter()
+                .cloned()
+                .map(move |model| LoadedModel { component, model })
+        };
+        Component::ALL.into_iter().flat_map(of).collect()
+    })
 }
 
 /// Turns the token into a cookie, which event streams can send and scripts cannot read.
@@ -110,6 +147,10 @@ async fn session(State(context): State<Context>) -> Response {
 
 async fn usage(State(context): State<Context>) -> Json<MemoryUsageReport> {
     Json(context.monitor.with(MemoryUsageReport::new))
+}
+
+async fn json_metrics(State(context): State<Context>) -> Json<MemoryMetrics> {
+    Json(context.monitor.with(MemoryMetrics::new))
 }
 
 async fn alerts(State(context): State<Context>) -> Json<Vec<MemoryAlert>> {
@@ -166,11 +207,11 @@ async fn report(State(context): State<Context>, Query(wanted): Query<Wanted>) ->
 }
 
 async fn openmetrics(State(context): State<Context>) -> Response {
-    let usage = context.monitor.with(MemoryUsageReport::new);
-    typed(
-        metrics::TYPE,
-        metrics::render(&usage, &context.monitor.publishers()),
-    )
+    let publishers = context.monitor.publishers();
+    let text = context
+        .monitor
+        .with(|watcher| metrics::render(watcher, &publishers));
+    typed(metrics::TYPE, text)
 }
 
 fn typed(kind: &'static str, body: impl IntoResponse) -> Response {

@@ -2,94 +2,167 @@
 //!
 //! Source: OpenMetrics 1.0, which wants `# EOF` at the end and units as a suffix.
 
-use std::fmt::Write;
+use std::fmt::{Result, Write};
 
+use crate::alert::Severity;
+use crate::component::Component;
 use crate::gauge::{Gauges, Unit, Value};
-use crate::report::MemoryUsageReport;
+use crate::model::Model;
+use crate::report::{ComponentMemoryUsage, MemoryUsageReport};
+use crate::watcher::Watcher;
 
 /// Content type of the text.
 pub(super) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) fn render(usage: &MemoryUsageReport, publishers: &[Gauges]) -> String {
+pub(super) fn render(watcher: &Watcher, publishers: &[Gauges]) -> String {
+    let usage = MemoryUsageReport::new(watcher);
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write(usage, publishers, &mut text);
+    let _ = components(&usage.component_breakdown, &mut text)
+        .and_then(|()| whole(&usage, &mut text))
+        .and_then(|()| alerts(watcher, &mut text))
+        .and_then(|()| models(watcher, &mut text))
+        .and_then(|()| pipelines(publishers, &mut text))
+        .and_then(|()| writeln!(text, "# EOF"));
     text
 }
 
-fn write(usage: &MemoryUsageReport, publishers: &[Gauges], out: &mut String) -> std::fmt::Result {
-    let parts = &usage.component_breakdown;
-    for (name, help, value) in [
-        (
-            "private",
-            "Private memory.",
-            (|c| c.current_usage) as fn(&crate::report::ComponentMemoryUsage) -> u64,
-        ),
-        ("peak_private", "Greatest private memory so far.", |c| {
-            c.peak_usage
-        }),
-        ("resident", "Memory in RAM, shared pages included.", |c| {
-            c.resident
-        }),
-        ("reclaimable", "Mapped files in RAM.", |c| c.reclaimable),
-    ] {
-        let name = format!("steadyscribe_component_{name}_bytes");
-        writeln!(
-            out,
-            "# TYPE {name} gauge\n# UNIT {name} bytes\n# HELP {name} {help}"
-        )?;
+/// The lines before the values of a gauge. A name that ends in `_bytes` has that unit.
+fn head(name: &str, help: &str, out: &mut String) -> Result {
+    writeln!(out, "# TYPE {name} gauge")?;
+    if name.ends_with("_bytes") {
+        writeln!(out, "# UNIT {name} bytes")?;
+    }
+    writeln!(out, "# HELP {name} {help}")
+}
+
+/// A figure of a component; `None`: not known.
+type Figure = fn(&ComponentMemoryUsage) -> Option<f64>;
+
+const COMPONENT_FIGURES: [(&str, &str, Figure); 7] = [
+    ("private_bytes", "Private memory.", |c| {
+        Some(c.current_usage as f64)
+    }),
+    (
+        "peak_private_bytes",
+        "Greatest private memory so far.",
+        |c| Some(c.peak_usage as f64),
+    ),
+    (
+        "resident_bytes",
+        "Memory in RAM, shared pages included.",
+        |c| Some(c.resident as f64),
+    ),
+    ("reclaimable_bytes", "Mapped files in RAM.", |c| {
+        Some(c.reclaimable as f64)
+    }),
+    ("proportional_bytes", "Share of all pages.", |c| {
+        c.proportional.map(|bytes| bytes as f64)
+    }),
+    ("leak_verdict", "0 none, 1 suspected, 2 confirmed.", |c| {
+        Some(f64::from(c.leak.verdict.max(c.meeting_leak.verdict) as u8))
+    }),
+    (
+        "leak_megabytes_per_hour",
+        "Growth of the retained floor.",
+        |c| c.leak.rate_mb_per_hour,
+    ),
+];
+
+fn components(parts: &[ComponentMemoryUsage], out: &mut String) -> Result {
+    for (name, help, figure) in COMPONENT_FIGURES {
+        let name = format!("steadyscribe_component_{name}");
+        head(&name, help, out)?;
         for part in parts {
-            writeln!(
-                out,
-                "{name}{{component=\"{}\"}} {}",
-                part.component,
-                value(part)
-            )?;
+            if let Some(value) = figure(part) {
+                writeln!(out, "{name}{{component=\"{}\"}} {value}", part.component)?;
+            }
         }
     }
+    Ok(())
+}
+
+fn whole(usage: &MemoryUsageReport, out: &mut String) -> Result {
     for (name, help, value) in [
         (
-            "available",
+            "available_bytes",
             "What the app can still have.",
             usage.available_memory,
         ),
         (
-            "limit",
-            "Memory of the machine or of its control group.",
+            "limit_bytes",
+            "Memory of the machine or its control group.",
             usage.total_system_memory,
         ),
         (
-            "total",
+            "total_bytes",
             "Private memory of the app.",
             Some(usage.meetily_total_usage),
         ),
+        (
+            "pressure_level",
+            "0 Low, 1 Medium, 2 High, 3 Critical.",
+            Some(usage.memory_pressure_level as u64),
+        ),
     ] {
         if let Some(value) = value {
-            let name = format!("steadyscribe_{name}_bytes");
-            writeln!(
-                out,
-                "# TYPE {name} gauge\n# UNIT {name} bytes\n# HELP {name} {help}"
-            )?;
+            let name = format!("steadyscribe_{name}");
+            head(&name, help, out)?;
             writeln!(out, "{name} {value}")?;
         }
     }
-    let name = "steadyscribe_pressure_level";
-    writeln!(
-        out,
-        "# TYPE {name} gauge\n# HELP {name} 0 Low, 1 Medium, 2 High, 3 Critical."
-    )?;
-    writeln!(out, "{name} {}", usage.memory_pressure_level as u8)?;
-    pipelines(publishers, out)?;
-    writeln!(out, "# EOF")
+    Ok(())
 }
 
-fn pipelines(publishers: &[Gauges], out: &mut String) -> std::fmt::Result {
+fn alerts(watcher: &Watcher, out: &mut String) -> Result {
+    let (name, open) = ("steadyscribe_alerts_open", watcher.alerts());
+    head(name, "Alerts that are open.", out)?;
+    for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
+        let count = open
+            .iter()
+            .filter(|alert| alert.severity == severity)
+            .count();
+        writeln!(out, "{name}{{severity=\"{}\"}} {count}", severity.name())?;
+    }
+    Ok(())
+}
+
+/// Bytes of a model; `None`: not known.
+type ModelBytes = fn(&Model) -> Option<u64>;
+
+fn models(watcher: &Watcher, out: &mut String) -> Result {
+    for (name, help, bytes) in [
+        (
+            "steadyscribe_model_ram_bytes",
+            "A model in main memory, as it says.",
+            (|model| model.ram_bytes) as ModelBytes,
+        ),
+        (
+            "steadyscribe_model_gpu_bytes",
+            "A model on a GPU, as it says.",
+            |model| model.gpu_bytes,
+        ),
+    ] {
+        head(name, help, out)?;
+        for component in Component::ALL {
+            for model in watcher.models(component) {
+                if let Some(bytes) = bytes(model) {
+                    let label = label(&model.name);
+                    writeln!(
+                        out,
+                        "{name}{{component=\"{component}\",model=\"{label}\"}} {bytes}"
+                    )?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn pipelines(publishers: &[Gauges], out: &mut String) -> Result {
     let name = "steadyscribe_gauge";
-    writeln!(
-        out,
-        "# TYPE {name} gauge\n# HELP {name} What a pipeline publishes."
-    )?;
-    for publisher in publishers {
+    head(name, "What a pipeline publishes.", out)?;
+    for (pipeline, publisher) in publishers.iter().enumerate() {
         for reading in publisher.snapshot() {
             let unit = match reading.unit {
                 Unit::HeldBytes | Unit::Bytes => "bytes",
@@ -100,13 +173,31 @@ fn pipelines(publishers: &[Gauges], out: &mut String) -> std::fmt::Result {
                 Value::Whole(value) => value.to_string(),
                 Value::Ratio(value) => value.to_string(),
             };
+            // The number of the pipeline, because two may publish the same names: a series must not appear twice.
             writeln!(
                 out,
-                "{name}{{component=\"{}\",name=\"{}\",unit=\"{unit}\"}} {value}",
+                "{name}{{component=\"{}\",pipeline=\"{pipeline}\",name=\"{}\",unit=\"{unit}\"}} {value}",
                 publisher.component(),
-                reading.name.replace(['"', '\\', '\n'], "_"),
+                label(reading.name),
             )?;
         }
     }
     Ok(())
+}
+
+/// Escapes a label's value.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped() {
+        assert_eq!(label("a\"b\\c\nd"), "a\\\"b\\\\c\\nd");
+    }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::alert::{Alert, Alerts, Key, Notice, Timing};
 use crate::component::Component;
 use crate::leak::{self, Finding};
+use crate::model::{MODELS_MAX, Model};
 use crate::pressure::Pressure;
 use crate::reader::ProcessId;
 use crate::sample::Sample;
@@ -48,6 +49,7 @@ pub struct Watcher {
     /// With the time of the sample before it was said.
     allocated: [Option<(u64, u64)>; COMPONENTS],
     limits_bytes: [Option<u64>; COMPONENTS],
+    models: [Vec<Model>; COMPONENTS],
     trends: [Trend; COMPONENTS],
     trends_ms: Option<u64>,
     alerts: Alerts,
@@ -76,6 +78,9 @@ pub struct ComponentView {
     pub meeting_leak: Finding,
     /// Its own limit.
     pub limit_bytes: Option<u64>,
+    /// Bytes that it is known to need: what its models and its pipelines say they hold, or what its allocator says is in
+    /// use, whichever is more. `None`: nothing of it says so.
+    pub needed_bytes: Option<u64>,
 }
 
 impl Watcher {
@@ -94,6 +99,7 @@ impl Watcher {
             declared_bytes: [0; COMPONENTS],
             allocated: [None; COMPONENTS],
             limits_bytes: [None; COMPONENTS],
+            models: std::array::from_fn(|_| Vec::new()),
             trends: [Trend::Stable; COMPONENTS],
             trends_ms: None,
             alerts: Alerts::new(timing, first_notice),
@@ -170,6 +176,20 @@ impl Watcher {
         self.limits_bytes[component.index()] = limit_bytes;
     }
 
+    /// Sets which models a component has loaded, instead of those that it said before. More than [`MODELS_MAX`] are left
+    /// out.
+    pub fn report_models(&mut self, component: Component, models: impl IntoIterator<Item = Model>) {
+        let kept = &mut self.models[component.index()];
+        kept.clear();
+        kept.extend(models.into_iter().take(MODELS_MAX));
+    }
+
+    /// Returns the models that a component has loaded, as it says.
+    #[must_use]
+    pub fn models(&self, component: Component) -> &[Model] {
+        &self.models[component.index()]
+    }
+
     /// Returns the pressure, to set its thresholds and the budget.
     pub fn pressure_mut(&mut self) -> &mut Pressure {
         &mut self.pressure
@@ -235,6 +255,7 @@ impl Watcher {
             leak: self.leaks[at].finding().clone(),
             meeting_leak: self.meetings[at].finding().clone(),
             limit_bytes: self.limits_bytes[at],
+            needed_bytes: self.needed_bytes(component),
         }
     }
 
@@ -269,5 +290,16 @@ impl Watcher {
         self.allocated[component.index()]
             .filter(|(_, then)| now_ms.saturating_sub(*then) <= ALLOCATED_MS_MAX)
             .map(|(bytes, _)| bytes)
+    }
+
+    fn needed_bytes(&self, component: Component) -> Option<u64> {
+        let models = self
+            .models(component)
+            .iter()
+            .filter_map(|model| model.ram_bytes);
+        let models = models.reduce(u64::saturating_add);
+        let held = self.last.part(component).held_bytes;
+        let allocated = self.allocated_bytes(component, self.last.at.steady_ms);
+        [models, held, allocated].into_iter().flatten().max()
     }
 }

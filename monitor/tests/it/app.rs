@@ -5,20 +5,22 @@ use std::time::Duration;
 use steadyscribe_monitor::Component;
 use steadyscribe_monitor::alert::channel::Callback;
 use steadyscribe_monitor::alert::{Event, Key, Kind, Notice, Severity, Timing};
+use steadyscribe_monitor::leak::Cause;
+use steadyscribe_monitor::model::{MODELS_MAX, Model};
 use steadyscribe_monitor::monitor::{Monitor, Options};
 use steadyscribe_monitor::pressure::Level;
 use steadyscribe_monitor::reader::Machine;
-use steadyscribe_monitor::report::{MemoryAnalysisReport, MemoryUsageReport};
+use steadyscribe_monitor::report::{MemoryAnalysisReport, MemoryMetrics, MemoryUsageReport};
 use steadyscribe_monitor::sample::{Moment, Sample};
 use steadyscribe_monitor::trend::Trend;
 use steadyscribe_monitor::watcher::Watcher;
 
 use crate::{captured, corpus};
 
-const GIB: u64 = 1 << 30;
+pub(crate) const GIB: u64 = 1 << 30;
 const MB: f64 = 1e6;
 
-fn sample(minute: u64, available_bytes: u64, backend_bytes: u64) -> Sample {
+pub(crate) fn sample(minute: u64, available_bytes: u64, backend_bytes: u64) -> Sample {
     let mut sample = Sample::default();
     sample.at = Moment::new(minute * 60_000, 1_700_000_000_000 + minute * 60_000);
     sample.machine = Some(Machine::new(8 * GIB, available_bytes, 2 * GIB, 2 * GIB));
@@ -88,6 +90,148 @@ fn shortage_is_told_with_advice_and_ends() {
         .collect();
     assert_eq!(after.last().unwrap().event, Event::Resolved);
     assert_eq!(watcher.alerts(), []);
+}
+
+/// Meetings of half an hour, each of which leaves 40 MB in the backend.
+///
+/// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
+#[test]
+fn what_meetings_leave_behind_is_told() {
+    let mut watcher = Watcher::new(Timing::default(), 1);
+    let mut notices = Vec::new();
+    for meeting in 0..10 {
+        watcher.meeting_began();
+        watcher.meeting_began();
+        for minute in 0..60 {
+            if minute == 30 {
+                watcher.meeting_ended();
+                watcher.meeting_ended();
+            }
+            let busy = if minute < 30 { 300 } else { 0 };
+            let bytes = (500 + busy + 40 * meeting) * 1_000_000;
+            notices.extend(watcher.observe(sample(meeting * 60 + minute, 6 * GIB, bytes)));
+        }
+    }
+    let key = Key::new(Kind::MeetingLeak, Some(Component::Backend));
+    let notice = notices.iter().find(|n| n.key == key).unwrap();
+    assert_eq!(notice.severity, Severity::Warning);
+    assert!(
+        notice.facts.reason.ends_with("left 40 MB behind"),
+        "{}",
+        notice.facts.reason
+    );
+    let report = MemoryAnalysisReport::new(&watcher);
+    assert_eq!(report.potential_leaks, [Component::Backend]);
+    for text in [report.to_markdown(), report.to_html()] {
+        assert!(text.contains("meetings left 40 MB behind"), "{text}");
+    }
+}
+
+/// Growth of what the allocator keeps is not the program's leak, and the advice is another one.
+#[test]
+fn fragmentation_is_not_called_a_leak() {
+    let leaking = corpus::trace(corpus::NOISE[1].1, 3, 20.0, corpus::Kind::Linear);
+    let run = |allocated: fn(f64) -> f64| {
+        let mut watcher = Watcher::new(Timing::default(), 1);
+        for (minute, mb) in (0..).zip(&leaking) {
+            watcher.declare_allocated_bytes(Component::Backend, (allocated(*mb) * MB) as u64);
+            watcher.observe(sample(minute, 6 * GIB, (mb * MB) as u64));
+        }
+        let leak = watcher.component(Component::Backend).leak;
+        let key = Key::new(Kind::Leak, Some(Component::Backend));
+        let alert = watcher.alerts().into_iter().find(|a| a.key == key).unwrap();
+        (leak.cause, alert.facts.advice)
+    };
+    let (cause, advice) = run(|_| 300.0);
+    assert_eq!(cause, Some(Cause::Fragmentation));
+    assert!(advice.starts_with("Trim Backend's allocator"), "{advice}");
+    let (cause, advice) = run(|mb| mb - 20.0);
+    assert_eq!(cause, Some(Cause::Held));
+    assert!(advice.starts_with("Restart Backend"), "{advice}");
+    // Said once and then no more: what was true a day ago tells nothing.
+    let mut watcher = Watcher::new(Timing::default(), 1);
+    watcher.declare_allocated_bytes(Component::Backend, 300_000_000);
+    for (minute, mb) in (0..).zip(&leaking) {
+        watcher.observe(sample(minute, 6 * GIB, (mb * MB) as u64));
+    }
+    assert_eq!(watcher.component(Component::Backend).leak.cause, None);
+}
+
+/// Feature: meetily-memory-optimization, Property 7: Memory Usage Reporting and Alerting
+#[test]
+fn what_was_done_is_told_with_the_alert() {
+    let pressure = Key::new(Kind::Pressure, None);
+    let mut watcher = Watcher::new(Timing::default(), 1);
+    watcher.set_measures_faster(true);
+    watcher.observe(sample(0, 6 * GIB, GIB));
+    assert!(
+        !watcher.acted(pressure, "too early"),
+        "there is no such alert"
+    );
+    let raised = watcher.observe(sample(1, GIB / 4, GIB));
+    assert_eq!(
+        raised[0].facts.done,
+        "measured every second until it is over"
+    );
+    for _ in 0..3 {
+        assert!(watcher.acted(pressure, "unloaded llama3.2:3b"));
+    }
+    let report = MemoryAnalysisReport::new(&watcher);
+    let done = "measured every second until it is over; unloaded llama3.2:3b";
+    assert_eq!(report.alerts[0].done, done);
+    assert_eq!(report.usage.recommendations[0].done, done);
+    assert!(report.to_markdown().contains("Done: measured every second"));
+    assert_eq!(
+        MemoryMetrics::new(&watcher).optimization_status.actions,
+        [done]
+    );
+    (0..9).for_each(|n| assert!(watcher.acted(pressure, &format!("{n}{}", "x".repeat(900)))));
+    let done = watcher.alerts()[0].facts.done.clone();
+    assert!(
+        done.len() < 4 * 210 + 50 && done.contains("; 8xxx"),
+        "{done}"
+    );
+    let after: Vec<Notice> = (2..20)
+        .flat_map(|m| watcher.observe(sample(m, 6 * GIB, GIB)))
+        .collect();
+    assert!(
+        after.last().unwrap().facts.done.contains("8xxx"),
+        "the end tells what was done"
+    );
+    let again = watcher.observe(sample(21, GIB / 4, GIB));
+    assert!(
+        !again[0].facts.done.contains("xxx"),
+        "another alert, other deeds"
+    );
+}
+
+#[test]
+fn metrics_tell_needed_from_held() {
+    let mut watcher = Watcher::new(Timing::default(), 1);
+    watcher.set_limit_bytes(Component::Backend, Some(GIB / 2));
+    watcher.observe(sample(0, 6 * GIB, GIB));
+    let metrics = MemoryMetrics::new(&watcher);
+    let backend = metrics.component_memory.backend;
+    assert_eq!(
+        (backend.efficiency_score, backend.optimization_level),
+        (None, 2)
+    );
+    assert_eq!(metrics.system_memory.memory_pressure, Some(0.25));
+    assert_eq!(metrics.system_memory.used_memory, Some(2 * GIB));
+    let model = |bytes| Model::new("small").ram_bytes(bytes);
+    watcher.report_models(Component::Backend, [model(GIB / 4), model(GIB / 4)]);
+    let score = |w: &Watcher| {
+        MemoryMetrics::new(w)
+            .component_memory
+            .backend
+            .efficiency_score
+    };
+    assert_eq!(score(&watcher), Some(0.5));
+    watcher.declare_allocated_bytes(Component::Backend, GIB / 4 * 3);
+    assert_eq!(score(&watcher), Some(0.75));
+    watcher.report_models(Component::Backend, (0..100).map(|_| model(GIB)));
+    assert_eq!(watcher.models(Component::Backend).len(), MODELS_MAX);
+    assert_eq!(score(&watcher), Some(1.0));
 }
 
 #[test]
@@ -188,10 +332,14 @@ fn monitor_runs_changes_its_interval_and_remembers() {
     while monitor.ticks() == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
+    monitor.sample_soon();
+    while monitor.ticks() == 1 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
     monitor
         .start_continuous_monitoring(Duration::from_millis(100))
         .unwrap();
-    while monitor.ticks() < 4 {
+    while monitor.ticks() < 5 {
         std::thread::sleep(Duration::from_millis(5));
     }
     monitor.stop_continuous_monitoring();

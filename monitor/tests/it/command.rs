@@ -25,6 +25,7 @@ fn snapshot_adds_up() {
     let own = format!("backend={}", std::process::id());
     let json: serde_json::Value =
         serde_json::from_str(&text(&run(&["snapshot", "--json", "--component", &own]))).unwrap();
+    crate::types::Declarations::read().check("MemoryUsageReport", &json, "snapshot");
     let parts = json["componentBreakdown"].as_array().unwrap();
     let sum: u64 = parts
         .iter()
@@ -103,6 +104,10 @@ fn traces_are_judged() {
         (&verdicts[1]["component"], &verdicts[1]["verdict"]),
         (&"Frontend".into(), &"none".into())
     );
+    let types = crate::types::Declarations::read();
+    verdicts
+        .iter()
+        .for_each(|verdict| types.check("Analysis", verdict, "verdict"));
     assert!(
         verdicts[0]["rateIntervalMbPerHour"][1].as_f64() > Some(15.0),
         "{}",

@@ -6,14 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use steadyscribe_monitor::alert::Kind;
+use steadyscribe_monitor::model::Model;
 use steadyscribe_monitor::monitor::{Monitor, Options};
 use steadyscribe_monitor::server::{CLIENTS_MAX, Server, Stream};
 use steadyscribe_monitor::{Component, Gauges, gauge::Unit};
 
 use crate::http::{ask, listen};
+use crate::types::Declarations;
 
 struct Served {
     monitor: Arc<Monitor>,
+    gauges: Gauges,
     port: u16,
     token: String,
 }
@@ -26,10 +30,30 @@ fn serve() -> Served {
     let monitor = Arc::new(Monitor::new(options).unwrap());
     let gauges = Gauges::new(Component::Audio);
     gauges.gauge("pool", Unit::HeldBytes).unwrap().set(3 << 20);
+    // As the library's pipeline names them.
+    for (name, unit, value) in [
+        ("window", Unit::HeldBytes, 1_920_000),
+        ("model", Unit::HeldBytes, 2 << 20),
+        ("state", Unit::HeldBytes, 1 << 20),
+        ("process_private", Unit::Bytes, 200 << 20),
+        ("blocks_queued", Unit::Count, 5),
+        ("segments_queued", Unit::Count, 2),
+    ] {
+        gauges.gauge(name, unit).unwrap().set(value);
+    }
     gauges.ratio("rtf").unwrap().set(0.31);
-    monitor.watch(gauges).unwrap();
+    monitor.watch(gauges.clone()).unwrap();
+    let whisper = Model::new("base.en").ram_bytes(2 << 20).busy(true);
+    monitor.report_models(Component::Audio, [whisper]);
+    let llama = Model::new("llama3.2:3b")
+        .ram_bytes(1_900 << 20)
+        .gpu_bytes(700 << 20);
+    let llama = llama
+        .context_tokens(4_096)
+        .unload_unix_ms(9_000_000_000_000_000);
+    monitor.report_models(Component::Ollama, [llama]);
     // A claim counts only as far as the process really holds so much.
-    std::hint::black_box(vec![1_u8; 8 << 20].leak());
+    std::hint::black_box(vec![1_u8; 16 << 20].leak());
     let server = Server::bind(Arc::clone(&monitor), stream, 0).unwrap();
     let address = server.address();
     let (head, token) = address.split_once("/#t=").unwrap();
@@ -41,6 +65,7 @@ fn serve() -> Served {
     }
     Served {
         monitor,
+        gauges,
         port,
         token,
     }
@@ -147,10 +172,25 @@ fn answers_are_complete() {
         state["pipelines"][1]["gauges"][0],
         json!({"name": "pool", "unit": "heldBytes", "value": 3 << 20})
     );
+    let held = (6 << 20) + 1_920_000;
     assert_eq!(
         state["usage"]["componentBreakdown"][1]["currentUsage"],
-        3 << 20
+        held
     );
+    assert_eq!(state["models"][0]["name"], "llama3.2:3b");
+    let types = Declarations::read();
+    types.check("State", &state, "state");
+    for (path, kind) in [
+        ("usage", "MemoryUsageReport"),
+        ("metrics", "MemoryMetrics"),
+        ("alerts", "MemoryAlert[]"),
+        ("models", "LoadedModel[]"),
+        ("pipelines", "Pipeline[]"),
+        ("report", "MemoryAnalysisReport"),
+        ("history", "Course[]"),
+    ] {
+        types.check(kind, &served.get(&format!("/api/v1/{path}")).json(), path);
+    }
     let courses = served.get("/api/v1/history?span=tenMinutes").json();
     assert_eq!(courses.as_array().unwrap().len(), 8);
     assert_eq!(served.get("/api/v1/history?span=always").status, 400);
@@ -167,7 +207,9 @@ fn answers_are_complete() {
             .contains("attachment")
     );
     let metrics = served.get("/metrics").body;
-    assert!(metrics.contains("steadyscribe_component_private_bytes{component=\"Audio\"} 3145728"));
+    assert!(metrics.contains("steadyscribe_component_private_bytes{component=\"Audio\"} 8211456"));
+    let model = "model_ram_bytes{component=\"Ollama\",model=\"llama3.2:3b\"} 1992294400";
+    assert!(metrics.contains(model), "{metrics}");
     assert!(
         metrics.contains("name=\"rtf\",unit=\"ratio\"} 0.31"),
         "{metrics}"
@@ -239,7 +281,7 @@ impl Browser {
             "--no-sandbox",
             "--disable-gpu",
             "--disable-dev-shm-usage",
-            "--window-size=1200,1700",
+            "--window-size=1200,2100",
         ];
         if dark {
             arguments.push("--blink-settings=preferredColorScheme=0");
@@ -362,10 +404,11 @@ fn page_renders_updates_and_shows_a_critical_alert() {
             .evaluate(text)
             .as_str()
             .unwrap()
-            .contains("Audio\t3.0 MiB"),
+            .contains("Audio\t7.8 MiB"),
         "{}",
         browser.evaluate(text)
     );
+    panels_show_models_and_pipelines(&browser, &served);
     let held = vec![1_u8; 200 << 20];
     browser.evaluate("document.querySelector('[data-span=tenMinutes]').click()");
     browser.eventually("document.querySelectorAll('#chart path.area').length >= 2");
@@ -376,6 +419,11 @@ fn page_renders_updates_and_shows_a_critical_alert() {
     served.monitor.set_budget_bytes(Some(100 << 20));
     browser.eventually("document.getElementById('level').dataset.level === 'Critical'");
     browser.eventually("document.getElementById('urgent').textContent.startsWith('Critical · System: memory pressure is Critical')");
+    let pressure = steadyscribe_monitor::alert::Key::new(Kind::Pressure, None);
+    assert!(served.monitor.acted(pressure, "unloaded llama3.2:3b"));
+    browser.eventually(
+        "document.getElementById('alerts').textContent.includes('Done: unloaded llama3.2:3b.')",
+    );
     browser.picture("dashboard-critical.png");
     browser.evaluate("document.querySelector('#alerts button').click()");
     browser.eventually("document.getElementById('urgent').textContent === ''");
@@ -386,6 +434,52 @@ fn page_renders_updates_and_shows_a_critical_alert() {
         0,
         "no request leaves this machine"
     );
+}
+
+/// What is drawn stands in a table, too, and both follow the figures.
+fn panels_show_models_and_pipelines(browser: &Browser, served: &Served) {
+    let text = |selector: &str| {
+        let text = browser.evaluate(&format!("document.querySelector('{selector}').innerText"));
+        text.as_str().unwrap().replace('\u{202f}', ",")
+    };
+    let models = text("#models");
+    for row in [
+        "llama3.2:3b\tOllama\t1.86 GiB\t700 MiB\t4,096\tunknown\tnever",
+        "base.en\tAudio\t2.0 MiB\tunknown\tunknown\tworking\tunknown",
+    ] {
+        assert!(models.contains(row), "{models}");
+    }
+    let label = "document.querySelector('#model-bars svg').getAttribute('aria-label')";
+    assert_eq!(
+        browser.evaluate(label),
+        "llama3.2:3b: 1.86 GiB in RAM, 700 MiB on the GPU"
+    );
+    assert_eq!(
+        text("#pipe-bars figcaption"),
+        "Audio holds 7.8 MiB · blocks queued 5 · segments queued 2 · rtf 0.310"
+    );
+    let pipes = text("#pipes");
+    for row in [
+        "Audio\tpool\t3.0 MiB",
+        "Audio\tprocess private\t200 MiB",
+        "Audio\trtf\t0.310",
+    ] {
+        assert!(pipes.contains(row), "{pipes}");
+    }
+    assert_eq!(
+        browser.evaluate("document.querySelectorAll('#pipe-bars rect').length"),
+        4
+    );
+    served
+        .gauges
+        .gauge("blocks_queued", Unit::Count)
+        .unwrap()
+        .set(31);
+    browser.eventually(
+        "document.querySelector('#pipe-bars figcaption').innerText.includes('blocks queued 31')",
+    );
+    served.monitor.report_models(Component::Ollama, []);
+    browser.eventually("document.querySelectorAll('#models tbody tr').length === 1");
 }
 
 #[cfg(feature = "cli")]

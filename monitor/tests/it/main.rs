@@ -20,6 +20,7 @@ mod leaks;
 #[cfg(target_os = "linux")]
 mod processes;
 mod readers;
+mod types;
 
 use std::path::PathBuf;
 

@@ -31,11 +31,20 @@ function row(cells, numeric) {
   cells.forEach((text, at) => line.append(at ? make("td", text, numeric.includes(at) ? { class: "n" } : {}) : make("th", text, { scope: "row" })));
   return line;
 }
-function leak(finding) {
-  if (finding.verdict === "none") return finding.rateMbPerHour === null ? "too early to judge" : "none seen";
-  const [low, high] = finding.rateIntervalMbPerHour;
-  return `${finding.verdict}: ${finding.rateMbPerHour.toFixed(0)} MB/h (${low.toFixed(0)} to ${high.toFixed(0)})`;
+function leak(part) {
+  const finding = part.leak, meetings = part.meetingLeak.verdict === "none" ? "" : "; " + part.meetingLeak.evidence;
+  if (finding.rateMbPerHour === null) return "too early to judge" + meetings;
+  if (finding.verdict === "none") return "none seen" + meetings;
+  const [low, high] = finding.rateIntervalMbPerHour, kept = finding.cause === "fragmentation" ? ", fragmentation" : "";
+  return `${finding.verdict}: ${finding.rateMbPerHour.toFixed(0)} MB/h (${low.toFixed(0)} to ${high.toFixed(0)})${kept}${meetings}`;
 }
+// What the figures are made of on this system.
+const BASIS = {
+  anonShmemSwap: "Memory is private memory: anonymous, shared and swapped.",
+  residentLessShared: "Memory is estimated: resident pages without shared ones, and swap.",
+  resident: "Memory is estimated: this system tells resident memory only, which misses compressed pages.",
+  privateCommit: "Memory is private commit: what this system has promised, touched or not.",
+};
 function show(state) {
   const usage = state.usage, level = $("level");
   if (level.dataset.level !== usage.memoryPressureLevel || level.textContent === "…") {
@@ -49,11 +58,62 @@ function show(state) {
   ].map(([name, value]) => { const box = make("div"); box.append(make("dt", name), make("dd", value)); return box; }));
   $("parts").tBodies[0].replaceChildren(...usage.componentBreakdown.map((part) => row([
     part.component + (part.estimated ? " (estimated)" : ""), bytes(part.currentUsage), bytes(part.peakUsage), bytes(part.averageUsage),
-    part.memoryTrend, bytes(part.reclaimable), String(part.processes), leak(part.leak)], [1, 2, 3, 5, 6])));
+    part.memoryTrend, bytes(part.reclaimable), bytes(part.proportional), String(part.processes), leak(part)], [1, 2, 3, 5, 6, 7])));
+  $("basis").textContent = BASIS[usage.basis] || "No memory can be read.";
   showAlerts(state.alerts);
+  showModels(state.models);
+  showPipelines(state.pipelines);
+}
+// One bar of parts that lie side by side, `whole` bytes long in all.
+function bar(parts, whole, said) {
+  const W = 960, H = 26, drawing = shape("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": said });
+  let from = 0;
+  parts.forEach(([name, size], at) => {
+    const width = size / Math.max(whole, 1) * W, part = shape("rect", { class: `area k${at % 6}`, x: from, y: 0, width, height: H });
+    const title = shape("title", {}); title.textContent = name + ": " + bytes(size); part.append(title); drawing.append(part);
+    if (width > 9 * (name.length + 2)) {
+      const label = shape("text", { x: from + 6, y: 18 }); label.textContent = name; drawing.append(label);
+    }
+    if (from > 0) drawing.append(shape("line", { class: "cut", x1: from, x2: from, y1: 0, y2: H }));
+    from += width;
+  });
+  return drawing;
+}
+function showModels(models) {
+  const size = (model) => (model.ramBytes || 0) + (model.gpuBytes || 0), most = Math.max(...models.map(size), 1);
+  $("no-models").hidden = models.length > 0;
+  $("models").hidden = models.length === 0;
+  $("model-bars").replaceChildren(...models.filter(size).map((model) => {
+    const parts = [["RAM", model.ramBytes || 0], ["GPU", model.gpuBytes || 0]].filter((part) => part[1] > 0);
+    const figure = make("figure"), name = make("figcaption", `${model.name}: ${bytes(size(model))}`);
+    figure.append(name, bar(parts, most, `${model.name}: ` + parts.map(([n, s]) => `${bytes(s)} ${n === "GPU" ? "on the" : "in"} ${n}`).join(", ")));
+    return figure;
+  }));
+  const works = (model) => model.busy === null ? "unknown" : model.busy ? "working" : "idle";
+  // Models that are never unloaded have a time some centuries away.
+  const unloads = (model) => model.unloadUnixMs === null ? "unknown" : model.unloadUnixMs > Date.now() + 3e10 ? "never" : new Date(model.unloadUnixMs).toLocaleTimeString();
+  const count = (n) => n === null ? "unknown" : n.toLocaleString();
+  $("models").tBodies[0].replaceChildren(...models.map((model) => row([model.name, model.component, bytes(model.ramBytes),
+    bytes(model.gpuBytes), count(model.contextTokens), works(model), unloads(model)], [2, 3, 4])));
+}
+// The monitor's own gauges are no pipeline.
+function showPipelines(all) {
+  const pipes = all.filter((pipe) => pipe.component !== "Monitor");
   const value = (gauge) => gauge.unit === "ratio" ? gauge.value.toFixed(3) : gauge.unit === "count" ? String(gauge.value) : bytes(gauge.value);
-  $("pipes").tBodies[0].replaceChildren(...state.pipelines.flatMap((pipe) =>
-    pipe.gauges.map((gauge) => row([pipe.component, gauge.name, value(gauge)], [2]))));
+  const word = (gauge) => gauge.name.replaceAll("_", " ");
+  const name = (pipe, at) => pipe.component + (pipes.filter((other) => other.component === pipe.component).length > 1 ? " " + (at + 1) : "");
+  $("no-pipes").hidden = pipes.length > 0;
+  $("pipes").hidden = pipes.length === 0;
+  $("pipe-bars").replaceChildren(...pipes.map((pipe, at) => {
+    const held = pipe.gauges.filter((gauge) => gauge.unit === "heldBytes").map((gauge) => [word(gauge), gauge.value]);
+    const sum = held.reduce((all, part) => all + part[1], 0), rest = pipe.gauges.filter((gauge) => gauge.unit !== "heldBytes" && gauge.unit !== "bytes");
+    const figure = make("figure"), said = `${name(pipe, at)} holds ${bytes(sum)}`;
+    figure.append(make("figcaption", [said, ...rest.map((gauge) => `${word(gauge)} ${value(gauge)}`)].join(" · ")));
+    if (sum > 0) figure.append(bar(held, sum, said + ": " + held.map(([n, s]) => `${n} ${bytes(s)}`).join(", ")));
+    return figure;
+  }));
+  $("pipes").tBodies[0].replaceChildren(...pipes.flatMap((pipe, at) =>
+    pipe.gauges.map((gauge) => row([name(pipe, at), word(gauge), value(gauge)], [2]))));
 }
 function showAlerts(alerts) {
   const urgent = alerts.filter((alert) => alert.severity === "Critical" && !alert.acknowledged && !alert.autoResolved);
@@ -66,7 +126,7 @@ function showAlerts(alerts) {
 }
 function alertItem(alert) {
   const item = make("li"), text = make("div");
-  text.append(make("p", `${alert.severity} · ${alert.component}: ${alert.message}`), make("p", alert.recommendation, { class: "soft" }),
+  text.append(make("p", `${alert.severity} · ${alert.component}: ${alert.message}`), make("p", (alert.done ? "Done: " + alert.done + ". " : "") + alert.recommendation, { class: "soft" }),
     make("p", "since " + new Date(alert.timestamp).toLocaleTimeString() + (alert.autoResolved ? ", ending" : "") + (alert.acknowledged ? ", acknowledged" : ""), { class: "soft" }));
   item.append(text);
   if (!alert.acknowledged) {
