@@ -87,17 +87,17 @@ fn leak(watcher: &Watcher, view: &ComponentView) -> Condition {
         .or_else(|| watcher.last.available_bytes());
     let left = free_bytes.and_then(|free| view.leak.hours_left(free));
     let until = left.map_or_else(String::new, |h| format!(", enough for {h:.0} h"));
-    let component = view.component;
+    let (component, name) = (view.component, named(view.component));
     let (what, advice) = match view.leak.cause {
         Some(Cause::Fragmentation) => (
             "its allocator keeps what it has freed",
             format!(
-                "Trim {component}'s allocator, or use another one; a restart helps for a while"
+                "Trim the allocator of {name}, or use another one; a restart helps for a while"
             ),
         ),
         Some(Cause::Held) | None => (
             "does not give memory back",
-            format!("Restart {component} when it is idle, and report the figures"),
+            format!("Restart {name} when it is idle, and report the figures"),
         ),
     };
     let facts = Facts {
@@ -120,19 +120,29 @@ fn meeting_leak(view: &ComponentView) -> Condition {
         done: String::new(),
         advice: format!(
             "Restart {} between meetings, and report the figures",
-            view.component
+            named(view.component)
         ),
     };
     let key = Key::new(Kind::MeetingLeak, Some(view.component));
     Condition::new(key, found.then_some(Severity::Warning), !found, facts)
 }
 
-fn largest(watcher: &Watcher) -> Component {
+/// The name in advice: nobody can restart what is called Unattributed.
+fn named(component: Component) -> &'static str {
+    match component {
+        Component::Unattributed => "the app itself",
+        Component::Monitor => "the monitor",
+        other => other.name(),
+    }
+}
+
+/// What holds most, by its name in advice.
+fn largest(watcher: &Watcher) -> &'static str {
     let bytes = |c: &Component| watcher.last.part(*c).private_bytes;
     Component::ALL
         .into_iter()
         .max_by_key(bytes)
-        .unwrap_or(Component::Unattributed)
+        .map_or("the app itself", named)
 }
 
 fn limit(view: &ComponentView) -> Condition {
@@ -156,7 +166,7 @@ fn limit(view: &ComponentView) -> Condition {
         threshold: limit_bytes as f64,
         reason: format!("holds {has} MiB, {:.0} % of its {limit} MiB", part * 100.0),
         done: String::new(),
-        advice: format!("Restart {} or raise its limit", view.component),
+        advice: format!("Restart {} or raise its limit", named(view.component)),
     };
     Condition::new(key, raised, part < 0.9 / DEAD_BAND, facts)
 }

@@ -194,7 +194,7 @@ proptest! {
     }
 }
 
-fn notice(id: u64, key: Key) -> Notice {
+pub(crate) fn notice(id: u64, key: Key) -> Notice {
     let mut alerts = Alerts::new(Timing::default(), id);
     let raised = vec![condition(key, Some(Severity::Critical), false)];
     alerts.update(raised, 0, 1_700_000_000_000).remove(0)

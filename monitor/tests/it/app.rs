@@ -144,7 +144,10 @@ fn fragmentation_is_not_called_a_leak() {
     };
     let (cause, advice) = run(|_| 300.0);
     assert_eq!(cause, Some(Cause::Fragmentation));
-    assert!(advice.starts_with("Trim Backend's allocator"), "{advice}");
+    assert!(
+        advice.starts_with("Trim the allocator of Backend"),
+        "{advice}"
+    );
     let (cause, advice) = run(|mb| mb - 20.0);
     assert_eq!(cause, Some(Cause::Held));
     assert!(advice.starts_with("Restart Backend"), "{advice}");

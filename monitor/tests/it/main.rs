@@ -14,6 +14,8 @@ mod command;
 mod corpus;
 #[cfg(feature = "dashboard")]
 mod dashboard;
+#[cfg(all(feature = "desktop", target_os = "linux"))]
+mod desktop;
 #[cfg(feature = "dashboard")]
 mod http;
 mod leaks;

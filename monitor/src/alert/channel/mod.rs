@@ -5,6 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::{Notice, Severity};
 
+#[cfg(feature = "desktop")]
+mod desktop;
+
+#[cfg(feature = "desktop")]
+pub use desktop::Desktop;
+
 /// Longest time that a command may take.
 const COMMAND_S_MAX: u64 = 10;
 
@@ -51,10 +57,10 @@ pub enum ChannelError {
         /// The limit in seconds.
         limit_s: u64,
     },
-    /// The notification service said no.
+    /// There is no notification service, or it said no: do without, other channels are tried.
     #[cfg(feature = "desktop")]
-    #[error("the desktop refused the notification")]
-    Desktop(#[from] notify_rust::error::Error),
+    #[error("the desktop did not take the notification")]
+    Desktop(#[source] notify_rust::error::Error),
 }
 
 /// Writes every notice to `tracing`.
@@ -184,34 +190,5 @@ impl Channel for Program {
         Err(ChannelError::TooSlow {
             limit_s: COMMAND_S_MAX,
         })
-    }
-}
-
-/// Shows loud notices as notifications of the desktop. "Do not disturb" may swallow them, which nobody can see.
-#[cfg(feature = "desktop")]
-#[derive(Clone, Copy, Debug, Default)]
-#[non_exhaustive]
-pub struct Desktop;
-
-#[cfg(feature = "desktop")]
-impl Channel for Desktop {
-    fn name(&self) -> &'static str {
-        "desktop"
-    }
-
-    fn acknowledges(&self) -> bool {
-        true
-    }
-
-    fn wants_quiet(&self) -> bool {
-        false
-    }
-
-    fn deliver(&mut self, notice: &Notice) -> Result<(), ChannelError> {
-        notify_rust::Notification::new()
-            .summary(&notice.headline())
-            .body(&notice.facts.advice)
-            .show()?;
-        Ok(())
     }
 }
