@@ -3,19 +3,23 @@
 //! A record is written by one call, so that the end of the program leaves whole records; the end of the machine may tear
 //! the last one, which the next start cuts off. A damaged record is passed over.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::component::Component;
 use crate::pressure::Level;
+use crate::reader::Machine;
 use crate::sample::{Moment, Sample};
 
-/// Records kept: seven days at one in 10 s. The file takes at most 5.1 MB.
+/// Records kept: seven days at one in 10 s. The file takes at most 6.3 MB.
 pub const RECORDS_MAX: u64 = 64 << 10;
 
-/// Bytes of a record: time, available memory, the parts, level, checksum; little endian.
-const RECORD_BYTES: usize = 8 + 8 + 8 * PARTS + 4 + 4;
+/// Bytes of a record: time, the machine, the parts, level, checksum; little endian.
+const RECORD_BYTES: usize = 8 * (NUMBERS + PARTS) + 4 + 4;
+
+/// Time, available memory, the memory there is, swap and its free part.
+const NUMBERS: usize = 5;
 
 const PARTS: usize = Component::ALL.len();
 
@@ -33,6 +37,12 @@ pub struct Record {
     pub unix_ms: u64,
     /// Available bytes, where known.
     pub available_bytes: Option<u64>,
+    /// Bytes of the machine or of its control group, where known.
+    pub limit_bytes: Option<u64>,
+    /// Bytes of swap; 0 where there is none or it is not known.
+    pub swap_total_bytes: u64,
+    /// Free bytes of it.
+    pub swap_free_bytes: u64,
     /// Private bytes by component, in the order of [`Component::ALL`].
     pub parts_bytes: [u64; PARTS],
     /// Pressure.
@@ -58,6 +68,12 @@ pub enum HistoryError {
         /// The file.
         path: PathBuf,
     },
+    /// Another program writes it: name another path, or end that program.
+    #[error("another program writes the history {}", path.display())]
+    InUse {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 impl Record {
@@ -67,6 +83,9 @@ impl Record {
         Self {
             unix_ms: sample.at.unix_ms,
             available_bytes: sample.available_bytes(),
+            limit_bytes: sample.limit_bytes(),
+            swap_total_bytes: sample.machine.map_or(0, |m| m.swap_total_bytes),
+            swap_free_bytes: sample.machine.map_or(0, |m| m.swap_free_bytes),
             parts_bytes: sample.parts.map(|part| part.private_bytes),
             level,
         }
@@ -83,15 +102,21 @@ impl Record {
             part.private_bytes = bytes;
             sample.total_bytes = sample.total_bytes.saturating_add(bytes);
         }
-        sample.machine = self
-            .available_bytes
-            .map(|a| crate::reader::Machine::new(a, a, 0, 0));
+        let (swap, free) = (self.swap_total_bytes, self.swap_free_bytes);
+        let known = self.limit_bytes.zip(self.available_bytes);
+        sample.machine = known.map(|(limit, room)| Machine::new(limit, room, swap, free));
         sample
     }
 
     fn encode(&self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
-        let numbers = [self.unix_ms, self.available_bytes.unwrap_or(UNKNOWN)];
+        let numbers: [u64; NUMBERS] = [
+            self.unix_ms,
+            self.available_bytes.unwrap_or(UNKNOWN),
+            self.limit_bytes.unwrap_or(UNKNOWN),
+            self.swap_total_bytes,
+            self.swap_free_bytes,
+        ];
         for (at, number) in numbers.iter().chain(&self.parts_bytes).enumerate() {
             bytes[at * 8..at * 8 + 8].copy_from_slice(&number.to_le_bytes());
         }
@@ -113,11 +138,14 @@ impl Record {
         };
         let mut parts_bytes = [0; PARTS];
         for (at, part) in parts_bytes.iter_mut().enumerate() {
-            *part = number(at + 2)?;
+            *part = number(at + NUMBERS)?;
         }
         Some(Self {
             unix_ms: number(0)?,
             available_bytes: Some(number(1)?).filter(|n| *n != UNKNOWN),
+            limit_bytes: Some(number(2)?).filter(|n| *n != UNKNOWN),
+            swap_total_bytes: number(3)?,
+            swap_free_bytes: number(4)?,
             parts_bytes,
             level: *Level::ALL.get(usize::from(bytes[RECORD_BYTES - 8]))?,
         })
@@ -151,11 +179,18 @@ impl History {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(HistoryError::InUse {
+                    path: path.to_path_buf(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
         let length = file.metadata().map_err(failed)?.len();
-        if length < MAGIC.len() as u64 {
-            file.set_len(0)
-                .and_then(|()| file.write_all(MAGIC))
-                .map_err(failed)?;
+        if length == 0 {
+            file.write_all(MAGIC).map_err(failed)?;
             return Ok(Self {
                 path: path.to_path_buf(),
                 file,
@@ -212,6 +247,7 @@ impl History {
             records += 1;
         }
         let file = file.into_inner().map_err(|e| failed(e.into_error()))?;
+        file.lock().map_err(failed)?;
         std::fs::rename(&beside, &self.path).map_err(failed)?;
         (self.file, self.records) = (file, records);
         Ok(())
@@ -247,6 +283,10 @@ fn check_magic(file: &mut File, path: &Path) -> Result<(), HistoryError> {
         Ok(()) => Err(HistoryError::Foreign {
             path: path.to_path_buf(),
         }),
+        // Shorter than any history.
+        Err(source) if source.kind() == ErrorKind::UnexpectedEof => Err(HistoryError::Foreign {
+            path: path.to_path_buf(),
+        }),
         Err(source) => Err(HistoryError::Io {
             path: path.to_path_buf(),
             source,
@@ -262,6 +302,9 @@ mod tests {
         Record {
             unix_ms: 1_700_000_000_000 + n,
             available_bytes: (!n.is_multiple_of(3)).then_some(n << 20),
+            limit_bytes: (!n.is_multiple_of(3)).then_some(n << 21),
+            swap_total_bytes: 7,
+            swap_free_bytes: 5,
             parts_bytes: [n, 1, 2, 3, 4, u64::from(u32::MAX)],
             level: Level::ALL[(n % 4) as usize],
         }
@@ -306,25 +349,44 @@ mod tests {
         let records = kept(&path);
         assert_eq!(records.len() as u64, RECORDS_MAX / 2 + 10);
         assert_eq!(records.last(), Some(&record(RECORDS_MAX + 9)));
-        assert!(path.metadata().unwrap().len() < 5_200_000);
+        assert!(path.metadata().unwrap().len() < 6_300_000);
     }
 
     #[test]
     fn foreign_file_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.txt");
-        std::fs::write(&path, "do not touch me").unwrap();
+        for text in ["do not touch me", "nor me"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(matches!(
+                History::open(&path),
+                Err(HistoryError::Foreign { .. })
+            ));
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn two_programs_do_not_write_one_history() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history");
+        let mut history = History::open(&path).unwrap();
+        history.append(&record(1)).unwrap();
         assert!(matches!(
             History::open(&path),
-            Err(HistoryError::Foreign { .. })
+            Err(HistoryError::InUse { .. })
         ));
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "do not touch me");
+        assert_eq!(kept(&path), [record(1)], "it can be read meanwhile");
+        drop(history);
+        assert!(History::open(&path).is_ok());
     }
 
     #[test]
     fn sample_comes_back() {
         let sample = record(5).to_sample(77);
-        assert_eq!(Record::new(&sample, Level::Medium), record(5));
+        let mut expected = record(5);
+        expected.level = Level::Medium;
+        assert_eq!(Record::new(&sample, Level::Medium), expected);
         assert_eq!(sample.at.steady_ms, 77);
     }
 }

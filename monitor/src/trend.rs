@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::leak::Verdict;
 use crate::series::{Series, Span};
 
 /// Direction of the last hour.
@@ -15,6 +16,18 @@ pub enum Trend {
     Growing,
     /// Shrank, in both halves of the hour.
     Shrinking,
+}
+
+impl Trend {
+    /// Returns the trend in the light of a leak verdict: what leaks grows, even where an hour is too short to show it.
+    #[must_use]
+    pub fn with_leak(self, verdict: Verdict) -> Self {
+        if self == Self::Stable && verdict > Verdict::None {
+            Self::Growing
+        } else {
+            self
+        }
+    }
 }
 
 /// Steps into which the hour is cut: the minimum of 5 minutes leaves short work out.
@@ -114,6 +127,17 @@ mod tests {
     #[test]
     fn step_is_stable() {
         check(|minute| if minute < 20 { 300 } else { 900 }, Trend::Stable);
+    }
+
+    #[test]
+    fn leak_is_growth() {
+        let judged = |trend: Trend, verdict| trend.with_leak(verdict);
+        assert_eq!(judged(Trend::Stable, Verdict::None), Trend::Stable);
+        assert_eq!(judged(Trend::Stable, Verdict::Suspected), Trend::Growing);
+        assert_eq!(
+            judged(Trend::Shrinking, Verdict::Confirmed),
+            Trend::Shrinking
+        );
     }
 
     #[test]

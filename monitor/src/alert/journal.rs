@@ -53,7 +53,11 @@ impl Journal {
             path: path.to_path_buf(),
             source,
         };
-        let open = read(path).map_err(failed)?;
+        let open = match File::open(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            file => file.and_then(read),
+        };
+        let open = open.map_err(failed)?;
         let (file, bytes) = rewrite(path, &open).map_err(failed)?;
         Ok(Self {
             path: path.to_path_buf(),
@@ -110,15 +114,44 @@ impl Journal {
     }
 }
 
+/// Returns the critical notices in a journal that nobody has acknowledged. The file is only read: a program may be writing
+/// it.
+///
+/// # Errors
+///
+/// [`JournalError`] where there is no such file, or it cannot be read.
+pub fn unacknowledged(path: &Path) -> Result<Vec<Notice>, JournalError> {
+    File::open(path)
+        .and_then(read)
+        .map_err(|source| JournalError {
+            path: path.to_path_buf(),
+            source,
+        })
+}
+
+/// Notes in a journal that a notice has been seen. A program that is writing it learns of that at its next start.
+///
+/// # Errors
+///
+/// [`JournalError`]: the notice will be shown again.
+pub fn acknowledge(path: &Path, id: u64) -> Result<(), JournalError> {
+    let append = || {
+        let mut file = OpenOptions::new().append(true).open(path)?;
+        // One call appends all of it, beside whoever else appends.
+        file.write_all(encode(&Line::Acknowledged(id))?.as_bytes())?;
+        file.sync_data()
+    };
+    append().map_err(|source| JournalError {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
 fn encode(line: &Line) -> std::io::Result<String> {
     Ok(serde_json::to_string(line)? + "\n")
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<Notice>> {
-    let file = match File::open(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
+fn read(file: File) -> std::io::Result<Vec<Notice>> {
     let mut open: Vec<Notice> = Vec::new();
     // The file is at most one line longer than its limit.
     for text in BufReader::new(file.take(2 * JOURNAL_BYTES_MAX)).split(b'\n') {

@@ -12,10 +12,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use steadyscribe_monitor::Component;
-use steadyscribe_monitor::alert::journal::Journal;
+use steadyscribe_monitor::alert::{Timing, journal};
+use steadyscribe_monitor::history;
 use steadyscribe_monitor::monitor::{Monitor, Options};
 use steadyscribe_monitor::reader::{ProcessId, System};
-use steadyscribe_monitor::report::iso8601;
+use steadyscribe_monitor::report::{MemoryAnalysisReport, iso8601};
+use steadyscribe_monitor::watcher::Watcher;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -29,7 +31,9 @@ type Outcome = Result<(), Box<dyn Error>>;
     steadyscribe-monitor snapshot --component ollama=1234\n  \
     steadyscribe-monitor watch --interval 2\n  \
     steadyscribe-monitor record history.bin --hours 24\n  \
-    steadyscribe-monitor analyze trace.csv"
+    steadyscribe-monitor report --history history.bin --format html --output report.html\n  \
+    steadyscribe-monitor analyze trace.csv\n\n\
+    Exit codes: 0 done, 1 failed, 2 wrong arguments."
 )]
 pub(crate) struct Arguments {
     #[command(subcommand)]
@@ -43,6 +47,9 @@ enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// Read proportional shares, too: every page is looked at, 12 ms per GiB
+        #[arg(long)]
+        proportional: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -59,7 +66,7 @@ enum Command {
     },
     /// Samples into a history file
     Record {
-        /// File to append to; at most 5 MB
+        /// File to append to; at most 6.3 MB, which is a week
         file: PathBuf,
         /// Seconds between samples; records are at least 10 s apart
         #[arg(long, default_value_t = 10.0, value_parser = seconds)]
@@ -72,16 +79,17 @@ enum Command {
     },
     /// Judges recorded traces: JSON lines with verdict, rate and trend of each component
     Analyze {
-        /// A history of `record`; CSV with `minute,bytes` or `timestamp,component,bytes`; or JSON lines with these names
+        /// A history of `record`; CSV with `minute,bytes` or `timestamp,component,bytes`; JSON lines with these names;
+        /// `-` for standard input
         file: PathBuf,
         /// Rate worth finding, in MB (1,000,000 bytes) per hour
-        #[arg(long, default_value_t = 10.0)]
+        #[arg(long, default_value_t = 10.0, value_parser = rate)]
         target_mb_per_hour: f64,
     },
     /// Writes a report
     Report {
-        /// History of `record` to draw
-        #[arg(long)]
+        /// Report of what `record` wrote, instead of this machine now
+        #[arg(long, value_name = "FILE", conflicts_with = "component")]
         history: Option<PathBuf>,
         /// Form of the report
         #[arg(long, value_enum, default_value_t = Form::Md)]
@@ -131,7 +139,11 @@ enum Form {
 
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     match arguments.command {
-        Command::Snapshot { json, target } => snapshot(json, &target),
+        Command::Snapshot {
+            json,
+            proportional,
+            target,
+        } => snapshot(json, proportional, &target),
         Command::Watch {
             interval,
             count,
@@ -156,7 +168,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
             format,
             output,
             target,
-        } => report(history, format, output.as_deref(), &target),
+        } => report(history.as_deref(), format, output.as_deref(), &target),
         Command::Alerts {
             journal,
             acknowledge,
@@ -191,10 +203,35 @@ impl Target {
         }
         Ok(monitor)
     }
+
+    /// Looks at a history as if its samples were taken now, one after another.
+    fn recall(&self, path: &Path) -> Result<Watcher, Box<dyn Error>> {
+        let mut watcher = Watcher::new(Timing::default(), 1);
+        watcher.pressure_mut().set_budget_bytes(self.budget);
+        for (component, bytes) in &self.limit {
+            watcher.set_limit_bytes(*component, Some(*bytes));
+        }
+        let (mut first_ms, mut records) = (None, 0_u64);
+        for record in history::read(path)? {
+            let first_ms = *first_ms.get_or_insert(record.unix_ms);
+            // Whom the alerts told is past.
+            drop(watcher.observe(record.to_sample(record.unix_ms.saturating_sub(first_ms))));
+            records += 1;
+        }
+        if records == 0 {
+            return Err(format!("{} holds no sample", path.display()).into());
+        }
+        Ok(watcher)
+    }
 }
 
-fn snapshot(json: bool, target: &Target) -> Outcome {
-    let usage = target.monitor(Options::default())?.get_current_usage();
+fn snapshot(json: bool, proportional: bool, target: &Target) -> Outcome {
+    let monitor = target.monitor(Options::default())?;
+    let usage = if proportional {
+        monitor.get_proportional_usage()
+    } else {
+        monitor.get_current_usage()
+    };
     if json {
         println!("{}", serde_json::to_string_pretty(&usage)?);
     } else {
@@ -218,19 +255,11 @@ fn record(file: &Path, interval: f64, hours: Option<f64>, target: &Target) -> Ou
     Ok(())
 }
 
-fn report(
-    history: Option<PathBuf>,
-    format: Form,
-    output: Option<&Path>,
-    target: &Target,
-) -> Outcome {
-    let mut options = Options::default();
-    if let Some(path) = &history {
-        // Appending to a history that is not there would make one.
-        drop(steadyscribe_monitor::history::read(path)?);
-    }
-    options.history = history;
-    let report = target.monitor(options)?.generate_memory_report();
+fn report(history: Option<&Path>, format: Form, output: Option<&Path>, target: &Target) -> Outcome {
+    let report = match history {
+        Some(path) => MemoryAnalysisReport::new(&target.recall(path)?),
+        None => target.monitor(Options::default())?.generate_memory_report(),
+    };
     let text = match format {
         Form::Json => report.to_json()?,
         Form::Md => report.to_markdown(),
@@ -244,11 +273,13 @@ fn report(
 }
 
 fn alerts(path: &Path, acknowledge: Option<u64>) -> Outcome {
-    let mut journal = Journal::open(path)?;
+    let mut open = journal::unacknowledged(path)?;
     if let Some(id) = acknowledge {
-        journal.acknowledged(id)?;
+        let at = open.iter().position(|notice| notice.id == id);
+        open.remove(at.ok_or_else(|| format!("no open alert has the number {id}"))?);
+        journal::acknowledge(path, id)?;
     }
-    for notice in journal.unacknowledged() {
+    for notice in &open {
         println!(
             "{:>6}  {}  {}",
             notice.id,
@@ -260,7 +291,7 @@ fn alerts(path: &Path, acknowledge: Option<u64>) -> Outcome {
         }
         println!("        {}", notice.facts.advice);
     }
-    if journal.unacknowledged().is_empty() {
+    if open.is_empty() {
         println!("no critical alert is open");
     }
     Ok(())
@@ -308,6 +339,16 @@ fn bytes(text: &str) -> Result<u64, String> {
     number
         .checked_mul(scale)
         .ok_or_else(|| format!("{text} is too much"))
+}
+
+/// A rate above 0.
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| format!("{text} is no number"))?;
+    if rate > 0.0 && rate.is_finite() {
+        Ok(rate)
+    } else {
+        Err(format!("{text} MB/h is not above 0"))
+    }
 }
 
 /// 0.1 s to a day.

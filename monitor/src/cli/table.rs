@@ -140,6 +140,16 @@ fn write(usage: &MemoryUsageReport, style: Style, out: &mut String) -> std::fmt:
 }
 
 fn advice(usage: &MemoryUsageReport, out: &mut String) -> std::fmt::Result {
+    for part in &usage.component_breakdown {
+        // For one process it says nothing new.
+        if let Some(bytes) = part.proportional.filter(|_| part.processes > 1) {
+            let (name, bytes) = (part.component.name(), bytes_text(bytes));
+            writeln!(
+                out,
+                "\n{name}: {bytes} if pages that its processes share count once"
+            )?;
+        }
+    }
     for step in &usage.recommendations {
         writeln!(
             out,

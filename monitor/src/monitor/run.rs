@@ -87,7 +87,7 @@ impl Shared {
         lock(&self.pace).ticks += 1;
     }
 
-    fn now(&self) -> Moment {
+    pub(super) fn now(&self) -> Moment {
         let steady_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Moment::new(STEADY_START_MS.saturating_add(steady_ms), unix_ms())
     }

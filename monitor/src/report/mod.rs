@@ -69,7 +69,7 @@ pub struct ComponentMemoryUsage {
     pub peak_usage: u64,
     /// Mean of the last two hours.
     pub average_usage: u64,
-    /// Direction of the last hour.
+    /// Direction of the last hour; what leaks grows.
     pub memory_trend: Trend,
     /// Bytes in RAM, shared pages and mapped files included.
     pub resident: u64,
@@ -206,7 +206,7 @@ impl ComponentMemoryUsage {
             current_usage: view.current_bytes,
             peak_usage: view.peak_bytes,
             average_usage: view.average_bytes,
-            memory_trend: view.trend,
+            memory_trend: view.trend.with_leak(view.leak.verdict),
             resident: part.resident_bytes,
             reclaimable: part.reclaimable_bytes,
             processes: part.processes,

@@ -41,11 +41,34 @@ impl Shares {
         let Some(id) = oldest.filter(|id| age_ms(id) >= SHARE_MS) else {
             return;
         };
-        let share = Share {
-            read_ms: now_ms,
-            bytes: read(system, id),
-        };
-        self.0.insert(id, share);
+        let bytes = read(system, id, SHARED_RESIDENT_BYTES_MAX);
+        self.0.insert(
+            id,
+            Share {
+                read_ms: now_ms,
+                bytes,
+            },
+        );
+    }
+
+    /// Looks at every process, however large and however lately it was looked at.
+    pub(super) fn refresh_all(
+        &mut self,
+        system: &System,
+        members: &[(ProcessId, Component)],
+        now_ms: u64,
+    ) {
+        self.0.clear();
+        for (id, _) in members {
+            let bytes = read(system, *id, u64::MAX);
+            self.0.insert(
+                *id,
+                Share {
+                    read_ms: now_ms,
+                    bytes,
+                },
+            );
+        }
     }
 
     /// Returns the shares of a component's processes together; `None` unless all were read.
@@ -62,9 +85,9 @@ impl Shares {
     }
 }
 
-fn read(system: &System, id: ProcessId) -> Option<u64> {
+fn read(system: &System, id: ProcessId, resident_bytes_max: u64) -> Option<u64> {
     let memory = system.memory_of(id).ok()?;
-    if memory.resident_bytes > SHARED_RESIDENT_BYTES_MAX {
+    if memory.resident_bytes > resident_bytes_max {
         return None;
     }
     let share = system.proportional(id.pid).ok()?;

@@ -1,6 +1,13 @@
 //! The command, as a user runs it.
 
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use steadyscribe_monitor::Component;
+use steadyscribe_monitor::alert::journal::Journal;
+use steadyscribe_monitor::alert::{Key, Kind};
+use steadyscribe_monitor::history::{History, Record};
+use steadyscribe_monitor::pressure::Level;
 
 use crate::corpus;
 
@@ -59,6 +66,7 @@ fn record_is_analyzed_and_reported() {
         lines.contains(r#"{"component":"Monitor","verdict":"none""#),
         "{lines}"
     );
+    let before = std::fs::read(&path).unwrap();
     let page = folder.path().join("report.html");
     text(&run(&[
         "report",
@@ -69,11 +77,92 @@ fn record_is_analyzed_and_reported() {
         "--output",
         page.to_str().unwrap(),
     ]));
-    assert!(
-        std::fs::read_to_string(page)
-            .unwrap()
-            .contains("<h1>Memory report</h1>")
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("<h1>Memory report</h1>"));
+    assert_eq!(
+        std::fs::read(&path).unwrap(),
+        before,
+        "a report writes nothing"
     );
+}
+
+#[test]
+fn report_of_a_history_tells_its_leaks() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history");
+    let mut history = History::open(&path).unwrap();
+    let leak = corpus::trace(corpus::NOISE[1].1, 3, 20.0, corpus::Kind::Linear);
+    for (minute, mb) in (0..).zip(&leak) {
+        let sample = crate::app::sample(minute, 6 << 30, (mb * 1e6) as u64);
+        history.append(&Record::new(&sample, Level::Low)).unwrap();
+    }
+    drop(history);
+    let file = path.to_str().unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text(&run(&[
+        "report",
+        "--history",
+        file,
+        "--format",
+        "json",
+    ])))
+    .unwrap();
+    assert_eq!(json["potentialLeaks"], serde_json::json!(["Backend"]));
+    assert_eq!(json["usage"]["totalSystemMemory"], 8_u64 << 30);
+    assert_eq!(json["usage"]["timestamp"], "2023-11-15T22:12:20.000Z");
+    assert!(
+        json["alerts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|a| a["kind"] == "leak")
+    );
+}
+
+#[test]
+fn trace_may_come_through_a_pipe() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_steadyscribe-monitor"))
+        .args(["analyze", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let rows: String = (0..1_440)
+        .map(|m| format!("{m},{}\n", 500_000_000 + m * 500_000))
+        .collect();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(rows.as_bytes())
+        .unwrap();
+    let line = text(&child.wait_with_output().unwrap());
+    let verdict: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(
+        (&verdict["component"], &verdict["verdict"]),
+        (&"total".into(), &"confirmed".into())
+    );
+    assert_eq!(verdict["trend"], "Growing");
+}
+
+#[test]
+fn open_alerts_are_listed_beside_a_program_that_writes_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alerts.jsonl");
+    let mut journal = Journal::open(&path).unwrap();
+    let key = Key::new(Kind::Limit, Some(Component::Backend));
+    journal.critical(&crate::alerts::notice(7, key)).unwrap();
+    let file = path.to_str().unwrap();
+    assert!(
+        text(&run(&["alerts", file]))
+            .starts_with("     7  2023-11-14T22:13:20.000Z  Critical · Backend")
+    );
+    // The program still writes to the file that was listed.
+    journal.critical(&crate::alerts::notice(8, key)).unwrap();
+    let left = text(&run(&["alerts", file, "--acknowledge", "7"]));
+    assert!(left.starts_with("     8  "), "{left}");
+    let unknown = run(&["alerts", file, "--acknowledge", "7"]);
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("no open alert has the number 7"));
+    assert_eq!(unknown.status.code(), Some(1));
 }
 
 #[test]
@@ -120,7 +209,7 @@ fn errors_say_what_to_do() {
     for (arguments, expected, code) in [
         (
             &["analyze", "/nowhere"][..],
-            "cannot use the history /nowhere",
+            "cannot read /nowhere: No such file",
             1,
         ),
         (
@@ -130,6 +219,12 @@ fn errors_say_what_to_do() {
         ),
         (&["snapshot", "--budget", "5T"], "there are K, M and G", 2),
         (&["report", "--history", "/nowhere"], "No such file", 1),
+        (&["alerts", "/nowhere"], "No such file", 1),
+        (
+            &["analyze", "-", "--target-mb-per-hour", "0"],
+            "not above 0",
+            2,
+        ),
         (&[], "Usage", 2),
     ] {
         let output = run(arguments);
