@@ -9,7 +9,7 @@
     reason = "a bench prints and fails"
 )]
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use steadyscribe_monitor::Component;
@@ -23,31 +23,27 @@ const CORE_PERCENT_MAX: f64 = 0.5;
 const TICK_MS_MAX: f64 = 10.0;
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Processes that do nothing, ended with the bench.
-struct Crowd(Vec<Child>);
+/// Processes that do nothing, ended with the bench. Their parent has ended, so that they are not the app's by descent.
+struct Crowd(Vec<u32>);
 
 impl Crowd {
     fn gather() -> Self {
         let mut entries = Vec::new();
         System::host().processes(&mut entries).unwrap();
         let missing = PROCESSES.saturating_sub(entries.len());
-        let sleeper = || {
-            Command::new("sleep")
-                .arg("600")
-                .stdin(Stdio::null())
-                .spawn()
-                .unwrap()
-        };
-        Self((0..missing).map(|_| sleeper()).collect())
+        let script =
+            format!("for n in $(seq {missing}); do sleep 600 >/dev/null 2>&1 & echo $!; done");
+        let started = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let numbers = String::from_utf8(started.stdout).unwrap();
+        Self(numbers.lines().map(|pid| pid.parse().unwrap()).collect())
     }
 }
 
 impl Drop for Crowd {
     fn drop(&mut self) {
-        for child in &mut self.0 {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+        let pids = self.0.iter().map(u32::to_string);
+        let ended = Command::new("kill").args(pids).status();
+        assert!(ended.unwrap().success());
     }
 }
 
@@ -57,10 +53,9 @@ fn main() {
     let monitor = Monitor::new(Options::default()).unwrap();
     // Ten of them are the app's, as in a real one.
     let system = System::host();
-    for child in crowd.0.iter().take(10) {
-        monitor
-            .hand_over(system.identify(child.id()).unwrap(), Component::Frontend)
-            .unwrap();
+    for pid in crowd.0.iter().take(10) {
+        let id = system.identify(*pid).unwrap();
+        monitor.hand_over(id, Component::Frontend).unwrap();
     }
     // The first sample also looks for the owners of ports.
     let first = Instant::now();
@@ -80,6 +75,9 @@ fn main() {
     let late_ms = ticks_ms[ticks_ms.len() * 95 / 100];
     let core_percent = tick_cpu_s / INTERVAL.as_secs_f64() * 100.0;
     let private_bytes = own().unwrap().private_bytes;
+    let parts = monitor.with(|watcher| watcher.last().parts);
+    let members: u32 = parts.iter().map(|part| part.processes).sum();
+    assert_eq!(members, 11, "ten and this one");
     let mut entries = Vec::new();
     system.processes(&mut entries).unwrap();
     println!("processes on the machine   {}", entries.len());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{INTERVAL_HIGH, RECORD_MS, STEADY_START_MS};
+use super::{INTERVAL_HIGH, INTERVAL_MS_MIN, RECORD_MS, STEADY_START_MS};
 use crate::alert::Delivery;
 use crate::history::{History, Record};
 use crate::pressure::Level;
@@ -51,12 +51,23 @@ impl Shared {
             self.tick();
             let high = lock(&self.watcher).pressure().level() >= Level::High;
             let interval = if high { set.min(INTERVAL_HIGH) } else { set };
-            let pace = lock(&self.pace);
-            // Woken when the interval changes, which may be to none, and when a sample is wanted.
+            // Woken when the interval changes, which may be to none, and when a sample is wanted; that however only after a
+            // while, so that whoever wants many does not get them all.
+            let least = Duration::from_millis(INTERVAL_MS_MIN);
+            let pace = self.wait(lock(&self.pace), least, |pace| pace.interval == Some(set));
             let waits = |pace: &mut Pace| pace.interval == Some(set) && !pace.soon;
-            let waited = self.wake.wait_timeout_while(pace, interval, waits);
-            waited.unwrap_or_else(|e| e.into_inner()).0.soon = false;
+            self.wait(pace, interval.saturating_sub(least), waits).soon = false;
         }
+    }
+
+    fn wait<'a>(
+        &self,
+        pace: MutexGuard<'a, Pace>,
+        longest: Duration,
+        waits: impl FnMut(&mut Pace) -> bool,
+    ) -> MutexGuard<'a, Pace> {
+        let waited = self.wake.wait_timeout_while(pace, longest, waits);
+        waited.unwrap_or_else(|e| e.into_inner()).0
     }
 
     pub(super) fn sample_soon(&self) {

@@ -60,6 +60,7 @@ function show(state) {
     part.component + (part.estimated ? " (estimated)" : ""), bytes(part.currentUsage), bytes(part.peakUsage), bytes(part.averageUsage),
     part.memoryTrend, bytes(part.reclaimable), bytes(part.proportional), String(part.processes), leak(part)], [1, 2, 3, 5, 6, 7])));
   $("basis").textContent = BASIS[usage.basis] || "No memory can be read.";
+  $("notes").replaceChildren(...usage.reasons.map((reason) => make("li", reason)));
   showAlerts(state.alerts);
   showModels(state.models);
   showPipelines(state.pipelines);
