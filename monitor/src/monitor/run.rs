@@ -167,15 +167,18 @@ impl Background {
 
     /// Waits until the threads have ended, which the pace has told to.
     pub(super) fn join(self) {
-        let mut ended = self.sampling.join();
         #[cfg(target_os = "linux")]
         if let Some((stop, thread)) = self.stalls {
             drop(stop);
-            ended = ended.and(thread.join());
+            end(thread);
         }
-        if ended.is_err() {
-            tracing::error!("the memory monitor panicked");
-        }
+        end(self.sampling);
+    }
+}
+
+fn end(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!("the memory monitor panicked");
     }
 }
 

@@ -14,7 +14,8 @@ use crate::alert::{Event, Key, Notice, Severity};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Desktop {
-    /// Under which number the desktop shows an alert.
+    /// Under which number the desktop shows an alert; the others take none.
+    #[cfg(all(unix, not(target_os = "macos")))]
     shown: Vec<(Key, u32)>,
 }
 
