@@ -478,6 +478,7 @@ fn panels_show_models_and_pipelines(browser: &Browser, served: &Served) {
     browser.eventually(
         "document.querySelector('#pipe-bars figcaption').innerText.includes('blocks queued 31')",
     );
+    browser.picture("dashboard-models.png");
     served.monitor.report_models(Component::Ollama, []);
     browser.eventually("document.querySelectorAll('#models tbody tr').length === 1");
 }

@@ -19,6 +19,8 @@ mod desktop;
 #[cfg(feature = "dashboard")]
 mod http;
 mod leaks;
+#[cfg(feature = "ollama")]
+mod models;
 #[cfg(target_os = "linux")]
 mod processes;
 mod readers;

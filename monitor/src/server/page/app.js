@@ -58,7 +58,7 @@ function show(state) {
   ].map(([name, value]) => { const box = make("div"); box.append(make("dt", name), make("dd", value)); return box; }));
   $("parts").tBodies[0].replaceChildren(...usage.componentBreakdown.map((part) => row([
     part.component + (part.estimated ? " (estimated)" : ""), bytes(part.currentUsage), bytes(part.peakUsage), bytes(part.averageUsage),
-    part.memoryTrend, bytes(part.reclaimable), bytes(part.proportional), String(part.processes), leak(part)], [1, 2, 3, 5, 6, 7])));
+    part.memoryTrend, bytes(part.reclaimable), part.processes ? bytes(part.proportional) : "none", String(part.processes), leak(part)], [1, 2, 3, 5, 6, 7])));
   $("basis").textContent = BASIS[usage.basis] || "No memory can be read.";
   $("notes").replaceChildren(...usage.reasons.map((reason) => make("li", reason)));
   showAlerts(state.alerts);
