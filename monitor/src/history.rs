@@ -254,6 +254,12 @@ impl History {
     }
 }
 
+/// Returns whether a file that begins with these bytes is a history.
+#[must_use]
+pub fn is_start(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
 /// Reads the whole records of a history, the oldest first; damaged ones are passed over.
 ///
 /// # Errors

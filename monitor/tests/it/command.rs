@@ -117,8 +117,14 @@ fn report_of_a_history_tells_its_leaks() {
 
 #[test]
 fn trace_may_come_through_a_pipe() {
+    ["-", "/dev/stdin"]
+        .into_iter()
+        .for_each(judge_through_a_pipe);
+}
+
+fn judge_through_a_pipe(name: &str) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_steadyscribe-monitor"))
-        .args(["analyze", "-"])
+        .args(["analyze", name])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use steadyscribe_monitor::Component;
-use steadyscribe_monitor::history::{self, HistoryError};
+use steadyscribe_monitor::history;
 use steadyscribe_monitor::leak::{self, Verdict, WINDOW_MINUTES};
 use steadyscribe_monitor::series::Series;
 use steadyscribe_monitor::trend::{self, Trend};
@@ -62,13 +62,13 @@ pub(super) fn run(path: &Path, target_mb_per_hour: f64) -> Result<(), Box<dyn Er
     let traces = if path == Path::new("-") {
         from_text(std::io::stdin().lock())?
     } else {
-        match history::read(path) {
-            Ok(records) => from_history(records)?,
-            Err(HistoryError::Foreign { .. }) => from_text(BufReader::new(File::open(path)?))?,
-            Err(HistoryError::Io { source, .. }) => {
-                return Err(format!("cannot read {}: {source}", path.display()).into());
-            }
-            Err(error) => return Err(error.into()),
+        let failed = |error| format!("cannot read {}: {error}", path.display());
+        let mut input = BufReader::new(File::open(path).map_err(failed)?);
+        // Opened once: of a pipe nothing can be read twice.
+        if history::is_start(input.fill_buf().map_err(failed)?) {
+            from_history(history::read(path)?)?
+        } else {
+            from_text(input)?
         }
     };
     if traces.0.is_empty() {
