@@ -53,6 +53,9 @@ mod transcript;
 
 pub mod sink;
 
+// Recording: the stages' door for audio that is pushed.
+pub mod live;
+
 // Everything together.
 mod report;
 

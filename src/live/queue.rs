@@ -1,0 +1,286 @@
+//! What was pushed and not yet transcribed: in memory, then in the spill file, with silence for what had no room.
+
+use std::collections::VecDeque;
+
+use super::spill::Spill;
+use crate::report::SPANS_MAX;
+use crate::time::{Span, Time};
+
+/// Samples that wait in memory before the spill file is used: 30 s, 1.9 MB. An engine that is slow for one window and fast
+/// for the next never touches the disk.
+pub(super) const MEMORY_SAMPLES: usize = 480_000;
+
+/// After audio was dropped, it is taken again only when there is room for this much: 30 s, or a quarter of all room if that is
+/// less. Otherwise, with an engine that stays behind, every read would let a shred of audio in.
+const RESUME_SAMPLES: u64 = 480_000;
+
+/// Stretches of silence that wait at most. Each but the first has audio before it that waits too.
+const HOLES_MAX: usize = 1_024;
+
+/// Samples of 16 kHz mono, oldest out first, on one time line without gaps.
+///
+/// # Memory
+///
+/// [`MEMORY_SAMPLES`] and the lists of holes and of lost spans, allocated when it is made; two mapped segments of the file.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// The oldest samples.
+    memory: VecDeque<f32>,
+    /// Those behind them.
+    spill: Option<Spill>,
+    /// Silence between samples, in order.
+    holes: VecDeque<Hole>,
+    /// Samples that were ever stored, and of those, how many were read.
+    stored: u64,
+    taken: u64,
+    /// End of the time line: everything that was pushed.
+    end: Time,
+    /// Up to where it was read.
+    read: Time,
+    /// There was no room, and there is not enough yet.
+    dropping: bool,
+    dropped: Time,
+    /// What was dropped, or given up; at most [`SPANS_MAX`] spans.
+    lost: Vec<Span>,
+}
+
+/// Silence in front of a sample.
+#[derive(Debug)]
+struct Hole {
+    /// Index of the sample, counted over all that were ever stored.
+    at: u64,
+    length: u64,
+}
+
+impl Queue {
+    pub(super) fn new(spill: Option<Spill>) -> Self {
+        Self {
+            memory: VecDeque::with_capacity(MEMORY_SAMPLES),
+            spill,
+            holes: VecDeque::with_capacity(HOLES_MAX),
+            stored: 0,
+            taken: 0,
+            end: Time::ZERO,
+            read: Time::ZERO,
+            dropping: false,
+            dropped: Time::ZERO,
+            lost: Vec::with_capacity(SPANS_MAX),
+        }
+    }
+
+    /// Takes samples. What there is no room for becomes silence.
+    pub(super) fn push(&mut self, samples: &[f32]) {
+        let taken = if self.dropping && !self.may_resume() {
+            0
+        } else {
+            self.store(samples)
+        };
+        self.stored += taken as u64;
+        self.end += Time::from_samples(taken as u64);
+        if taken > 0 && self.dropping {
+            self.dropping = false;
+            tracing::warn!(
+                at_s = self.end.seconds(),
+                dropped_s = self.dropped.seconds(),
+                "live: audio is taken again"
+            );
+        }
+        let rest = Time::from_samples((samples.len() - taken) as u64);
+        if rest > Time::ZERO {
+            if !self.dropping {
+                self.dropping = true;
+                tracing::warn!(
+                    at_s = self.end.seconds(),
+                    "live: the spill limit is reached, audio is dropped"
+                );
+            }
+            self.lose(rest);
+        }
+    }
+
+    /// Stores as many samples as there is room for, and returns how many.
+    fn store(&mut self, samples: &[f32]) -> usize {
+        let spilled = self.spilled();
+        let free = MEMORY_SAMPLES - self.memory.len();
+        // While older samples wait in the file, newer ones go behind them.
+        let now = if spilled > 0 {
+            0
+        } else {
+            free.min(samples.len())
+        };
+        self.memory.extend(&samples[..now]);
+        let Some(spill) = self.spill.as_mut().filter(|_| now < samples.len()) else {
+            return now;
+        };
+        if spilled == 0 {
+            tracing::info!(
+                at_s = self.end.seconds(),
+                "live: the engine is behind, audio goes to the spill file"
+            );
+        }
+        match spill.push(&samples[now..]) {
+            Ok(taken) => now + taken,
+            Err(error) => {
+                tracing::error!(%error, "live: the spill file cannot be mapped");
+                now
+            }
+        }
+    }
+
+    /// Audio that never came here: silence of the same length, reported.
+    pub(super) fn lose(&mut self, length: Time) {
+        self.dropped += length;
+        let span = Span::new(self.end, self.end + length);
+        self.report(span);
+        self.silence(length);
+    }
+
+    /// Silence that takes no room.
+    pub(super) fn silence(&mut self, length: Time) {
+        self.end += length;
+        let length = length.samples();
+        // Beyond the limit silence is joined to earlier silence: what lies between is heard too late by that much, and
+        // everything behind it in time again.
+        let is_full = self.holes.len() == HOLES_MAX;
+        match self.holes.back_mut() {
+            Some(last) if last.at == self.stored || is_full => last.length += length,
+            _ if length > 0 => self.holes.push_back(Hole {
+                at: self.stored,
+                length,
+            }),
+            _ => {}
+        }
+    }
+
+    /// Reads the oldest audio into `out`, and returns how much there was of it, in samples.
+    pub(super) fn read(&mut self, out: &mut [f32]) -> usize {
+        let next = self
+            .holes
+            .front()
+            .map(|hole| (hole.at - self.taken, hole.length));
+        let count = match next {
+            Some((0, length)) => {
+                let count = length.min(out.len() as u64);
+                self.fill_hole(count);
+                let count = usize::try_from(count).unwrap_or(out.len());
+                out[..count].fill(0.0);
+                count
+            }
+            Some((before, _)) => {
+                let limit = usize::try_from(before).unwrap_or(usize::MAX).min(out.len());
+                self.fetch(&mut out[..limit])
+            }
+            None => self.fetch(out),
+        };
+        self.read += Time::from_samples(count as u64);
+        count
+    }
+
+    /// Takes silence from the first hole.
+    fn fill_hole(&mut self, count: u64) {
+        if let Some(hole) = self.holes.front_mut() {
+            hole.length -= count;
+            if hole.length == 0 {
+                self.holes.pop_front();
+            }
+        }
+    }
+
+    /// Takes stored samples.
+    fn fetch(&mut self, out: &mut [f32]) -> usize {
+        let count = if self.memory.is_empty() {
+            self.fetch_spilled(out)
+        } else {
+            let count = out.len().min(self.memory.len());
+            for (to, from) in out.iter_mut().zip(self.memory.drain(..count)) {
+                *to = from;
+            }
+            count
+        };
+        self.taken += count as u64;
+        count
+    }
+
+    fn fetch_spilled(&mut self, out: &mut [f32]) -> usize {
+        let Some(spill) = &mut self.spill else {
+            return 0;
+        };
+        let before = spill.len();
+        let result = spill.read(out);
+        let read = usize::try_from(before - spill.len()).unwrap_or(usize::MAX);
+        match result {
+            Ok(count) => {
+                if count > 0 && spill.len() == 0 {
+                    tracing::info!(
+                        at_s = self.end.seconds(),
+                        "live: the spill file is empty again"
+                    );
+                }
+                count
+            }
+            Err(error) => {
+                // What was read before the error stays; the rest of this piece is silence.
+                tracing::error!(%error, "live: the spill file cannot be mapped");
+                let count = usize::try_from(before).unwrap_or(usize::MAX).min(out.len());
+                spill.skip(count - read);
+                out[read..count].fill(0.0);
+                let time = |samples: usize| self.read + Time::from_samples(samples as u64);
+                let span = Span::new(time(read), time(count));
+                self.dropped += span.length();
+                self.report(span);
+                count
+            }
+        }
+    }
+
+    /// Reports audio that was read and never transcribed, because its transcription ended early.
+    pub(super) fn give_up(&mut self, span: Span) {
+        self.dropped += span.length();
+        self.report(span);
+    }
+
+    fn report(&mut self, span: Span) {
+        let is_full = self.lost.len() == SPANS_MAX;
+        match self.lost.last_mut() {
+            Some(last) if last.end == span.start => last.end = span.end,
+            _ if is_full || span.is_empty() => {}
+            _ => self.lost.push(span),
+        }
+    }
+
+    fn may_resume(&self) -> bool {
+        let (free, all) = match &self.spill {
+            Some(spill) => (spill.free(), spill.capacity()),
+            None => (
+                (MEMORY_SAMPLES - self.memory.len()) as u64,
+                MEMORY_SAMPLES as u64,
+            ),
+        };
+        free >= RESUME_SAMPLES.min(all / 4) && self.holes.len() < HOLES_MAX
+    }
+
+    /// Returns the end of what was pushed.
+    pub(super) fn end(&self) -> Time {
+        self.end
+    }
+
+    /// Returns up to where it was read.
+    pub(super) fn position(&self) -> Time {
+        self.read
+    }
+
+    /// Returns how many samples wait in the file.
+    pub(super) fn spilled(&self) -> u64 {
+        self.spill.as_ref().map_or(0, Spill::len)
+    }
+
+    /// Returns how much was dropped.
+    pub(super) fn dropped(&self) -> Time {
+        self.dropped
+    }
+
+    /// Returns what was dropped, in order.
+    pub(super) fn lost(&self) -> &[Span] {
+        &self.lost
+    }
+}
