@@ -284,3 +284,121 @@ impl Queue {
         &self.lost
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::live::SPILL_BYTES_MIN;
+
+    /// The sample at a place of the time line: never zero, and exact.
+    #[expect(clippy::cast_precision_loss, reason = "whole numbers below 2^22")]
+    fn ramp(at: u64) -> f32 {
+        (at % 4_194_303 + 1) as f32 / 4_194_304.0
+    }
+
+    fn queue(spills: bool) -> Queue {
+        let spill = || Spill::create(&std::env::temp_dir(), SPILL_BYTES_MIN).unwrap();
+        Queue::new(spills.then(spill))
+    }
+
+    fn push(queue: &mut Queue, count: u64) {
+        let from = queue.end().samples();
+        let samples: Vec<f32> = (from..from + count).map(ramp).collect();
+        queue.push(&samples);
+    }
+
+    /// Reads, and checks that each sample is at its place, or silence where audio is reported as lost.
+    fn read(queue: &mut Queue, limit: usize) -> usize {
+        let mut out = vec![0.0; limit];
+        let from = queue.position().samples();
+        let count = queue.read(&mut out);
+        for (at, sample) in (from..).zip(&out[..count]) {
+            let is_lost = |span: &Span| (span.start.samples()..span.end.samples()).contains(&at);
+            if queue.lost().iter().any(is_lost) {
+                assert_eq!(*sample, 0.0, "at {at}");
+            } else {
+                assert_eq!(*sample, ramp(at), "at {at}");
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn what_has_no_room_is_silence_of_the_same_length() {
+        for (spills, room) in [(false, 480_000), (true, 480_000 + 262_144)] {
+            let mut queue = queue(spills);
+            push(&mut queue, room + 1);
+            push(&mut queue, 1_000);
+            assert_eq!(queue.dropped().samples(), 1_001);
+            let lost = Span::new(Time::from_samples(room), Time::from_samples(room + 1_001));
+            assert_eq!(queue.lost(), [lost]);
+            while read(&mut queue, 100_000) > 0 {}
+            assert_eq!(queue.position(), queue.end());
+            push(&mut queue, 10);
+            assert_eq!(read(&mut queue, 100), 10);
+        }
+    }
+
+    #[test]
+    fn audio_is_taken_again_when_there_is_room_for_a_stretch_of_it() {
+        let mut queue = queue(true);
+        push(&mut queue, 480_000 + 262_144 + 1);
+        // The memory is empty, the file full.
+        while queue.position().samples() < 480_000 {
+            read(&mut queue, 48_000);
+        }
+        let dropped = queue.dropped().samples();
+        push(&mut queue, 10);
+        assert_eq!(queue.dropped().samples(), dropped + 10, "no room yet");
+        while queue.position().samples() < 480_000 + 262_144 / 4 {
+            read(&mut queue, 4_096);
+        }
+        push(&mut queue, 10);
+        assert_eq!(queue.dropped().samples(), dropped + 10, "there is room");
+    }
+
+    #[test]
+    fn silence_takes_no_room_and_is_not_lost() {
+        let mut queue = queue(false);
+        push(&mut queue, 5);
+        queue.silence(Time::from_seconds(3_600.0));
+        queue.silence(Time::ZERO);
+        queue.push(&[0.5]);
+        assert_eq!(read(&mut queue, 10), 5);
+        let mut out = [1.0; 16_000];
+        for _ in 0..3_600 {
+            assert_eq!(queue.read(&mut out), 16_000);
+            assert!(out.iter().all(|sample| *sample == 0.0));
+        }
+        assert_eq!((queue.read(&mut out), out[0]), (1, 0.5));
+        assert!(queue.lost().is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 24, ..Default::default() })]
+
+        /// Whatever is pushed, lost and read: every sample comes at its place of the time line, or is reported as lost.
+        #[test]
+        fn the_time_line_is_right(
+            spills in any::<bool>(),
+            steps in prop::collection::vec((0_u64..300_000, 0_u64..3_000, 0_usize..300_000), 1..30),
+        ) {
+            let mut queue = queue(spills);
+            let mut pushed = 0;
+            for (count, lost, limit) in steps {
+                push(&mut queue, count);
+                queue.lose(Time::from_samples(lost));
+                pushed += count + lost;
+                prop_assert_eq!(queue.end().samples(), pushed);
+                read(&mut queue, limit);
+            }
+            while read(&mut queue, 50_000) > 0 {}
+            prop_assert_eq!(queue.position().samples(), pushed);
+            let lost: u64 = queue.lost().iter().map(|span| span.length().samples()).sum();
+            prop_assert_eq!(queue.dropped().samples(), lost);
+            prop_assert!(queue.lost().windows(2).all(|pair| pair[0].end < pair[1].start));
+        }
+    }
+}
