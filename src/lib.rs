@@ -16,6 +16,8 @@
 //! | which tokens may follow, and when is a text not believed? | `engine/whisper/{rules,fallback}` |
 //! | how do I bring an engine of my own? | `engine`, `examples/own_engine.rs` |
 //! | what is written, and when? | `sink` |
+//! | what may an audio callback do, and where does a backlog go? | `live` |
+//! | when is live speech transcribed? | `pipeline/edge` |
 //! | how do threads start, stop and fail? | `pipeline` |
 //! | what does the rest of the app hold? | `monitor` |
 //!

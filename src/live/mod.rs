@@ -37,6 +37,8 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::audio::WINDOW_S_MAX;
+use crate::config::WINDOW_S_MIN;
 use crate::error::ConfigError;
 use crate::time::Time;
 
@@ -69,7 +71,7 @@ pub const PAUSE_MAX: Duration = Duration::from_secs(30);
 const BUFFER_BYTES: usize = (feed::RING_FRAMES + queue::MEMORY_SAMPLES) * size_of::<f32>();
 
 /// How a live input is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LiveOptions {
     /// Where the spill file is: a directory on a disk, since one in memory (`/tmp` on many systems) spills nothing. By default
@@ -81,6 +83,9 @@ pub struct LiveOptions {
     pub spill_bytes: u64,
     /// How long a speaker pauses before what was said is transcribed, if the engine is not behind: 0.3 to 30 s.
     pub pause: Duration,
+    /// Length of a window in seconds while the engine is not behind and nobody pauses, 5 to 30. Behind, and where
+    /// [`Config::window_s`](crate::Config::window_s) is less, that one counts.
+    pub window_s: f32,
     /// The channel that segments are marked with, or `None`.
     pub channel: Option<u8>,
 }
@@ -93,6 +98,7 @@ impl Default for LiveOptions {
             spill_dir: if is_there { disk } else { std::env::temp_dir() },
             spill_bytes: 2 * 3_600 * 64_000,
             pause: Duration::from_secs(1),
+            window_s: 12.0,
             channel: None,
         }
     }
@@ -107,6 +113,8 @@ impl LiveOptions {
         if self.spill_bytes > 0 {
             within("spill_bytes (0 for none)", spill_bytes, min, max)?;
         }
+        let (min, max) = (f64::from(WINDOW_S_MIN), f64::from(WINDOW_S_MAX));
+        within("window_s (seconds)", f64::from(self.window_s), min, max)?;
         let (min, max) = (PAUSE_MIN.as_secs_f64(), PAUSE_MAX.as_secs_f64());
         within("pause (seconds)", self.pause.as_secs_f64(), min, max)
     }
@@ -177,6 +185,7 @@ pub struct Live {
     shared: Arc<Shared>,
     mover: Option<JoinHandle<()>>,
     pause: Duration,
+    window: Time,
     channel: Option<u8>,
 }
 
@@ -208,6 +217,7 @@ impl Live {
             shared,
             mover: Some(thread),
             pause: options.pause,
+            window: Time::from_seconds(f64::from(options.window_s)),
             channel: options.channel,
         };
         Ok((feed, live))
@@ -222,6 +232,11 @@ impl Live {
     /// Returns the pause that ends a window.
     pub(crate) fn pause(&self) -> Duration {
         self.pause
+    }
+
+    /// Returns the length of a window while the engine is not behind.
+    pub(crate) fn window(&self) -> Time {
+        self.window
     }
 
     /// Returns the channel that segments are marked with.

@@ -9,6 +9,9 @@ use steadyscribe_monitor::{Component, Gauge, Gauges};
 use super::queue::Queue;
 use crate::time::{Span, Time};
 
+/// One wait, of those that a deadline is made of: some systems cannot count to the longest `Duration`.
+const WAIT_MAX: Duration = Duration::from_secs(3_600);
+
 /// The queue and who works at its ends.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -153,7 +156,7 @@ impl Shared {
     /// transcribes any more.
     pub(super) fn read(&self, out: &mut [f32], patience: Duration) -> Option<usize> {
         let mut state = self.lock();
-        let until = Instant::now() + patience;
+        let began = Instant::now();
         loop {
             if state.listening != Listening::Now {
                 return None;
@@ -166,7 +169,7 @@ impl Shared {
             if state.ended {
                 return None;
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = patience.saturating_sub(began.elapsed());
             if left.is_zero() {
                 return Some(0);
             }
@@ -199,13 +202,13 @@ impl Shared {
     /// Waits until the input is transcribed to its end, nobody transcribes any more, or `deadline` has passed.
     pub(super) fn drain(&self, deadline: Duration) -> Status {
         let mut state = self.lock();
-        let until = Instant::now() + deadline;
+        let began = Instant::now();
         while !(state.ended && state.listening == Listening::Over) {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = deadline.saturating_sub(began.elapsed());
             if left.is_zero() {
                 break;
             }
-            state = self.wait(state, left);
+            state = self.wait(state, left.min(WAIT_MAX));
         }
         state.status()
     }

@@ -15,7 +15,9 @@ const SEGMENT_SAMPLES: u64 = SPILL_BYTES_MIN / size_of::<f32>() as u64;
 /// Samples in a file of fixed size, oldest out first.
 ///
 /// The file has no name: it is gone when it is closed, also by a crash. Its space is taken from the disk when it is made,
-/// so that a write to a mapped page cannot fail for want of space, which would be a bus error.
+/// so that a write to a mapped page cannot fail for want of space, which would be a bus error. File systems that write
+/// elsewhere whatever is written again (btrfs, ZFS) keep that promise for the first turn of the file only: on a disk that is
+/// full to the last block, give another directory.
 #[derive(Debug)]
 pub(super) struct Spill {
     file: File,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::feed::Input;
 use super::listen::SILENCE_ENDS_CONTEXT_SAMPLES;
+use crate::config::LOOK_AHEAD_SAMPLES;
 use crate::live::Watch;
 use crate::time::{Span, Time};
 use crate::vad::SpeechMap;
@@ -25,6 +26,7 @@ const STOPPED_AFTER: Duration = Duration::from_secs(2);
 pub(super) struct Edge {
     watch: Watch,
     pause: Duration,
+    window: Time,
     channel: Option<u8>,
 }
 
@@ -33,6 +35,8 @@ pub(super) struct Edge {
 pub(super) enum Close {
     /// Speech has ended here.
     Pause(Time),
+    /// Somebody has spoken for long enough: in a pause before this time.
+    Before(Time),
     /// Nobody speaks.
     Silence,
 }
@@ -46,6 +50,7 @@ impl Edge {
         Some(Self {
             watch: live.watch(),
             pause: live.pause(),
+            window: live.window(),
             channel: live.channel(),
         })
     }
@@ -77,7 +82,8 @@ impl Edge {
             return None;
         }
         let pause = Time::from_seconds(self.pause.as_secs_f64());
-        close(held, last_speech(held, speech), speech.heard_to(), pause)
+        let last = last_speech(held, speech);
+        close(held, last, speech.heard_to(), pause, self.window)
     }
 }
 
@@ -89,30 +95,37 @@ pub(super) fn last_speech(held: Span, speech: &SpeechMap) -> Option<Span> {
         .filter(|last| last.end > held.start)
 }
 
-fn close(held: Span, last: Option<Span>, heard_to: Time, pause: Time) -> Option<Close> {
-    match last {
-        Some(last) => {
-            let now = Span::new(last.end, heard_to);
-            (now.length() >= pause).then(|| Close::Pause(pause_end(now)))
-        }
-        None => {
-            let silence = (heard_to - held.start).samples();
-            (silence > SILENCE_SAMPLES).then_some(Close::Silence)
-        }
+fn close(
+    held: Span,
+    last: Option<Span>,
+    heard_to: Time,
+    pause: Time,
+    window: Time,
+) -> Option<Close> {
+    let Some(last) = last else {
+        let silence = (heard_to - held.start).samples();
+        return (silence > SILENCE_SAMPLES).then_some(Close::Silence);
+    };
+    let now = Span::new(last.end, heard_to);
+    if now.length() >= pause {
+        return Some(Close::Pause(pause_end(now)));
     }
+    let latest = held.start + window;
+    let looked_at = latest + Time::from_samples(LOOK_AHEAD_SAMPLES as u64);
+    (held.end >= looked_at).then_some(Close::Before(latest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A window from 10 s to `to`, speech up to `spoken`, a pause of 1 s.
+    /// A window from 10 s to `to`, speech up to `spoken`, a pause of 1 s, windows of 12 s.
     fn check(spoken: Option<f64>, to: f64, expected: Option<Close>) {
         let time = Time::from_seconds;
         let last = spoken.map(|end| Span::new(time(10.2), time(end)));
         let held = Span::new(time(10.0), time(to));
         assert_eq!(
-            close(held, last, time(to), time(1.0)),
+            close(held, last, time(to), time(1.0), time(12.0)),
             expected,
             "speech to {spoken:?}, heard to {to}"
         );
@@ -130,6 +143,16 @@ mod tests {
             Some(12.0),
             30.0,
             Some(Close::Pause(Time::from_seconds(12.3))),
+        );
+    }
+
+    #[test]
+    fn who_speaks_on_is_not_waited_for() {
+        check(Some(22.9), 22.9, None);
+        check(
+            Some(23.0),
+            23.0,
+            Some(Close::Before(Time::from_seconds(22.0))),
         );
     }
 

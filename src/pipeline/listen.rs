@@ -280,6 +280,7 @@ impl Listener<'_> {
             Filled::Closed(Close::Pause(end)) if end <= latest => {
                 (Span::new(held.start, end), false)
             }
+            Filled::Closed(Close::Before(sooner)) => self.window_to(held.start, sooner.min(latest)),
             _ => self.window_to(held.start, latest),
         }
     }
