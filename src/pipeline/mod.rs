@@ -338,24 +338,8 @@ impl<E: Engine + 'static> Transcriber<E> {
             (join(decoder), join(engine), written)
         });
         written.map_err(Error::Sink)?;
-        let (listened, stop) = listened.map_err(|panic| EngineError::Panicked(panic.0))?;
-        match stop {
-            Some(Stop::Engine(EngineError::Cancelled)) | Some(Stop::Unread) | None => {}
-            Some(Stop::Engine(error)) => return Err(Error::Engine(error)),
-        }
-        let decoded = match decoded {
-            Ok(decoded) => decoded?,
-            Err(panic) if listened.heard_to > start => DecodeStats {
-                stopped_early: Some(panic.0),
-                ..DecodeStats::default()
-            },
-            Err(panic) => {
-                return Err(Error::Undecodable {
-                    name,
-                    reason: panic.0,
-                });
-            }
-        };
+        let listened = listened_to(listened)?;
+        let decoded = decoded_to(decoded, listened.heard_to > start, name)?;
         let counts = engine.counts().since(counts);
         let language = engine.language().map(str::to_owned);
         Ok(Ran {
@@ -365,6 +349,34 @@ impl<E: Engine + 'static> Transcriber<E> {
             counts,
             language,
         })
+    }
+}
+
+/// Returns what the engine's thread found out, unless it failed.
+fn listened_to(ended: Result<(Listened, Option<Stop>), Panic>) -> Result<Listened, Error> {
+    let (listened, stop) = ended.map_err(|panic| EngineError::Panicked(panic.0))?;
+    match stop {
+        Some(Stop::Engine(EngineError::Cancelled)) | Some(Stop::Unread) | None => Ok(listened),
+        Some(Stop::Engine(error)) => Err(Error::Engine(error)),
+    }
+}
+
+/// Returns how decoding went. A panic is damage of the input if some of it was heard, else an error.
+fn decoded_to(
+    ended: Result<Result<DecodeStats, Error>, Panic>,
+    was_heard: bool,
+    name: String,
+) -> Result<DecodeStats, Error> {
+    match ended {
+        Ok(decoded) => decoded,
+        Err(panic) if was_heard => Ok(DecodeStats {
+            stopped_early: Some(panic.0),
+            ..DecodeStats::default()
+        }),
+        Err(panic) => Err(Error::Undecodable {
+            name,
+            reason: panic.0,
+        }),
     }
 }
 
