@@ -28,6 +28,8 @@ pub(super) struct Queue {
     memory: VecDeque<f32>,
     /// Those behind them.
     spill: Option<Spill>,
+    /// The system did not map the file.
+    is_broken: bool,
     /// Silence between samples, in order.
     holes: VecDeque<Hole>,
     /// Samples that were ever stored, and of those, how many were read.
@@ -57,6 +59,7 @@ impl Queue {
         Self {
             memory: VecDeque::with_capacity(MEMORY_SAMPLES),
             spill,
+            is_broken: false,
             holes: VecDeque::with_capacity(HOLES_MAX),
             stored: 0,
             taken: 0,
@@ -109,22 +112,22 @@ impl Queue {
             free.min(samples.len())
         };
         self.memory.extend(&samples[..now]);
-        let Some(spill) = self.spill.as_mut().filter(|_| now < samples.len()) else {
+        let is_usable = now < samples.len() && !self.is_broken;
+        let Some(spill) = self.spill.as_mut().filter(|_| is_usable) else {
             return now;
         };
-        if spilled == 0 {
+        if let Err(error) = spill.push(&samples[now..]) {
+            self.is_broken = true;
+            tracing::error!(%error, "live: the spill file cannot be mapped and is not used any more");
+        }
+        let taken = spill.len() - spilled;
+        if spilled == 0 && taken > 0 {
             tracing::info!(
                 at_s = self.end.seconds(),
                 "live: the engine is behind, audio goes to the spill file"
             );
         }
-        match spill.push(&samples[now..]) {
-            Ok(taken) => now + taken,
-            Err(error) => {
-                tracing::error!(%error, "live: the spill file cannot be mapped");
-                now
-            }
-        }
+        now + usize::try_from(taken).unwrap_or(samples.len())
     }
 
     /// Audio that never came here: silence of the same length, reported.

@@ -417,10 +417,7 @@ fn what_is_said_before_a_pause_is_transcribed_at_once() {
             turn as u64 * 120_000,
             said.iter().copied().chain([0.0; 24_000]),
         );
-        let segment = running
-            .segments
-            .recv_timeout(Duration::from_secs(2))
-            .unwrap();
+        let segment = running.segments.recv_timeout(PATIENCE).unwrap();
         let start_s = turn as f64 * 7.5;
         assert!(segment.start.seconds() >= start_s - 1.0, "{segment:?}");
         let end_s = segment.end.seconds();
