@@ -506,6 +506,11 @@ fn a_disk_without_room_is_an_error_at_the_start() {
             matches!(error, LiveError::Options(_))
         });
     }
+    for window_s in [4.9, 30.1, f32::NAN] {
+        let mut wrong = options(0);
+        wrong.window_s = window_s;
+        check_refused(wrong, |error| matches!(error, LiveError::Options(_)));
+    }
     let mut hasty = options(0);
     hasty.pause = Duration::from_millis(299);
     check_refused(hasty, |error| matches!(error, LiveError::Options(_)));
