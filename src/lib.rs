@@ -71,6 +71,7 @@ pub use engine::whisper::{ModelHeader, Whisper, WhisperOptions};
 pub use error::{ConfigError, Error};
 #[cfg(feature = "whisper")]
 pub use ggml::ModelError;
+pub use live::{Feed, Live, LiveOptions};
 pub use pipeline::{Controls, Progress, Transcriber};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
 pub use source::FileSource;

@@ -445,22 +445,26 @@ fn a_device_that_stops_is_no_reason_to_wait() {
 #[test]
 fn two_channels_share_an_engine() {
     let engine = Shared::new(Shows(|_, _: &[f32]| Ok(())));
-    let channels: Vec<_> = [0_u8, 1]
-        .into_iter()
-        .map(|channel| {
-            let mut options = options(0);
-            options.channel = Some(channel);
-            let (feed, live) = Live::start(options).unwrap();
-            (feed, Running::start(everything(), engine.clone(), live))
-        })
-        .collect();
-    for (n, (mut feed, running)) in channels.into_iter().enumerate() {
-        push_ramp(&mut feed, 0, (40 + 10 * n as u64) * 16_000);
+    let start = |channel: u8| {
+        let mut options = options(0);
+        options.channel = Some(channel);
+        let (feed, live) = Live::start(options).unwrap();
+        (feed, Running::start(everything(), engine.clone(), live))
+    };
+    let (mut microphone, first) = start(0);
+    let (mut system, second) = start(1);
+    for second in 0..50 {
+        push_ramp(&mut system, second * 16_000, 16_000);
+        if second < 40 {
+            push_ramp(&mut microphone, second * 16_000, 16_000);
+        }
+    }
+    for (channel, feed, running) in [(0, microphone, first), (1, system, second)] {
         assert_eq!(feed.finish(PATIENCE).lag(), Time::ZERO);
         let segments: Vec<Segment> = running.segments.iter().collect();
-        assert!(segments.iter().all(|s| s.channel == Some(n as u8)));
+        assert!(segments.iter().all(|s| s.channel == Some(channel)));
         let ends: Vec<f64> = segments.iter().map(|s| s.end.seconds()).collect();
-        assert_eq!(ends, [30.0, 40.0 + 10.0 * n as f64]);
+        assert_eq!(ends, [30.0, 40.0 + 10.0 * f64::from(channel)]);
         running.end().1.unwrap();
     }
 }
@@ -850,6 +854,25 @@ mod text {
             longest < 12.0 + 1.0 + 2.0,
             "a segment came {longest} s late"
         );
+    }
+
+    #[test]
+    fn taking_turns_changes_no_text() {
+        let transcribe = |engine: Shared<Whisper>| {
+            let mut scribe = Transcriber::new(Config::default(), engine).unwrap();
+            thread::spawn(move || {
+                let mut segments: Vec<Segment> = Vec::new();
+                let source = FileSource::open(fixture("standup.opus")).unwrap();
+                scribe.transcribe(source, &mut segments).unwrap();
+                segments
+            })
+        };
+        let alone = transcribe(Shared::new(engine())).join().unwrap();
+        assert!(!alone.is_empty());
+        let shared = Shared::new(engine());
+        for transcript in [(); 2].map(|()| transcribe(shared.clone())) {
+            assert_eq!(transcript.join().unwrap(), alone);
+        }
     }
 
     /// `cargo test --release --test it live::text::pauses -- --ignored --nocapture`
