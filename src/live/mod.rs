@@ -85,6 +85,9 @@ pub struct LiveOptions {
     pub pause: Duration,
     /// Length of a window in seconds while the engine is not behind and nobody pauses, 5 to 30. Behind, and where
     /// [`Config::window_s`](crate::Config::window_s) is less, that one counts.
+    ///
+    /// Source: measured on the fixture scenes with pauses of 1 s (`live::text::pauses` in the tests), WER and the longest wait for
+    /// a text: 8 s 4.03 %, 7.8 s; 12 s 2.65 %, 11.2 s; 30 s 3.65 %, 29.3 s. With pauses of 0.5 s, 12 s have 3.09 %.
     pub window_s: f32,
     /// The channel that segments are marked with, or `None`.
     pub channel: Option<u8>,

@@ -140,8 +140,6 @@ fn pauses() {
         (500, 12.0),
         (1_000, 8.0),
         (500, 8.0),
-        (1_000, 5.0),
-        (500, 20.0),
     ] {
         let (mut said, mut wrong, mut all) = (0, 0, Vec::new());
         for name in ["standup.opus", "meeting.m4a", "monologue.mp3", "sparse.ogg"] {
