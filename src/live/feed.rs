@@ -29,7 +29,9 @@ const MARKS_MAX: usize = 256;
 /// ```
 /// use steadyscribe::live::{Live, LiveOptions};
 ///
-/// let (mut feed, _live) = Live::start(LiveOptions::default())?;
+/// let mut options = LiveOptions::default();
+/// options.spill_bytes = 64_000 * 600; // ten minutes
+/// let (mut feed, _live) = Live::start(options)?;
 /// // In the callback of the device:
 /// let taken = feed.push(&[0.0; 2 * 480], 48_000, 2);
 /// assert_eq!(taken, 480);

@@ -67,8 +67,9 @@ pub const PAUSE_MIN: Duration = Duration::from_millis(300);
 /// Longest.
 pub const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Bytes of the ring, and of the queue's memory.
-const BUFFER_BYTES: usize = (feed::RING_FRAMES + queue::MEMORY_SAMPLES) * size_of::<f32>();
+/// Bytes of the ring, and of the queue's memory. A host that plans memory adds them, and up to 0.4 MB for resampling, to the
+/// [`Plan`](crate::budget::Plan) for each live input.
+pub const BUFFER_BYTES: usize = (feed::RING_FRAMES + queue::MEMORY_SAMPLES) * size_of::<f32>();
 
 /// How a live input is kept.
 #[derive(Clone, Debug, PartialEq)]
