@@ -5,11 +5,7 @@
 //! In an application, `Feed::push` stands in the callback of the audio device. With `--speed` beyond what the model can do, the
 //! lag grows, the backlog goes to the disk, and all of it is transcribed in the end.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program on a terminal"
-)]
+#![allow(clippy::print_stderr, reason = "a program on a terminal")]
 
 use std::error::Error;
 use std::io::{self, Write};
@@ -94,6 +90,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (summary, played) = thread::scope(|scope| {
         let player = scope.spawn(|| play(decoder, feed, args.speed, &stopped));
         let summary = scribe.transcribe_live(&mut live, &mut lines);
+        // If it ended early, there is no use in playing on.
+        stopped.store(true, Ordering::Relaxed);
         (summary, player.join())
     });
     let left = played.map_err(|_| "the player panicked")??;
@@ -142,13 +140,18 @@ impl Sink for Lines {
         let status = self.watch.status();
         let delay = status.pushed - segment.end;
         self.longest = self.longest.max(delay);
-        println!("[{} to {}] {}", segment.start, segment.end, segment.text);
-        eprintln!(
+        let Segment {
+            start, end, text, ..
+        } = segment;
+        let mut out = io::stdout().lock();
+        writeln!(out, "[{start} to {end}] {text}")?;
+        out.flush()?;
+        writeln!(
+            io::stderr(),
             "    {:.1} s after it was said; {}",
             delay.seconds(),
             describe(status)
-        );
-        io::stdout().flush()
+        )
     }
 }
 

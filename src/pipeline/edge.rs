@@ -70,11 +70,6 @@ impl Edge {
         self.watch.reached(time);
     }
 
-    /// Has the input end where it is: nobody takes the text.
-    pub(super) fn leave(&self) {
-        self.watch.leave();
-    }
-
     /// Says whether the window that holds `held` is closed now. Only the newest audio closes one: a window of a backlog fills,
     /// which is what catches up soonest, since a short window takes as long to encode as a full one.
     pub(super) fn close(&self, held: Span, speech: &SpeechMap) -> Option<Close> {
@@ -84,6 +79,28 @@ impl Edge {
         let pause = Time::from_seconds(self.pause.as_secs_f64());
         let last = last_speech(held, speech);
         close(held, last, speech.heard_to(), pause, self.window)
+    }
+}
+
+/// Has a live input end where it is when the sink fails, by an error or a panic: the engine may have no other segment for hours
+/// to find out by.
+#[derive(Debug)]
+pub(super) struct Unread(pub(super) Option<Edge>);
+
+impl Unread {
+    /// Ends the input now, unless all went well.
+    pub(super) fn unless(mut self, well: bool) {
+        if well {
+            self.0 = None;
+        }
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        if let Some(edge) = &self.0 {
+            edge.watch.leave();
+        }
     }
 }
 

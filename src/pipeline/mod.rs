@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use steadyscribe_monitor::Gauges;
 
 pub use self::control::Controls;
-use self::edge::Edge;
+use self::edge::{Edge, Unread};
 use self::feed::{Blocks, Input, feed};
 use self::idle::IdleRelease;
 use self::listen::{Credit, Listened, Listener, PREVIOUS_TOKENS_MAX, Stop};
@@ -302,9 +302,9 @@ impl<E: Engine + 'static> Transcriber<E> {
             (&self.config, &self.pool, &self.cancel, &self.progress);
         let start = from.max(config.start);
         let blocks = Blocks::new(from, config, pool, cancel, (blocks_in, taker));
-        let (edge, unread) = (Edge::of(&input), Edge::of(&input));
+        let unread = Unread(Edge::of(&input));
         let mut listener = Listener {
-            edge,
+            edge: Edge::of(&input),
             start,
             engine: &mut *engine,
             window: &mut self.window,
@@ -331,10 +331,7 @@ impl<E: Engine + 'static> Transcriber<E> {
             let decoder = spawn(scope, "scribe-decode", decode);
             let engine = spawn(scope, "scribe-engine", listen);
             let written = write(segments_out, sink);
-            // Of a live input, the engine may not have another segment for hours to find out by.
-            if let (Err(_), Some(edge)) = (&written.1, &unread) {
-                edge.leave();
-            }
+            unread.unless(written.1.is_ok());
             (join(decoder), join(engine), written)
         });
         written.map_err(Error::Sink)?;

@@ -90,6 +90,30 @@ fn a_full_disk_ends_a_quiet_input() {
 }
 
 #[test]
+fn a_panic_of_the_sink_ends_a_quiet_input() {
+    struct Panics;
+
+    impl Sink for Panics {
+        fn segment(&mut self, _: &Segment) -> io::Result<()> {
+            panic!("out of luck")
+        }
+    }
+
+    let (mut feed, mut live) = Live::start(options(0)).unwrap();
+    let mut scribe = Transcriber::new(everything(), keeps().0).unwrap();
+    let thread = thread::spawn(move || scribe.transcribe_live(&mut live, &mut Panics).is_ok());
+    push_ramp(&mut feed, 0, 31 * 16_000);
+    let started = Instant::now();
+    while !thread.is_finished() {
+        assert!(started.elapsed() < PATIENCE, "it hangs");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(thread.join().is_err());
+    feed.finish(PATIENCE);
+    assert!(started.elapsed() < PATIENCE);
+}
+
+#[test]
 fn cancelling_ends_a_quiet_input() {
     let (feed, live) = Live::start(options(0)).unwrap();
     let running = Running::start(everything(), keeps().0, live);
