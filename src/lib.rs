@@ -16,6 +16,8 @@
 //! | which tokens may follow, and when is a text not believed? | `engine/whisper/{rules,fallback}` |
 //! | how do I bring an engine of my own? | `engine`, `examples/own_engine.rs` |
 //! | what is written, and when? | `sink` |
+//! | what may an audio callback do, and where does a backlog go? | `live` |
+//! | when is live speech transcribed? | `pipeline/edge` |
 //! | how do threads start, stop and fail? | `pipeline` |
 //! | what does the rest of the app hold? | `monitor` |
 //!
@@ -53,6 +55,9 @@ mod transcript;
 
 pub mod sink;
 
+// Recording: the stages' door for audio that is pushed.
+pub mod live;
+
 // Everything together.
 mod report;
 
@@ -66,6 +71,7 @@ pub use engine::whisper::{ModelHeader, Whisper, WhisperOptions};
 pub use error::{ConfigError, Error};
 #[cfg(feature = "whisper")]
 pub use ggml::ModelError;
+pub use live::{Feed, Live, LiveOptions};
 pub use pipeline::{Controls, Progress, Transcriber};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
 pub use source::FileSource;

@@ -12,6 +12,9 @@ use crate::time::{Span, Time, seconds};
 pub struct Segment {
     /// Number of the segment in its transcript, from 0.
     pub id: u64,
+    /// The channel, if the input was given one: see [`LiveOptions::channel`](crate::live::LiveOptions::channel).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u8>,
     /// When the text begins.
     #[serde(rename = "start_s", serialize_with = "seconds")]
     pub start: Time,
@@ -81,6 +84,7 @@ impl Segment {
     pub fn new(start: Time, end: Time, text: impl Into<String>) -> Self {
         Self {
             id: 0,
+            channel: None,
             start,
             end,
             text: text.into(),

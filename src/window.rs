@@ -143,7 +143,7 @@ pub fn window_end(
         pauses(speech.clone(), heard_to)
             .map(|pause| {
                 (
-                    cut(pause),
+                    pause_end(pause),
                     pause.length().samples().min(PAUSE_SAMPLES_ENOUGH),
                 )
             })
@@ -175,8 +175,8 @@ fn pauses(
         .filter(|pause| pause.length().samples() >= PAUSE_SAMPLES_MIN as u64)
 }
 
-/// Where in a pause a window ends.
-fn cut(pause: Span) -> Time {
+/// Returns where in a pause a window ends.
+pub(crate) fn pause_end(pause: Span) -> Time {
     let half = Time::from_samples(pause.length().samples() / 2);
     pause.start + half.min(Time::from_samples(TAIL_SAMPLES))
 }

@@ -6,10 +6,12 @@ use crate::time::Time;
 use crate::transcript::Segment;
 
 mod scripted;
+mod shared;
 #[cfg(feature = "whisper")]
 pub mod whisper;
 
 pub use scripted::{Scripted, ScriptedUtterance};
+pub use shared::Shared;
 
 /// A speech recognizer that works on windows of at most 30 s.
 ///
@@ -187,6 +189,13 @@ pub struct EngineCounts {
 }
 
 impl EngineCounts {
+    /// Adds what was counted elsewhere.
+    fn add(&mut self, more: Self) {
+        self.encodes += more.encodes;
+        self.decode_steps += more.decode_steps;
+        self.fallbacks += more.fallbacks;
+    }
+
     /// Returns what was counted since `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {

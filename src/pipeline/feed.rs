@@ -1,16 +1,44 @@
 //! The decoder's side: an input in, blocks of 16 kHz mono out.
 
-use crossbeam_channel::{Receiver, Sender};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
 
 use super::progress::Progress;
 use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::decode::{DecodeStats, Decoder};
 use crate::error::Error;
+use crate::live::Live;
 use crate::pool::{Block, Pool};
 use crate::resample::Resampler;
 use crate::source::Source;
 use crate::time::Time;
+
+/// Samples that are read of a live input at once: 0.1 s.
+const LIVE_SAMPLES: usize = 1_600;
+
+/// How long a live input may give nothing before what there is goes on, full block or not. Also how late a raised
+/// [`Cancel`] may be seen.
+const LIVE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What is transcribed.
+pub(super) enum Input<'a> {
+    /// Bytes to decode.
+    Encoded(&'a mut dyn Source),
+    /// Samples as they are recorded.
+    Live(&'a mut Live),
+}
+
+impl Input<'_> {
+    /// Returns a name for messages.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Encoded(source) => source.name(),
+            Self::Live(_) => "the live input".into(),
+        }
+    }
+}
 
 /// Decodes an input into blocks until it ends, or until nobody takes them any more.
 ///
@@ -20,18 +48,25 @@ use crate::time::Time;
 ///
 /// Those of [`Decoder::open`].
 pub(super) fn feed(
-    source: &mut dyn Source,
-    config: &Config,
-    pool: &Pool,
-    cancel: &Cancel,
+    input: Input<'_>,
+    mut blocks: Blocks<'_>,
     progress: &Progress,
-    (out, taker): (Sender<Block>, Receiver<()>),
+) -> Result<DecodeStats, Error> {
+    match input {
+        Input::Encoded(source) => decode(source, &mut blocks, progress),
+        Input::Live(live) => Ok(listen(live, &mut blocks, progress)),
+    }
+}
+
+fn decode(
+    source: &mut dyn Source,
+    blocks: &mut Blocks<'_>,
+    progress: &Progress,
 ) -> Result<DecodeStats, Error> {
     let mut decoder = Decoder::open(source)?;
     progress.restart(decoder.info().byte_len);
-    let mut blocks = Blocks::new(config, pool, cancel, out, taker);
     let mut resampler = Resampler::new();
-    while !blocks.closed && !cancel.is_cancelled() {
+    while !blocks.is_closed() {
         let Some(chunk) = decoder.next()? else { break };
         resampler.push(chunk.format, chunk.samples, &mut |samples| {
             blocks.write(samples)
@@ -43,8 +78,29 @@ pub(super) fn feed(
     Ok(decoder.stats().clone())
 }
 
+/// Reads a live input until it ends. What was dropped of it by then is its damage.
+fn listen(live: &mut Live, blocks: &mut Blocks<'_>, progress: &Progress) -> DecodeStats {
+    progress.restart(None);
+    let mut samples = [0.0; LIVE_SAMPLES];
+    while !blocks.is_closed() {
+        match live.read(&mut samples, LIVE_PATIENCE) {
+            Some(0) if blocks.is_unread() => break,
+            // A device that is silent gives nothing; what was said before must not wait for a block to fill.
+            Some(0) => blocks.flush(),
+            Some(count) => blocks.write(&samples[..count]),
+            None => break,
+        }
+        progress.read(0, blocks.seen);
+    }
+    blocks.flush();
+    DecodeStats {
+        damage: live.watch().dropped(),
+        ..DecodeStats::default()
+    }
+}
+
 /// Cuts a stream of samples to the range that is wanted and into blocks.
-struct Blocks<'a> {
+pub(super) struct Blocks<'a> {
     pool: &'a Pool,
     cancel: &'a Cancel,
     out: Sender<Block>,
@@ -62,14 +118,15 @@ struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    fn new(
+    /// Begins at `from` on the input's time line.
+    pub(super) fn new(
+        from: Time,
         config: &Config,
         pool: &'a Pool,
         cancel: &'a Cancel,
-        out: Sender<Block>,
-        taker: Receiver<()>,
+        (out, taker): (Sender<Block>, Receiver<()>),
     ) -> Self {
-        let skip = config.start.samples();
+        let skip = (config.start - from).samples();
         let wanted = config
             .duration
             .map_or(u64::MAX, |duration| duration.samples());
@@ -79,11 +136,21 @@ impl<'a> Blocks<'a> {
             out,
             taker,
             block: None,
-            seen: Time::ZERO,
+            seen: from,
             skip,
             wanted,
             closed: wanted == 0,
         }
+    }
+
+    /// Returns whether nobody takes blocks any more. A write finds out by itself.
+    fn is_unread(&self) -> bool {
+        matches!(self.taker.try_recv(), Err(TryRecvError::Disconnected))
+    }
+
+    /// Returns whether nothing more is to be written.
+    fn is_closed(&self) -> bool {
+        self.closed || self.cancel.is_cancelled()
     }
 
     #[expect(

@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::control::Controls;
+use super::edge::{Close, Edge, last_speech};
 use super::meter::Meter;
 use super::progress::Progress;
 use crate::cancel::Cancel;
@@ -24,7 +25,7 @@ const LEAD_SAMPLES: u64 = 3_200;
 const ADVANCE_SAMPLES_MIN: usize = 8_000;
 
 /// Silence after which previous text no longer belongs to what follows: 10 s.
-const SILENCE_ENDS_CONTEXT_SAMPLES: usize = 160_000;
+pub(super) const SILENCE_ENDS_CONTEXT_SAMPLES: usize = 160_000;
 
 /// Tokens of previous text that are kept. Source: openai/whisper, half of the text context less one.
 pub(super) const PREVIOUS_TOKENS_MAX: usize = 223;
@@ -121,9 +122,24 @@ impl Answer {
     }
 }
 
+/// How far a window is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Filled {
+    /// To its end.
+    Whole,
+    /// To the end of the input.
+    Ended,
+    /// As far as a live input goes, and need not go further.
+    Closed(Close),
+}
+
 /// Listens to one input.
 pub(super) struct Listener<'a> {
     pub(super) engine: &'a mut dyn Engine,
+    /// `None`: the input is no live one.
+    pub(super) edge: Option<Edge>,
+    /// Where the transcript starts.
+    pub(super) start: Time,
     pub(super) window: &'a mut Window,
     /// `None`: no detector, so nothing is skipped and nothing checked.
     pub(super) speech: Option<&'a mut SpeechMap>,
@@ -148,7 +164,8 @@ impl Listener<'_> {
     ) -> Result<(), Stop> {
         let mut rest: Option<(Block, usize)> = None;
         loop {
-            let ended = self.fill(blocks, &mut rest);
+            let filled = self.fill(blocks, &mut rest);
+            let ended = filled == Filled::Ended;
             if self.cancel.is_cancelled() {
                 return Err(Stop::Engine(EngineError::Cancelled));
             }
@@ -161,34 +178,29 @@ impl Listener<'_> {
             if self.controls.take_reclaim() && self.engine.release_state() {
                 memory::trim();
             }
-            let (span, cut) = self.next_window(ended);
+            let (span, cut) = self.next_window(filled);
             self.hear(span, cut, out)?;
             self.measure(blocks.len(), out.len());
         }
     }
 
     fn measure(&mut self, blocks: usize, segments: usize) {
-        let audio_s = (self.done.heard_to - self.config.start).seconds();
+        let audio_s = (self.done.heard_to - self.start).seconds();
         let rtf = super::rtf(self.began.elapsed().as_secs_f64(), audio_s);
         self.meter.flowing(blocks, segments, rtf);
         self.meter.engine(self.engine.held());
         self.meter.sample();
     }
 
-    /// Fills the window. Returns whether the input has ended.
-    fn fill(&mut self, blocks: &Receiver<Block>, rest: &mut Option<(Block, usize)>) -> bool {
+    /// Fills the window, or what of it need be filled now.
+    fn fill(&mut self, blocks: &Receiver<Block>, rest: &mut Option<(Block, usize)>) -> Filled {
         while self.window.room() > 0 {
-            let (block, from) = match rest.take() {
-                Some(rest) => rest,
-                None => match blocks.recv() {
-                    Ok(block) => (block, 0),
-                    Err(_) => {
-                        if let Some(speech) = &mut self.speech {
-                            speech.finish();
-                        }
-                        return true;
-                    }
-                },
+            if let Some(close) = self.close() {
+                return Filled::Closed(close);
+            }
+            let (block, from) = match rest.take().map_or_else(|| self.take(blocks), Ok) {
+                Ok(next) => next,
+                Err(filled) => return filled,
             };
             let taken = self.window.push(&block[from..]);
             if let Some(speech) = &mut self.speech {
@@ -200,7 +212,40 @@ impl Listener<'_> {
                 block.release();
             }
         }
-        false
+        Filled::Whole
+    }
+
+    /// Waits for the next block; of a live input, until its device is taken to be stopped.
+    fn take(&mut self, blocks: &Receiver<Block>) -> Result<(Block, usize), Filled> {
+        loop {
+            let block = match &self.edge {
+                None => blocks.recv().map_err(RecvTimeoutError::from),
+                Some(edge) => blocks.recv_timeout(edge.patience()),
+            };
+            match block {
+                Ok(block) => return Ok((block, 0)),
+                Err(RecvTimeoutError::Timeout) => {
+                    let held = self.window.span();
+                    let speech = self.speech.as_ref();
+                    let said = speech.is_none_or(|speech| last_speech(held, speech).is_some());
+                    if said && !held.is_empty() {
+                        return Err(Filled::Closed(Close::Pause(held.end)));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    if let Some(speech) = &mut self.speech {
+                        speech.finish();
+                    }
+                    return Err(Filled::Ended);
+                }
+            }
+        }
+    }
+
+    /// Says whether a live input's window is closed before it is full.
+    fn close(&self) -> Option<Close> {
+        let (edge, speech) = (self.edge.as_ref()?, self.speech.as_ref()?);
+        edge.close(self.window.span(), speech)
     }
 
     /// Gives silence in front of the next speech back. Returns whether there is room for more audio, or nothing is left.
@@ -227,13 +272,17 @@ impl Listener<'_> {
     }
 
     /// Chooses what the engine sees next, and says whether its end may cut an utterance.
-    fn next_window(&self, ended: bool) -> (Span, bool) {
+    fn next_window(&self, filled: Filled) -> (Span, bool) {
         let held = self.window.span();
         let latest = held.start + Time::from_samples(self.controls.window_samples() as u64);
-        if ended && held.end <= latest {
-            return (held, false);
+        match filled {
+            Filled::Ended if held.end <= latest => (held, false),
+            Filled::Closed(Close::Pause(end)) if end <= latest => {
+                (Span::new(held.start, end), false)
+            }
+            Filled::Closed(Close::Before(sooner)) => self.window_to(held.start, sooner.min(latest)),
+            _ => self.window_to(held.start, latest),
         }
-        self.window_to(held.start, latest)
     }
 
     fn window_to(&self, start: Time, latest: Time) -> (Span, bool) {
@@ -408,6 +457,7 @@ impl Listener<'_> {
 
     fn send(&mut self, mut segment: Segment, out: &Sender<Segment>) -> Result<(), Stop> {
         segment.id = self.next_id;
+        segment.channel = self.edge.as_ref().and_then(Edge::channel);
         self.next_id += 1;
         out.send(segment).map_err(|_| Stop::Unread)
     }
@@ -420,5 +470,8 @@ impl Listener<'_> {
         }
         self.done.heard_to = self.window.span().start;
         self.progress.reached(time);
+        if let Some(edge) = &self.edge {
+            edge.reached(self.done.heard_to);
+        }
     }
 }

@@ -8,7 +8,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use steadyscribe_monitor::Gauges;
 
 pub use self::control::Controls;
-use self::feed::feed;
+use self::edge::{Edge, Unread};
+use self::feed::{Blocks, Input, feed};
 use self::idle::IdleRelease;
 use self::listen::{Credit, Listened, Listener, PREVIOUS_TOKENS_MAX, Stop};
 use self::meter::Meter;
@@ -19,9 +20,10 @@ use crate::config::{Config, LOOK_AHEAD_SAMPLES, Vad};
 use crate::decode::DecodeStats;
 use crate::engine::{Engine, EngineCounts, EngineError};
 use crate::error::Error;
+use crate::live::Live;
 use crate::memory;
 use crate::pool::Pool;
-use crate::report::{Blocks, Ended, MemoryReport, Summary};
+use crate::report::{self, Ended, MemoryReport, Summary};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::time::Time;
@@ -30,6 +32,7 @@ use crate::vad::{LAG_SAMPLES_MAX, SpeechMap};
 use crate::window::Window;
 
 mod control;
+mod edge;
 mod feed;
 mod idle;
 mod listen;
@@ -202,22 +205,57 @@ impl<E: Engine + 'static> Transcriber<E> {
         mut source: impl Source,
         sink: &mut dyn Sink,
     ) -> Result<Summary, Error> {
+        self.transcribe_input(Input::Encoded(&mut source), Time::ZERO, sink)
+    }
+
+    /// Transcribes what is pushed into a feed, until the feed is dropped, and hands the segments to `sink` as they come.
+    ///
+    /// What was said is transcribed when the speaker pauses, if the engine is not behind, else in windows of full length; the
+    /// [module](crate::live) says more. Audio that was dropped is [damage](Summary::damage). [`Config::start`] and
+    /// [`Config::duration`] count from the first push; behind that duration the input is left as it is.
+    ///
+    /// If it ends early, by cancelling or an error, the live input goes on recording, and may be transcribed on by another call,
+    /// with another engine if need be. Its times go on where the first one had read to. What had been read and not been
+    /// transcribed, at most a window and the pool, counts as dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Engine`] when the engine fails, [`Error::Sink`] when the sink does.
+    pub fn transcribe_live(
+        &mut self,
+        live: &mut Live,
+        sink: &mut dyn Sink,
+    ) -> Result<Summary, Error> {
+        let from = live.listen();
+        let summary = self.transcribe_input(Input::Live(live), from, sink);
+        live.leave();
+        summary
+    }
+
+    /// Transcribes an input whose first sample is at `from`.
+    fn transcribe_input(
+        &mut self,
+        input: Input<'_>,
+        from: Time,
+        sink: &mut dyn Sink,
+    ) -> Result<Summary, Error> {
         let began = Instant::now();
-        self.window.reset(self.config.start);
+        let start = from.max(self.config.start);
+        self.window.reset(start);
         if let Some(speech) = &mut self.speech {
-            speech.reset(self.config.start);
+            speech.reset(start);
         }
         let pool_before = self.pool.stats();
-        let ran = self.run(&mut source, sink, began);
+        let ran = self.run(input, from, sink, began);
         if let Some(idle) = &self.idle {
             idle.ended();
         }
         let ran = ran?;
-        let mut summary = ran.summary(&self.config, &self.cancel);
+        let mut summary = ran.summary(start, &self.cancel);
         summary.processing_s = began.elapsed().as_secs_f64();
         summary.rtf = rtf(summary.processing_s, summary.audio_s);
         let pool = self.pool.stats();
-        summary.blocks = Blocks {
+        summary.blocks = report::Blocks {
             acquired: pool.acquired - pool_before.acquired,
             released: pool.released - pool_before.released,
         };
@@ -231,7 +269,7 @@ impl<E: Engine + 'static> Transcriber<E> {
         };
         self.meter.report(&mut summary.memory);
         let ending = Ending {
-            duration: ran.listened.heard_to - self.config.start,
+            duration: ran.listened.heard_to - start,
             uncovered: ran.listened.uncovered,
             cancelled: summary.ended == Ended::Cancelled,
             language: ran.language,
@@ -243,7 +281,8 @@ impl<E: Engine + 'static> Transcriber<E> {
     /// Runs the three threads until the input ends or one of them fails.
     fn run(
         &mut self,
-        source: &mut dyn Source,
+        input: Input<'_>,
+        from: Time,
         sink: &mut dyn Sink,
         began: Instant,
     ) -> Result<Ran, Error> {
@@ -261,7 +300,12 @@ impl<E: Engine + 'static> Transcriber<E> {
             .allocated(self.pool.held_bytes(), window_bytes as u64);
         let (config, pool, cancel, progress) =
             (&self.config, &self.pool, &self.cancel, &self.progress);
+        let start = from.max(config.start);
+        let blocks = Blocks::new(from, config, pool, cancel, (blocks_in, taker));
+        let unread = Unread(Edge::of(&input));
         let mut listener = Listener {
+            edge: Edge::of(&input),
+            start,
             engine: &mut *engine,
             window: &mut self.window,
             speech: self.speech.as_mut(),
@@ -276,10 +320,9 @@ impl<E: Engine + 'static> Transcriber<E> {
             next_id: 0,
             done: Listened::default(),
         };
-        let name = source.name();
+        let name = input.name();
         let (decoded, listened, (segments, written)) = thread::scope(|scope| {
-            let blocks = (blocks_in, taker);
-            let decode = move || feed(source, config, pool, cancel, progress, blocks);
+            let decode = move || feed(input, blocks, progress);
             let listen = move || {
                 let _alive: Sender<()> = alive;
                 let stop = listener.run(&blocks_out, &segments_in).err();
@@ -288,27 +331,12 @@ impl<E: Engine + 'static> Transcriber<E> {
             let decoder = spawn(scope, "scribe-decode", decode);
             let engine = spawn(scope, "scribe-engine", listen);
             let written = write(segments_out, sink);
+            unread.unless(written.1.is_ok());
             (join(decoder), join(engine), written)
         });
         written.map_err(Error::Sink)?;
-        let (listened, stop) = listened.map_err(|panic| EngineError::Panicked(panic.0))?;
-        match stop {
-            Some(Stop::Engine(EngineError::Cancelled)) | Some(Stop::Unread) | None => {}
-            Some(Stop::Engine(error)) => return Err(Error::Engine(error)),
-        }
-        let decoded = match decoded {
-            Ok(decoded) => decoded?,
-            Err(panic) if listened.heard_to > self.config.start => DecodeStats {
-                stopped_early: Some(panic.0),
-                ..DecodeStats::default()
-            },
-            Err(panic) => {
-                return Err(Error::Undecodable {
-                    name,
-                    reason: panic.0,
-                });
-            }
-        };
+        let listened = listened_to(listened)?;
+        let decoded = decoded_to(decoded, listened.heard_to > start, name)?;
         let counts = engine.counts().since(counts);
         let language = engine.language().map(str::to_owned);
         Ok(Ran {
@@ -318,6 +346,34 @@ impl<E: Engine + 'static> Transcriber<E> {
             counts,
             language,
         })
+    }
+}
+
+/// Returns what the engine's thread found out, unless it failed.
+fn listened_to(ended: Result<(Listened, Option<Stop>), Panic>) -> Result<Listened, Error> {
+    let (listened, stop) = ended.map_err(|panic| EngineError::Panicked(panic.0))?;
+    match stop {
+        Some(Stop::Engine(EngineError::Cancelled)) | Some(Stop::Unread) | None => Ok(listened),
+        Some(Stop::Engine(error)) => Err(Error::Engine(error)),
+    }
+}
+
+/// Returns how decoding went. A panic is damage of the input if some of it was heard, else an error.
+fn decoded_to(
+    ended: Result<Result<DecodeStats, Error>, Panic>,
+    was_heard: bool,
+    name: String,
+) -> Result<DecodeStats, Error> {
+    match ended {
+        Ok(decoded) => decoded,
+        Err(panic) if was_heard => Ok(DecodeStats {
+            stopped_early: Some(panic.0),
+            ..DecodeStats::default()
+        }),
+        Err(panic) => Err(Error::Undecodable {
+            name,
+            reason: panic.0,
+        }),
     }
 }
 
@@ -331,7 +387,7 @@ struct Ran {
 }
 
 impl Ran {
-    fn summary(&self, config: &Config, cancel: &Cancel) -> Summary {
+    fn summary(&self, start: Time, cancel: &Cancel) -> Summary {
         let Self {
             decoded,
             listened,
@@ -344,7 +400,7 @@ impl Ran {
             || !decoded.damage.is_empty();
         let mut summary = Summary {
             segments: *segments,
-            audio_s: (listened.heard_to - config.start).seconds(),
+            audio_s: (listened.heard_to - start).seconds(),
             speech_s: listened.speech.seconds(),
             windows: listened.windows,
             encodes: counts.encodes,

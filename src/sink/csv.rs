@@ -10,19 +10,24 @@ const HEADER: &str =
     "id,start_s,end_s,text,confidence,no_speech_prob,avg_logprob,compression_ratio,temperature";
 
 /// Writes comma-separated values: a header, then one record for each segment. The text is always quoted and kept as it
-/// is, line feeds too.
+/// is, line feeds too. Where the first segment has a channel, a last column `channel` follows.
 ///
 /// Source: RFC 4180 (records end with CR LF, a quote inside quotes is doubled).
 #[derive(Debug)]
 pub struct Csv<W> {
     out: W,
     begun: bool,
+    has_channels: bool,
 }
 
 impl<W: Write> Csv<W> {
     /// Makes a sink that writes to `out`.
     pub fn new(out: W) -> Self {
-        Self { out, begun: false }
+        Self {
+            out,
+            begun: false,
+            has_channels: false,
+        }
     }
 
     /// Returns what was written to.
@@ -35,12 +40,14 @@ impl<W: Write> Csv<W> {
             return Ok(());
         }
         self.begun = true;
-        write!(self.out, "{HEADER}\r\n")
+        let channel = if self.has_channels { ",channel" } else { "" };
+        write!(self.out, "{HEADER}{channel}\r\n")
     }
 }
 
 impl<W: Write> Sink for Csv<W> {
     fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+        self.has_channels |= !self.begun && segment.channel.is_some();
         self.begin()?;
         let (start_s, end_s) = (segment.start.seconds(), segment.end.seconds());
         write!(self.out, "{},{start_s},{end_s},\"", segment.id)?;
@@ -58,8 +65,15 @@ impl<W: Write> Sink for Csv<W> {
         } = segment;
         write!(
             self.out,
-            "\",{confidence},{no_speech_prob},{avg_logprob},{compression_ratio},{temperature}\r\n"
+            "\",{confidence},{no_speech_prob},{avg_logprob},{compression_ratio},{temperature}"
         )?;
+        if self.has_channels {
+            write!(self.out, ",")?;
+            segment
+                .channel
+                .map_or(Ok(()), |channel| write!(self.out, "{channel}"))?;
+        }
+        write!(self.out, "\r\n")?;
         self.out.flush()
     }
 

@@ -117,6 +117,27 @@ fn jsonl_is_an_object_on_each_line() {
 }
 
 #[test]
+fn a_channel_is_written_where_there_is_one() {
+    let mut second = segment(1, 1_000, 2_000, "Two.");
+    second.channel = Some(1);
+    let mut first = segment(0, 0, 1_000, "One.");
+    first.channel = Some(0);
+    let segments = [first, second];
+    let csv = written(Format::Csv, &segments, &Ending::default());
+    let ends: Vec<&str> = csv
+        .lines()
+        .map(|line| line.rsplit(',').next().unwrap())
+        .collect();
+    assert_eq!(ends, ["channel", "0", "1"]);
+    let lines = written(Format::JsonLines, &segments, &Ending::default());
+    let channels: Vec<_> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["channel"].clone())
+        .collect();
+    assert_eq!(channels, [0, 1]);
+}
+
+#[test]
 fn a_transcript_without_segments_is_whole() {
     for (format, expected) in [
         (Format::Text, ""),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Layers in order; a module may use the layers before its own, and of its own only itself. Values may use each other.
-const LAYERS: [(&str, &[&str]); 5] = [
+const LAYERS: [(&str, &[&str]); 6] = [
     (
         "values",
         &["audio", "time", "error", "config", "cancel", "ggml"],
@@ -24,6 +24,7 @@ const LAYERS: [(&str, &[&str]); 5] = [
             "journal",
         ],
     ),
+    ("recording", &["live"]),
     ("report", &["report"]),
     ("wiring", &["pipeline", "lib"]),
 ];

@@ -11,6 +11,7 @@ mod decode;
 #[cfg(feature = "whisper")]
 mod example;
 mod layers;
+mod live;
 mod memory;
 #[cfg(feature = "whisper")]
 mod memory_plan;

@@ -1,0 +1,158 @@
+//! An engine that is behind: all of it is heard in the end, or is silence that is reported.
+
+use steadyscribe::monitor::gauge::Value;
+use steadyscribe::{Ended, Span};
+
+use super::*;
+use crate::support::heap;
+
+/// The engine stands still for two minutes; 39 s are in the window and the pool, 30 s in memory, 16 s in the file.
+#[test]
+fn beyond_the_spill_limit_audio_is_silence_at_its_place() {
+    let (mut feed, live) = Live::start(options(1 << 20)).unwrap();
+    let watch = live.watch();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&kept);
+    let (release, held) = sync_channel::<()>(0);
+    let engine = Shows(move |_, window: &[f32]| {
+        let _ = held.recv();
+        keep.lock().unwrap().extend_from_slice(window);
+        Ok(())
+    });
+    let running = Running::start(everything(), engine, live);
+    push_ramp(&mut feed, 0, 120 * 16_000);
+    wait(&watch, "the mover", |s| s.pushed.samples() == 120 * 16_000);
+    let full = watch.status();
+    assert_eq!(full.spilled_bytes, 1 << 20);
+    assert!(full.dropped.seconds() > 25.0, "{full:?}");
+    let gauge = |name| {
+        let read = watch.gauges().snapshot();
+        read.iter().find(|r| r.name == name).unwrap().value
+    };
+    assert_eq!(gauge("live_spilled"), Value::Whole(1 << 20));
+    assert_eq!(gauge("live_lag_ms"), Value::Whole(120_000));
+    assert_eq!(
+        gauge("live_dropped_ms"),
+        Value::Whole(full.dropped.milliseconds())
+    );
+    drop(release);
+    wait(&watch, "the engine", |s| s.spilled_bytes == 0);
+    push_ramp(&mut feed, 120 * 16_000, 20 * 16_000);
+    assert_eq!(feed.finish(PATIENCE).lag(), Time::ZERO);
+    let (_, summary) = running.end();
+    let summary = summary.unwrap();
+    assert_eq!((summary.ended, summary.audio_s), (Ended::Damaged, 140.0));
+    let lost: Vec<Span> = watch.dropped();
+    assert_eq!(
+        summary.damage,
+        lost.iter().map(|s| (*s).into()).collect::<Vec<_>>()
+    );
+    let kept = kept.lock().unwrap();
+    assert_eq!(kept.len(), 140 * 16_000);
+    for (at, sample) in (0..).zip(kept.iter()) {
+        let is_lost = lost
+            .iter()
+            .any(|s| (s.start.samples()..s.end.samples()).contains(&at));
+        assert_eq!(*sample, if is_lost { 0.0 } else { ramp(at) }, "at {at}");
+    }
+}
+
+/// Times faster than real time.
+const SPEED: f64 = 1_000.0;
+
+/// An hour of audio, in samples.
+const HOUR: u64 = 3_600 * 16_000;
+
+/// What the process held at each segment.
+struct Account {
+    heap: Vec<u64>,
+    private: Vec<u64>,
+    spilled: Vec<u64>,
+    at: Vec<Duration>,
+    started: Instant,
+    watch: Watch,
+}
+
+impl Sink for Account {
+    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+        self.heap.push(heap::process().1);
+        let memory = steadyscribe::monitor::reader::own().map_err(io::Error::other)?;
+        self.private.push(memory.private_bytes);
+        self.spilled.push(self.watch.status().spilled_bytes);
+        self.at.push(self.started.elapsed());
+        Ok(())
+    }
+}
+
+#[test]
+#[ignore = "a process of its own: see an_engine_three_times_too_slow_hears_all_of_an_hour"]
+fn hour() {
+    let mut options = LiveOptions::default();
+    options.spill_bytes = 256 << 20;
+    let (mut feed, mut live) = Live::start(options).unwrap();
+    let watch = live.watch();
+    let mut heard = 0;
+    let engine = Shows(move |at, window: &[f32]| {
+        let length_s = window.len() as f64 / 16_000.0;
+        thread::sleep(Duration::from_secs_f64(3.0 * length_s / SPEED));
+        assert_eq!(at, heard);
+        for sample in window {
+            assert_eq!(*sample, ramp(heard), "at {heard}");
+            heard += 1;
+        }
+        Ok(())
+    });
+    let mut scribe = Transcriber::new(everything(), engine).unwrap();
+    let started = Instant::now();
+    let feeder = thread::spawn(move || {
+        for second in 0..3_600 {
+            push_ramp(&mut feed, second * 16_000, 16_000);
+            let due = Duration::from_secs_f64((second + 1) as f64 / SPEED);
+            thread::sleep(due.saturating_sub(started.elapsed()));
+        }
+        feed.finish(PATIENCE)
+    });
+    let mut account = Account {
+        heap: Vec::with_capacity(200),
+        private: Vec::with_capacity(200),
+        spilled: Vec::with_capacity(200),
+        at: Vec::with_capacity(200),
+        started,
+        watch,
+    };
+    let summary = scribe.transcribe_live(&mut live, &mut account).unwrap();
+    let status = feeder.join().unwrap();
+    assert_eq!((status.pushed.samples(), status.lag()), (HOUR, Time::ZERO));
+    assert_eq!(
+        (status.dropped, summary.ended),
+        (Time::ZERO, Ended::Complete)
+    );
+    assert_eq!((summary.audio_s, account.at.len()), (3_600.0, 120));
+    // Behind the first windows all is warm.
+    let growth = |values: &[u64]| values[5..].iter().max().unwrap() - values[5];
+    let grown = (growth(&account.heap), growth(&account.private));
+    let gap = account.at.windows(2).map(|pair| pair[1] - pair[0]).max();
+    println!(
+        "heap grows by {} bytes, private memory by {}, {} bytes spilled at most, {} ms between segments at most, {} s",
+        grown.0,
+        grown.1,
+        account.spilled.iter().max().unwrap(),
+        gap.unwrap().as_millis(),
+        account.at.last().unwrap().as_secs_f64(),
+    );
+    assert!(grown.0 < 64 << 10, "heap: {:?}", account.heap);
+    assert!(grown.1 < 2_000_000, "private: {:?}", account.private);
+    let spilled = account.spilled.iter().max().unwrap();
+    assert!(*spilled > 10_000_000, "{spilled} bytes were spilled");
+    assert!(gap < Some(Duration::from_secs(2)), "no text for {gap:?}");
+}
+
+/// An hour of audio comes in four seconds and is heard in eleven: forty minutes of it wait on the disk.
+#[test]
+fn an_engine_three_times_too_slow_hears_all_of_an_hour() {
+    let output = child("backlog::hour").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    println!("{said}");
+    assert!(output.status.success(), "{said}\n{errors}");
+}

@@ -1,0 +1,164 @@
+//! What a model makes of scenes that are played live.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use steadyscribe::budget::Footprint;
+use steadyscribe::engine::Shared;
+use steadyscribe::{Ended, FileSource, Whisper, WhisperOptions};
+
+use super::*;
+use crate::support::score::{edits, words};
+use crate::text::fixture;
+
+/// A real engine, and whether it is at work.
+struct Busy(Whisper, Arc<AtomicBool>);
+
+impl Engine for Busy {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn footprints(&self) -> Vec<Footprint> {
+        self.0.footprints()
+    }
+
+    fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
+        self.0.prepare(chosen)
+    }
+
+    fn transcribe(&mut self, window: &[f32], request: &Request<'_>) -> Result<Heard, EngineError> {
+        self.1.store(true, Ordering::SeqCst);
+        let heard = self.0.transcribe(window, request);
+        self.1.store(false, Ordering::SeqCst);
+        heard
+    }
+}
+
+/// A sink that notes how much had been pushed when a segment came.
+struct Delays(Watch, Vec<Segment>, Vec<f64>);
+
+impl Sink for Delays {
+    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+        self.1.push(segment.clone());
+        let pushed = self.0.status().pushed;
+        self.2.push((pushed - segment.end).seconds());
+        Ok(())
+    }
+}
+
+fn engine() -> Whisper {
+    let model = fixture("model/fixture-q8_0.bin");
+    Whisper::open(model, WhisperOptions::default()).unwrap()
+}
+
+/// Words that are said in a scene, and how many of them are wrong in its text.
+fn score(name: &str, segments: &[Segment]) -> (usize, usize) {
+    let json = std::fs::read_to_string(fixture(name).with_extension("json")).unwrap();
+    let truth: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let said = words(truth["text"].as_str().unwrap());
+    let written: Vec<&str> = segments.iter().map(|s| s.text.as_str()).collect();
+    (said.len(), edits(&said, &words(&written.join(" "))))
+}
+
+/// Plays a scene to an engine for which time stands still while it works, so that it always keeps up and the result does
+/// not depend on the machine. Returns the segments, and for each how much was said between its end and its coming.
+fn play(name: &str, options: LiveOptions) -> (Vec<Segment>, Vec<f64>) {
+    let audio = hear(&mut FileSource::open(fixture(name)).unwrap()).unwrap();
+    let (mut feed, mut live) = Live::start(options).unwrap();
+    let watch = live.watch();
+    let busy = Arc::new(AtomicBool::new(false));
+    let is_busy = Arc::clone(&busy);
+    let mut scribe = Transcriber::new(Config::default(), Busy(engine(), busy)).unwrap();
+    let mut delays = Delays(live.watch(), Vec::new(), Vec::new());
+    let player = thread::spawn(move || {
+        let mut sent = 0;
+        for piece in audio.samples.chunks(4_000) {
+            sent += feed.push(piece, 16_000, 1);
+            // All but what waits to be a block of the resampler.
+            wait(&watch, "the decoder", |status| {
+                status.read.samples() + 320 > sent as u64
+            });
+            thread::sleep(Duration::from_millis(2));
+            while is_busy.load(Ordering::SeqCst) {
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        feed.finish(PATIENCE)
+    });
+    let summary = scribe.transcribe_live(&mut live, &mut delays).unwrap();
+    assert_eq!(player.join().unwrap().lag(), Time::ZERO);
+    assert_eq!(summary.ended, Ended::Complete);
+    (delays.1, delays.2)
+}
+
+#[test]
+fn live_text_is_as_good_as_that_of_the_file() {
+    let name = "standup.opus";
+    let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
+    let mut segments: Vec<Segment> = Vec::new();
+    let source = FileSource::open(fixture(name)).unwrap();
+    scribe.transcribe(source, &mut segments).unwrap();
+    let (said, of_file) = score(name, &segments);
+    let (segments, delays) = play(name, options(0));
+    let (_, of_live) = score(name, &segments);
+    let longest = delays.into_iter().fold(0.0, f64::max);
+    println!("{said} words, {of_file} errors of the file, {of_live} live, {longest:.1} s");
+    assert!(of_live <= of_file + said / 50, "{of_file} and {of_live}");
+    // A window, the second behind it that is looked at, and what is on the way.
+    assert!(
+        longest < 12.0 + 1.0 + 2.0,
+        "a segment came {longest} s late"
+    );
+}
+
+#[test]
+fn taking_turns_changes_no_text() {
+    let transcribe = |engine: Shared<Whisper>| {
+        let mut scribe = Transcriber::new(Config::default(), engine).unwrap();
+        thread::spawn(move || {
+            let mut segments: Vec<Segment> = Vec::new();
+            let source = FileSource::open(fixture("standup.opus")).unwrap();
+            scribe.transcribe(source, &mut segments).unwrap();
+            segments
+        })
+    };
+    let alone = transcribe(Shared::new(engine())).join().unwrap();
+    assert!(!alone.is_empty());
+    let shared = Shared::new(engine());
+    for transcript in [(); 2].map(|()| transcribe(shared.clone())) {
+        assert_eq!(transcript.join().unwrap(), alone);
+    }
+}
+
+/// `cargo test --release --test it live::text::pauses -- --ignored --nocapture`
+#[test]
+#[ignore = "minutes: what pauses and windows of other lengths do to words and delays"]
+fn pauses() {
+    for (pause_ms, window_s) in [
+        (1_000, 30.0),
+        (1_000, 12.0),
+        (500, 12.0),
+        (1_000, 8.0),
+        (500, 8.0),
+    ] {
+        let (mut said, mut wrong, mut all) = (0, 0, Vec::new());
+        for name in ["standup.opus", "meeting.m4a", "monologue.mp3", "sparse.ogg"] {
+            let mut options = options(0);
+            options.pause = Duration::from_millis(pause_ms);
+            options.window_s = window_s;
+            let (segments, delays) = play(name, options);
+            let (words, errors) = score(name, &segments);
+            (said, wrong) = (said + words, wrong + errors);
+            all.extend(delays);
+        }
+        all.sort_by(f64::total_cmp);
+        println!(
+            "pause {pause_ms} ms, window {window_s} s: {wrong} errors in {said} words, {:.2} %; \
+             {:.1} s late in the middle, {:.1} s in 9 of 10, {:.1} s at most",
+            100.0 * wrong as f64 / said as f64,
+            all[all.len() / 2],
+            all[all.len() * 9 / 10],
+            all[all.len() - 1],
+        );
+    }
+}
