@@ -17,6 +17,7 @@
 //! | how do I bring an engine of my own? | `engine`, `examples/own_engine.rs` |
 //! | what is written, and when? | `sink` |
 //! | how do threads start, stop and fail? | `pipeline` |
+//! | which models are published, and how do they come here? | `models` |
 //! | what does the rest of the app hold? | `monitor` |
 //!
 //! Invariants: every queue and buffer has a named limit; nothing of ours grows with the input; blocks that were acquired are
@@ -30,6 +31,9 @@ mod error;
 #[cfg(feature = "whisper")]
 mod ggml;
 mod time;
+
+// What engines load.
+pub mod models;
 
 // Memory.
 pub mod budget;

@@ -1,14 +1,15 @@
-//! Who may import whom: values, memory, stages, report, wiring, each only what lies before it.
+//! Who may import whom: values, models, memory, stages, report, wiring, each only what lies before it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Layers in order; a module may use the layers before its own, and of its own only itself. Values may use each other.
-const LAYERS: [(&str, &[&str]); 5] = [
+const LAYERS: [(&str, &[&str]); 6] = [
     (
         "values",
         &["audio", "time", "error", "config", "cancel", "ggml"],
     ),
+    ("models", &["models"]),
     ("memory", &["budget", "pool", "memory"]),
     (
         "stages",

@@ -8,6 +8,8 @@
 #![expect(clippy::cast_possible_truncation, reason = "what tests make is small")]
 
 mod decode;
+#[cfg(feature = "download")]
+mod download;
 #[cfg(feature = "whisper")]
 mod example;
 mod layers;
