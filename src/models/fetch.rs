@@ -6,16 +6,12 @@ use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::error::{FetchError, status_hint};
+use super::hub::Hub;
 use super::part::{Part, with_suffix};
 use super::request::{Answer, Asked, Client, Unanswered};
 use super::{Model, ModelFile, Store};
 use crate::cancel::Cancel;
-
-/// The server that is asked unless the user names another.
-const ENDPOINT: &str = "https://huggingface.co";
-
-/// Silence after which a connection is given up, unless the user says otherwise.
-const STALL: Duration = Duration::from_secs(30);
 
 /// Bytes that are taken from the connection at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -31,81 +27,6 @@ const RETRY_WAIT: Duration = Duration::from_millis(500);
 
 /// How often another's download is looked at, and how soon a cancelled wait is noticed.
 const TURN: Duration = Duration::from_millis(100);
-
-/// Which server is asked, and how.
-///
-/// # Examples
-///
-/// ```no_run
-/// use steadyscribe::Cancel;
-/// use steadyscribe::models::{Hub, Store};
-///
-/// let (store, model) = (Store::of_user()?, "base.en-q5_1".parse()?);
-/// let path = store.fetch(&model, &Hub::from_env(), &Cancel::new(), &mut |event| println!("{event}"))?;
-/// println!("{}", path.display());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Hub {
-    /// The server: Hugging Face, or one that answers as it does.
-    pub endpoint: String,
-    /// Sent to the endpoint, and to no host that it redirects to. The published models need none.
-    pub token: Option<String>,
-    /// No server is contacted: a model that is not in the store is an error.
-    pub offline: bool,
-    /// Silence after which a connection is given up. There is no limit to the whole.
-    pub stall: Duration,
-}
-
-impl Default for Hub {
-    fn default() -> Self {
-        Self {
-            endpoint: ENDPOINT.into(),
-            token: None,
-            offline: false,
-            stall: STALL,
-        }
-    }
-}
-
-impl Hub {
-    /// Follows the variables that Hugging Face's own programs follow: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`, and
-    /// `HF_HUB_DOWNLOAD_TIMEOUT` in seconds.
-    #[must_use]
-    pub fn from_env() -> Self {
-        Self::from_variables(&|name| std::env::var(name).ok())
-    }
-
-    fn from_variables(variable: &dyn Fn(&str) -> Option<String>) -> Self {
-        let set = |name| variable(name).filter(|value| !value.trim().is_empty());
-        let mut hub = Self::default();
-        if let Some(endpoint) = set("HF_ENDPOINT") {
-            hub.endpoint = endpoint.trim().trim_end_matches('/').into();
-        }
-        hub.token = set("HF_TOKEN").map(|token| token.trim().into());
-        let on =
-            |value: String| matches!(&*value.trim().to_lowercase(), "1" | "on" | "yes" | "true");
-        hub.offline = set("HF_HUB_OFFLINE").is_some_and(on);
-        let stall_s = set("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|value| value.trim().parse().ok());
-        if let Some(seconds) = stall_s.filter(|seconds| *seconds > 0) {
-            hub.stall = Duration::from_secs(seconds);
-        }
-        hub
-    }
-}
-
-/// Keeps the token to itself.
-impl fmt::Debug for Hub {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub")
-            .field("endpoint", &self.endpoint)
-            .field("token", &self.token.as_ref().map(|_| "..."))
-            .field("offline", &self.offline)
-            .field("stall", &self.stall)
-            .finish()
-    }
-}
 
 /// What happens while a model is fetched. Its `Display` is a line for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,127 +70,6 @@ impl fmt::Display for FetchEvent {
                 write!(f, "{reason}: trying again in {:.1} s", wait.as_secs_f64())
             }
         }
-    }
-}
-
-/// Why a model could not be fetched.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FetchError {
-    /// The model is not in the store, and `HF_HUB_OFFLINE` forbids to fetch it.
-    #[error("the model {name} is not in {}, and HF_HUB_OFFLINE forbids to fetch it", folder.display())]
-    Offline {
-        /// The model.
-        name: String,
-        /// The store's folder.
-        folder: PathBuf,
-    },
-    /// The endpoint is no address of a server: correct `HF_ENDPOINT`.
-    #[error("HF_ENDPOINT is {endpoint:?}, must be an address such as https://huggingface.co")]
-    Endpoint {
-        /// What it is.
-        endpoint: String,
-    },
-    /// No server was reached: check the connection. Models that are in the store need none.
-    #[error(
-        "cannot reach {url}; check the connection, or give the file of a model in place of its name"
-    )]
-    Unreachable {
-        /// The file's address.
-        url: String,
-        /// What the network said.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The server does not give the file.
-    #[error("the server answered {status} to {url}{}", status_hint(*status))]
-    Refused {
-        /// The file's address.
-        url: String,
-        /// The status of HTTP.
-        status: u16,
-    },
-    /// The server sends on to where nobody should go.
-    #[error("{url} redirects wrongly: {reason}")]
-    Redirect {
-        /// The address that redirects.
-        url: String,
-        /// What is wrong.
-        reason: &'static str,
-    },
-    /// The connection broke again and again. What has arrived is kept: another call goes on there.
-    #[error(
-        "the download of {url} broke {tries} times; {bytes} bytes are kept, and another call goes on there"
-    )]
-    Broken {
-        /// The file's address.
-        url: String,
-        /// How often it was tried without coming further.
-        tries: u32,
-        /// Bytes that have arrived.
-        bytes: u64,
-        /// What broke it the last time.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The server has another file than the published one: it may be a mirror that is out of date, or no mirror at all.
-    #[error("{url} has {bytes} bytes, must have {must_bytes}; nothing was kept")]
-    WrongSize {
-        /// The file's address.
-        url: String,
-        /// Bytes that the server has.
-        bytes: u64,
-        /// Bytes that the file must have.
-        must_bytes: u64,
-    },
-    /// What has arrived is not the file: it was removed. Fetch it again, from another server if it happens again.
-    #[error("the file from {url} has the {kind} {digest}, must have {must}; it was removed")]
-    WrongDigest {
-        /// The file's address.
-        url: String,
-        /// `SHA-1` or `SHA-256`.
-        kind: &'static str,
-        /// The digest of what has arrived.
-        digest: String,
-        /// The digest that the file must have.
-        must: String,
-    },
-    /// Neither this library nor the server knows size and digest of the file, so that nobody could tell whether it is whole.
-    #[error(
-        "{url} comes without size and SHA-256 (X-Linked-Size, X-Linked-Etag) to check it by; fetch the file yourself and give its path"
-    )]
-    Unverifiable {
-        /// The file's address.
-        url: String,
-    },
-    /// There is no room on the disk: what had arrived was removed.
-    #[error("there is no room for {needed_bytes} more bytes in {}; what had arrived was removed", folder.display())]
-    DiskFull {
-        /// The store's folder.
-        folder: PathBuf,
-        /// Bytes that were still to come.
-        needed_bytes: u64,
-    },
-    /// The store cannot be written: check its permissions, or set `STEADYSCRIBE_CACHE` to another folder.
-    #[error("cannot write {}", path.display())]
-    Disk {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// It was cancelled. What has arrived is kept.
-    #[error("cancelled")]
-    Cancelled,
-}
-
-fn status_hint(status: u16) -> &'static str {
-    match status {
-        401 | 403 => "; if the file is not public, set HF_TOKEN",
-        404 => "; there is no such file",
-        429 => "; it was asked too often, try later",
-        _ => "",
     }
 }
 
@@ -598,54 +398,5 @@ impl Download<'_> {
     /// Removes what has arrived. If that fails as well, the first failure is the one to tell.
     fn clear(&mut self) {
         let _ = self.part.remove();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_environment_is_that_of_hugging_faces_programs() {
-        let check = |set: &[(&str, &str)], expected: Hub| {
-            let variable = |name: &str| {
-                let found = set.iter().find(|(known, _)| *known == name);
-                found.map(|(_, value)| (*value).to_owned())
-            };
-            assert_eq!(Hub::from_variables(&variable), expected, "{set:?}");
-        };
-        check(&[], Hub::default());
-        check(
-            &[
-                ("HF_ENDPOINT", "http://localhost:8080/"),
-                ("HF_TOKEN", " hf_secret\n"),
-                ("HF_HUB_OFFLINE", "True"),
-                ("HF_HUB_DOWNLOAD_TIMEOUT", "5"),
-            ],
-            Hub {
-                endpoint: "http://localhost:8080".into(),
-                token: Some("hf_secret".into()),
-                offline: true,
-                stall: Duration::from_secs(5),
-            },
-        );
-        for (name, value) in [
-            ("HF_ENDPOINT", ""),
-            ("HF_TOKEN", " "),
-            ("HF_HUB_OFFLINE", "0"),
-            ("HF_HUB_DOWNLOAD_TIMEOUT", "0"),
-            ("HF_HUB_DOWNLOAD_TIMEOUT", "soon"),
-        ] {
-            check(&[(name, value)], Hub::default());
-        }
-    }
-
-    #[test]
-    fn the_token_is_not_shown() {
-        let hub = Hub {
-            token: Some("hf_secret".into()),
-            ..Hub::default()
-        };
-        assert!(!format!("{hub:?}").contains("hf_secret"));
     }
 }

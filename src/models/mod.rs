@@ -2,9 +2,9 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | which models are there? | `catalog.rs` |
+//! | which models are there? | `catalog.rs`, any others `file.rs` |
 //! | where on this machine are they? | `store.rs` |
-//! | what is asked of which server, and when? | `fetch.rs`, `request.rs` (feature `download`) |
+//! | what is asked of which server, and when? | `hub.rs`, `fetch.rs`, `request.rs` (feature `download`) |
 //! | what becomes of half a download? | `part.rs` (feature `download`) |
 //!
 //! # Network
@@ -16,14 +16,24 @@
 
 mod catalog;
 #[cfg(feature = "download")]
+mod error;
+#[cfg(feature = "download")]
 mod fetch;
+mod file;
+#[cfg(feature = "download")]
+mod hub;
 #[cfg(feature = "download")]
 mod part;
 #[cfg(feature = "download")]
 mod request;
 mod store;
 
-pub use catalog::{Model, ModelFile, NameError, all, find};
+pub use catalog::{Model, NameError, all, find};
 #[cfg(feature = "download")]
-pub use fetch::{FetchError, FetchEvent, Hub};
+pub use error::FetchError;
+#[cfg(feature = "download")]
+pub use fetch::FetchEvent;
+pub use file::ModelFile;
+#[cfg(feature = "download")]
+pub use hub::Hub;
 pub use store::{NoFolder, Store};

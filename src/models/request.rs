@@ -6,7 +6,8 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Uri, header, uri};
 use ureq::{Agent, Body};
 
-use super::fetch::{FetchError, Hub};
+use super::error::FetchError;
+use super::hub::Hub;
 
 /// A server that does not take a connection within this time is not there.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
