@@ -30,6 +30,7 @@ use crate::vad::{LAG_SAMPLES_MAX, SpeechMap};
 use crate::window::Window;
 
 mod control;
+mod decision;
 mod feed;
 mod idle;
 mod listen;
@@ -234,7 +235,10 @@ impl<E: Engine + 'static> Transcriber<E> {
             duration: ran.listened.heard_to - self.config.start,
             uncovered: ran.listened.uncovered,
             cancelled: summary.ended == Ended::Cancelled,
-            language: ran.language,
+            language: summary
+                .language
+                .as_ref()
+                .map(|language| language.code.clone()),
         };
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)
@@ -253,7 +257,6 @@ impl<E: Engine + 'static> Transcriber<E> {
         let (alive, taker) = bounded(0);
         let mut engine = lock(&self.engine);
         engine.prepare(self.plan.chosen())?;
-        engine.begin();
         let counts = engine.counts();
         let window_bytes =
             (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
@@ -272,6 +275,7 @@ impl<E: Engine + 'static> Transcriber<E> {
             meter: &mut self.meter,
             began,
             previous: Vec::with_capacity(2 * PREVIOUS_TOKENS_MAX),
+            language: None,
             credit: Credit::default(),
             next_id: 0,
             done: Listened::default(),
@@ -310,13 +314,11 @@ impl<E: Engine + 'static> Transcriber<E> {
             }
         };
         let counts = engine.counts().since(counts);
-        let language = engine.language().map(str::to_owned);
         Ok(Ran {
             decoded,
             listened,
             segments,
             counts,
-            language,
         })
     }
 }
@@ -327,7 +329,6 @@ struct Ran {
     listened: Listened,
     segments: u64,
     counts: EngineCounts,
-    language: Option<String>,
 }
 
 impl Ran {
@@ -337,12 +338,12 @@ impl Ran {
             listened,
             segments,
             counts,
-            ..
         } = self;
         let damaged = decoded.stopped_early.is_some()
             || decoded.damaged_packets > 0
             || !decoded.damage.is_empty();
         let mut summary = Summary {
+            language: listened.language.clone(),
             segments: *segments,
             audio_s: (listened.heard_to - config.start).seconds(),
             speech_s: listened.speech.seconds(),

@@ -41,7 +41,7 @@ const RECEIVED: [(&str, &str, &[&str]); 3] = [
 ];
 
 /// Files that hold tests alone, which may use what they test with.
-const TESTS: [&str; 2] = ["parity.rs", "tests.rs"];
+const TESTS: [&str; 3] = ["multilingual.rs", "parity.rs", "tests.rs"];
 
 fn layer(module: &str) -> usize {
     let found = LAYERS
