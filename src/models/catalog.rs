@@ -227,7 +227,7 @@ impl Model {
 
     /// Returns how many languages it knows: 1, 99, or 100 since large-v3, which added Cantonese.
     #[must_use]
-    pub fn languages(&self) -> usize {
+    pub fn languages(&self) -> u32 {
         match (self.is_multilingual(), self.name.starts_with("large-v3")) {
             (false, _) => 1,
             (true, false) => 99,

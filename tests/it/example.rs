@@ -5,6 +5,12 @@
 
 #[path = "../../examples/transcribe/args.rs"]
 mod args;
+#[path = "../../examples/transcribe/exit.rs"]
+mod exit;
+#[path = "../../examples/transcribe/lines.rs"]
+mod lines;
+#[path = "../../examples/transcribe/models.rs"]
+mod models;
 #[path = "../../examples/transcribe/outputs.rs"]
 mod outputs;
 #[path = "../../examples/transcribe/progress.rs"]

@@ -10,8 +10,10 @@
 mod decode;
 #[cfg(feature = "download")]
 mod download;
-#[cfg(feature = "whisper")]
+#[cfg(all(feature = "whisper", feature = "download"))]
 mod example;
+#[cfg(feature = "whisper")]
+mod language;
 mod layers;
 mod memory;
 #[cfg(feature = "whisper")]
@@ -19,11 +21,15 @@ mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;
 mod pipeline;
-#[cfg(feature = "whisper")]
+#[cfg(all(feature = "whisper", feature = "download"))]
 mod program;
+#[cfg(all(feature = "whisper", feature = "download"))]
+mod program_models;
 #[cfg(feature = "whisper")]
 mod silero;
 mod support;
+#[cfg(all(unix, feature = "whisper", feature = "download"))]
+mod terminal;
 #[cfg(feature = "whisper")]
 mod text;
 #[cfg(feature = "whisper")]

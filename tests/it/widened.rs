@@ -10,7 +10,7 @@ use tempfile::TempDir;
 #[path = "../../examples/widen/model.rs"]
 mod model;
 
-pub(crate) use model::{Format, Model, SHAPES};
+pub(crate) use model::{Format, MULTILINGUAL, MULTILINGUAL_80, Model, SHAPES, Shape};
 
 const FIXTURE: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
@@ -25,10 +25,9 @@ fn said(model: &Path) -> (String, f32) {
     let whisper = Whisper::open(model, options).unwrap();
     let mut scribe = Transcriber::new(Config::default(), whisper).unwrap();
     let mut segments: Vec<Segment> = Vec::new();
-    let summary = scribe
+    scribe
         .transcribe(FileSource::open(CLIP).unwrap(), &mut segments)
         .unwrap();
-    println!("XX {:?}", summary.language);
     let text = segments
         .iter()
         .map(|segment| segment.text.trim())
@@ -47,7 +46,7 @@ fn widened_models_say_the_same() {
         .into_iter()
         .find(|shape| shape.name == "base")
         .unwrap();
-    for shape in [base, model::MULTILINGUAL, model::MULTILINGUAL_80] {
+    for shape in [base, MULTILINGUAL, MULTILINGUAL_80] {
         let path = folder.path().join(shape.name);
         fixture.widen(&shape, Format::Q8_0, &path).unwrap();
         let header = ModelHeader::read(&path).unwrap();

@@ -15,6 +15,7 @@ use super::{Engine, EngineCounts, EngineError, Heard, Held, Language, Request};
 use crate::audio::WINDOW_SAMPLES_MAX;
 use crate::budget::Footprint;
 use crate::ggml::{ModelError, quiet_logs};
+use crate::models::Model;
 
 mod decoder;
 mod fallback;
@@ -76,9 +77,17 @@ impl Default for WhisperOptions {
 }
 
 impl WhisperOptions {
-    /// Checks whether a model of a vocabulary knows the language and can do the task.
-    fn check(&self, n_vocab: u32) -> Result<(), ModelError> {
-        let count = language::count(n_vocab);
+    /// Checks whether a published model, whose file need not be here, knows the language and can do the task.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Language`] and [`ModelError::EnglishOnly`], with a hint.
+    pub fn check_for(&self, model: &Model) -> Result<(), ModelError> {
+        self.check(model.languages())
+    }
+
+    /// Checks the same for a model of so many languages.
+    fn check(&self, count: u32) -> Result<(), ModelError> {
         let unknown = |name: &&str| language::number(name, count).is_none();
         if let Some(name) = self.language.as_deref().filter(unknown) {
             return Err(ModelError::Language {
@@ -117,7 +126,7 @@ pub struct Whisper {
     header: ModelHeader,
     options: WhisperOptions,
     chosen: Footprint,
-    model: Option<Model>,
+    model: Option<Loaded>,
     state: Option<WhisperState>,
     /// One window of samples, behind which zeros stand: whisper.cpp's buffers keep one size.
     padded: Box<[f32]>,
@@ -131,7 +140,7 @@ pub struct Whisper {
 
 /// What belongs to the loaded weights.
 #[derive(Debug)]
-struct Model {
+struct Loaded {
     context: WhisperContext,
     vocabulary: Vocabulary,
     decoder: Decoder,
@@ -159,7 +168,7 @@ impl Whisper {
     pub fn open(path: impl AsRef<Path>, options: WhisperOptions) -> Result<Self, ModelError> {
         let path = path.as_ref();
         let header = ModelHeader::read(path)?;
-        options.check(header.dimensions.n_vocab)?;
+        options.check(language::count(header.dimensions.n_vocab))?;
         let stem = path.file_stem().unwrap_or(path.as_os_str());
         Ok(Self {
             path: path.to_owned(),
@@ -214,7 +223,7 @@ impl Whisper {
             );
             tokens.drain(..tokens.len().saturating_sub(PROMPT_TOKENS_MAX));
         }
-        self.model = Some(Model {
+        self.model = Some(Loaded {
             context,
             vocabulary,
             decoder,
@@ -288,7 +297,7 @@ impl Whisper {
         let (Some(model), Some(state)) = (&mut self.model, &mut self.state) else {
             return Ok(false);
         };
-        let Model {
+        let Loaded {
             context,
             vocabulary,
             decoder,
