@@ -14,7 +14,7 @@ TEST_FLAGS ?=
 # Features of the monitor crate whose tests need no more than this machine. `desktop` has none: it wants a desktop.
 MONITOR_FEATURES := cli,ollama,dashboard
 # What the library is checked with. The features of GPUs need their makers' toolkits.
-LIBRARY_SETS := "" "--no-default-features" "--no-default-features --features whisper"
+LIBRARY_SETS := "" "--no-default-features" "--no-default-features --features download" "--no-default-features --features whisper"
 MONITOR_SETS := "" "--features cli" "--features ollama" "--features dashboard" "--all-features"
 
 TRANSCRIBE := $(CARGO) run --quiet --release -p steadyscribe --example transcribe --

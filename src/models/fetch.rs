@@ -98,7 +98,7 @@ impl Store {
     ///
     /// # Memory
     ///
-    /// Two buffers of 64 KiB, those of the connection (some 300 KB with TLS), and the roots of trust (200 KB).
+    /// Two buffers of 64 KiB, and those of the connection: nothing grows with the file.
     ///
     /// # Errors
     ///
