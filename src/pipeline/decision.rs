@@ -139,7 +139,12 @@ fn write_heard(
         " (log-probability {:.2}, ratio {:.2}, temperature {:.1}",
         heard.avg_logprob, heard.compression_ratio, heard.temperature
     )?;
-    if let Some(language) = &heard.language {
+    // A language that is certain was given, or is the only one.
+    if let Some(language) = heard
+        .language
+        .as_ref()
+        .filter(|language| language.probability < 1.0)
+    {
         write!(
             f,
             ", {} {:.0} %",

@@ -2,6 +2,7 @@
 //! it, so they run here.
 
 #![allow(dead_code, reason = "the program uses the rest")]
+#![allow(clippy::print_stderr, reason = "it is a program on a terminal")]
 
 #[path = "../../examples/transcribe/args.rs"]
 mod args;

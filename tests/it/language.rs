@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
+use steadyscribe::decode::Decoder;
 use steadyscribe::engine::{Engine, EngineError, Heard, Language, Request};
 use steadyscribe::{
-    Config, FileSource, ModelError, Segment, Summary, Time, Transcriber, Vad, Whisper,
+    Cancel, Config, FileSource, ModelError, Segment, Summary, Time, Transcriber, Vad, Whisper,
     WhisperOptions,
 };
 use tempfile::TempDir;
@@ -82,6 +83,32 @@ fn a_language_that_is_given_is_not_listened_for() {
 }
 
 #[test]
+fn an_engine_uses_no_text_of_another_language() {
+    let folder = TempDir::new().unwrap();
+    let model = model(&folder, MULTILINGUAL, GERMAN);
+    let mut whisper = Whisper::load(model, WhisperOptions::default()).unwrap();
+    let mut source = FileSource::open(fixture(CLIP)).unwrap();
+    let mut decoder = Decoder::open(&mut source).unwrap();
+    let mut window = Vec::new();
+    while let Some(chunk) = decoder.next().unwrap() {
+        window.extend_from_slice(chunk.samples);
+    }
+    let cancel = Cancel::new();
+    let first = whisper.transcribe(&window, &Request::new(&cancel)).unwrap();
+    assert!(!first.used_previous && !first.context.is_empty());
+    for (before, used) in [(None, true), (Some("de"), true), (Some("en"), false)] {
+        let mut request = Request::new(&cancel);
+        request.previous = &first.context;
+        request.language = before;
+        let heard = whisper.transcribe(&window, &request).unwrap();
+        assert_eq!(heard.used_previous, used, "{before:?}");
+        assert_eq!(heard.language.unwrap().code, "de");
+        // Without the text before, all is as if there had been none.
+        assert_eq!(heard.segments == first.segments, !used, "{before:?}");
+    }
+}
+
+#[test]
 fn what_a_model_cannot_do_is_refused_before_it_is_loaded() {
     let folder = TempDir::new().unwrap();
     let (v3, v2) = (
@@ -141,10 +168,13 @@ fn what_a_model_cannot_do_is_refused_before_it_is_loaded() {
     }
 }
 
+/// Language and text before a window, as an engine is told them.
+type Told = (Option<String>, Vec<u32>);
+
 /// Hears each window in the next of some languages, and notes what it is told of the text before.
 struct Polyglot {
     languages: std::vec::IntoIter<Option<&'static str>>,
-    told: Arc<Mutex<Vec<(Option<String>, Vec<u32>)>>>,
+    told: Arc<Mutex<Vec<Told>>>,
 }
 
 impl Engine for Polyglot {
