@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use ureq::http::{HeaderMap, Uri, header, uri};
+use ureq::http::{HeaderMap, Uri, header};
 use ureq::{Agent, Body};
 
 use super::error::FetchError;
@@ -115,12 +115,8 @@ impl<'a> Client<'a> {
                     ..answer(response)
                 });
             }
-            let target = text(headers, header::LOCATION.as_str()).and_then(|to| join(&at, to));
-            let target = target.ok_or_else(|| refused("it leads nowhere"))?;
-            if url.starts_with("https:") && !target.starts_with("https:") {
-                return Err(refused("it leads to a connection that is not encrypted"));
-            }
-            url = target;
+            let target = text(headers, header::LOCATION.as_str()).unwrap_or_default();
+            url = redirected(&at, target).map_err(refused)?;
         }
         Err(Unanswered::Refused(FetchError::Redirect {
             url: asked.url.to_owned(),
@@ -206,21 +202,32 @@ fn is_this_machine(host: &str) -> bool {
     host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
-/// Where a redirect leads from an address. Source: RFC 3986, 5.2, without dots in the path, which no server here sends.
-fn join(from: &Uri, to: &str) -> Option<String> {
-    if to.starts_with("http://") || to.starts_with("https://") {
-        return Some(to.to_owned());
+/// Where a redirect leads from an address, or why it is not followed. Source: RFC 3986, 5.2, without dots in the path, which no
+/// server here sends.
+fn redirected(from: &Uri, to: &str) -> Result<String, &'static str> {
+    const NOWHERE: &str = "it leads nowhere";
+    let scheme = from.scheme_str().ok_or(NOWHERE)?;
+    let host = from.authority().ok_or(NOWHERE)?;
+    if to.is_empty() {
+        return Err(NOWHERE);
     }
-    let scheme = from.scheme_str()?;
+    if to.starts_with("https://") {
+        return Ok(to.to_owned());
+    }
+    if to.starts_with("http://") {
+        return match scheme {
+            "https" => Err("it leads to a connection that is not encrypted"),
+            _ => Ok(to.to_owned()),
+        };
+    }
     if let Some(rest) = to.strip_prefix("//") {
-        return Some(format!("{scheme}://{rest}"));
+        return Ok(format!("{scheme}://{rest}"));
     }
-    let host: &uri::Authority = from.authority()?;
     if to.starts_with('/') {
-        return Some(format!("{scheme}://{host}{to}"));
+        return Ok(format!("{scheme}://{host}{to}"));
     }
-    let (folder, _) = from.path().rsplit_once('/')?;
-    Some(format!("{scheme}://{host}{folder}/{to}"))
+    let (folder, _) = from.path().rsplit_once('/').ok_or(NOWHERE)?;
+    Ok(format!("{scheme}://{host}{folder}/{to}"))
 }
 
 #[cfg(test)]
@@ -229,15 +236,27 @@ mod tests {
 
     #[test]
     fn redirects_lead_where_they_say() {
-        let from: Uri = "https://a.example:8443/x/y?z".parse().unwrap();
-        for (to, expected) in [
-            ("https://b.example/c?d=e", "https://b.example/c?d=e"),
-            ("//b.example/c", "https://b.example/c"),
-            ("/c?d", "https://a.example:8443/c?d"),
-            ("c", "https://a.example:8443/x/c"),
-        ] {
-            assert_eq!(join(&from, to).as_deref(), Some(expected), "{to}");
-        }
+        let check = |from: &str, to, expected: Result<&str, &'static str>| {
+            let from: Uri = from.parse().unwrap();
+            assert_eq!(redirected(&from, to), expected.map(str::to_owned), "{to}");
+        };
+        let from = "https://a.example:8443/x/y?z";
+        check(
+            from,
+            "https://b.example/c?d=e",
+            Ok("https://b.example/c?d=e"),
+        );
+        check(from, "//b.example/c", Ok("https://b.example/c"));
+        check(from, "/c?d", Ok("https://a.example:8443/c?d"));
+        check(from, "c", Ok("https://a.example:8443/x/c"));
+        check(from, "", Err("it leads nowhere"));
+        let open = "http://b.example/c";
+        check(
+            from,
+            open,
+            Err("it leads to a connection that is not encrypted"),
+        );
+        check("http://a.example/", open, Ok(open));
     }
 
     #[test]

@@ -363,6 +363,16 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
+fn a_server_that_does_not_encrypt_is_no_secure_one() {
+    let server = Server::start(|_, asked| file(asked, b"model"));
+    let mut hub = hub(&server);
+    hub.endpoint = server.url.replace("http:", "https:");
+    hub.stall = Duration::from_secs(5);
+    let error = Place::new().fetch(&hub).unwrap_err();
+    assert!(matches!(error, FetchError::Unreachable { .. }), "{error:?}");
+}
+
+#[test]
 fn without_a_network_the_answer_is_quick() {
     let mut hub = Hub::default();
     // Nobody listens at this port.
