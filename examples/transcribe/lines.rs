@@ -33,6 +33,8 @@ where
         .with_target("steadyscribe", ours);
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Line)
+        // A standard error that is closed is no reason to fail.
+        .log_internal_errors(false)
         .with_writer(out);
     tracing_subscriber::registry().with(lines.with_filter(shown))
 }

@@ -1,5 +1,6 @@
 //! Models by name: which file is meant, whether it is here, and how it comes.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,7 @@ impl Choice {
 pub(crate) fn run(command: &Models) -> Result<Exit, Failure> {
     match command {
         Models::List { json } => list(*json)?,
-        Models::Fetch { name } => println!("{}", fetch(&name.parse()?, false)?.display()),
+        Models::Fetch { name } => say(&fetch(&name.parse()?, false)?.display())?,
         Models::Path { name } => {
             let (store, file) = (store()?, name.parse()?);
             let path = store.cached(&file).ok_or_else(|| {
@@ -77,7 +78,7 @@ pub(crate) fn run(command: &Models) -> Result<Exit, Failure> {
                 );
                 Failure::new(Exit::BadModel, missing)
             })?;
-            println!("{}", path.display());
+            say(&path.display())?;
         }
     }
     Ok(Exit::Done)
@@ -151,7 +152,12 @@ fn list(json: bool) -> Result<(), Failure> {
     } else {
         table(&rows, store.folder())
     };
-    match writeln!(io::stdout().lock(), "{text}") {
+    say(&text)
+}
+
+/// Writes a line to standard output. A reader that has seen enough is no failure.
+fn say(line: &dyn fmt::Display) -> Result<(), Failure> {
+    match writeln!(io::stdout().lock(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(Exit::Failed, error))
         }
