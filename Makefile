@@ -14,7 +14,7 @@ TEST_FLAGS ?=
 # Features of the monitor crate. The tests of `desktop` need none: they see that alerts go on without one.
 MONITOR_FEATURES := cli,ollama,dashboard,desktop
 # What the library is checked with. The features of GPUs need their makers' toolkits.
-LIBRARY_SETS := "" "--no-default-features" "--no-default-features --features whisper"
+LIBRARY_SETS := "" "--no-default-features" "--no-default-features --features download" "--no-default-features --features whisper"
 MONITOR_SETS := "" "--features cli" "--features ollama" "--features dashboard" "--all-features"
 
 TRANSCRIBE := $(CARGO) run --quiet --release -p steadyscribe --example transcribe --

@@ -20,6 +20,9 @@ pub(crate) const BLOCK_SAMPLES: usize = 8_000;
 /// Samples behind a window that are looked at, so that the length of a pause at its end is known: one second.
 pub(crate) const LOOK_AHEAD_SAMPLES: usize = 16_000;
 
+/// The target of the events of `tracing` that say what is decided for each window and why.
+pub(crate) const DECISIONS: &str = "steadyscribe::decisions";
+
 /// How the pipeline works. Every field has a default that suits a meeting on a laptop.
 ///
 /// # Examples

@@ -19,6 +19,7 @@
 //! | what may an audio callback do, and where does a backlog go? | `live` |
 //! | when is live speech transcribed? | `pipeline/edge` |
 //! | how do threads start, stop and fail? | `pipeline` |
+//! | which models are published, and how do they come here? | `models` |
 //! | what does the rest of the app hold? | `monitor` |
 //!
 //! Invariants: every queue and buffer has a named limit; nothing of ours grows with the input; blocks that were acquired are
@@ -32,6 +33,9 @@ mod error;
 #[cfg(feature = "whisper")]
 mod ggml;
 mod time;
+
+// What engines load.
+pub mod models;
 
 // Memory.
 pub mod budget;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::engine::Language;
 use crate::time::{Span, seconds};
 
 /// How a transcription went.
@@ -13,6 +14,8 @@ pub struct Summary {
     /// Whether the input was read to its end.
     #[serde(skip)]
     pub ended: Ended,
+    /// The language of the first text that can be trusted, and how sure the engine was of it.
+    pub language: Option<Language>,
     /// Segments that the sink took.
     pub segments: u64,
     /// Length of the audio that was read, in seconds.

@@ -1,16 +1,16 @@
 //! What can be asked for on the command line.
 
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use steadyscribe::sink::Format;
 use steadyscribe::{Config, Time, Vad, WhisperOptions};
 
 use super::quantity;
 
 /// The model that is used when none is named: good enough to see everything work, not to transcribe real speech.
-const FIXTURE_MODEL: &str = concat!(
+pub(crate) const FIXTURE_MODEL: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/fixtures/model/fixture-q8_0.bin"
 );
@@ -21,7 +21,7 @@ Exit codes:
     1  failed: the engine, or writing a transcript
     2  wrong usage
     3  an input cannot be read, or holds no audio that is supported
-    4  the model cannot be used
+    4  the model cannot be used, or not be downloaded
     5  the memory budget is too small
     6  an input is damaged: what is readable was transcribed
   130  cancelled: what was ready is kept
@@ -34,14 +34,19 @@ A transcript takes its name when it is whole. Before that, and when it is cancel
 /// Transcribes audio and video files of any length in a fixed amount of memory.
 #[derive(Debug, Parser)]
 #[command(name = "transcribe", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
     /// Audio or video files
     #[arg(value_name = "FILE", required_unless_present = "plan")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Whisper model in ggml format; without it a small model of this project that knows 360 words
-    #[arg(short, long, value_name = "PATH")]
-    model: Option<PathBuf>,
+    /// Whisper model: the name of a published one (`transcribe models list`), which is downloaded once, or a file in ggml format;
+    /// without it a small model of this project that knows 360 words
+    #[arg(short, long, value_name = "NAME|PATH")]
+    pub(crate) model: Option<String>,
 
     /// Format of the transcript: txt, srt, vtt, json, jsonl, csv or lrc; may be given several times
     #[arg(short, long = "format", value_name = "FORMAT")]
@@ -108,9 +113,37 @@ pub(crate) struct Args {
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Say what is decided and why
+    /// Say for each window what is decided and why
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+/// What can be done besides transcribing.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Published models: which there are, and where they are kept
+    #[command(subcommand)]
+    Models(Models),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Models {
+    /// List the published models, with their size, what a transcription takes in memory, and which are here
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Download a model, if it is not here, and print its path
+    Fetch {
+        /// A name of the list, or hf:OWNER/REPOSITORY/FILE for any other file on Hugging Face
+        name: String,
+    },
+    /// Print the path of a model that is here
+    Path {
+        /// A name of the list, or hf:OWNER/REPOSITORY/FILE
+        name: String,
+    },
 }
 
 fn vad(text: &str) -> Result<Vad, Infallible> {
@@ -122,16 +155,6 @@ fn vad(text: &str) -> Result<Vad, Infallible> {
 }
 
 impl Args {
-    /// Returns the model's file.
-    pub(crate) fn model(&self) -> &Path {
-        self.model.as_deref().unwrap_or(Path::new(FIXTURE_MODEL))
-    }
-
-    /// Returns whether no model was named.
-    pub(crate) fn uses_fixture_model(&self) -> bool {
-        self.model.is_none()
-    }
-
     /// Returns how the model decodes.
     pub(crate) fn whisper_options(&self) -> WhisperOptions {
         let mut options = WhisperOptions::default();
@@ -169,7 +192,7 @@ mod tests {
                     --no-previous-text --threads 3 --memory-budget 600M --window-seconds 12.5 --vad off --start 1:30 \
                     --duration 10 a.wav b.wav";
         let args = parse(line).unwrap();
-        assert_eq!(args.model(), Path::new("m.bin"));
+        assert_eq!(args.model.as_deref(), Some("m.bin"));
         assert_eq!(args.formats, [Format::Srt, Format::Json]);
         assert_eq!(args.files, [PathBuf::from("a.wav"), PathBuf::from("b.wav")]);
         let options = args.whisper_options();
@@ -199,7 +222,7 @@ mod tests {
         let args = parse("a.wav").unwrap();
         assert_eq!(args.config(), Config::default());
         assert_eq!(args.whisper_options(), WhisperOptions::default());
-        assert!(args.uses_fixture_model() && args.model().ends_with("fixture-q8_0.bin"));
+        assert!(args.model.is_none() && args.command.is_none());
     }
 
     #[test]
@@ -217,5 +240,29 @@ mod tests {
             assert!(parse(line).is_err(), "{line}");
         }
         assert!(parse("--plan").is_ok());
+    }
+
+    #[test]
+    fn models_have_commands_of_their_own() {
+        let command = |line| parse(line).unwrap().command;
+        assert!(matches!(
+            command("models list --json"),
+            Some(Command::Models(Models::List { json: true }))
+        ));
+        assert!(
+            matches!(command("models path base.en"), Some(Command::Models(Models::Path { name })) if name == "base.en")
+        );
+        for line in [
+            "models",
+            "models path",
+            "models fetch",
+            "models remove base.en",
+            "a.wav models list",
+        ] {
+            assert!(
+                parse(line).is_err() || parse(line).unwrap().command.is_none(),
+                "{line}"
+            );
+        }
     }
 }

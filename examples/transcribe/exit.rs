@@ -4,9 +4,10 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use steadyscribe::models::{FetchError, NameError};
 use steadyscribe::{ConfigError, Ended, Error, ModelError, Summary};
 
-use crate::outputs::OutputsError;
+use super::outputs::OutputsError;
 
 /// The exit codes, as `--help` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +92,22 @@ impl From<Error> for Failure {
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
+        let exit = match error {
+            ModelError::Language { .. } | ModelError::EnglishOnly => Exit::Usage,
+            _ => Exit::BadModel,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        Self::new(Exit::Usage, error)
+    }
+}
+
+impl From<FetchError> for Failure {
+    fn from(error: FetchError) -> Self {
         Self::new(Exit::BadModel, error)
     }
 }

@@ -5,7 +5,8 @@
 //! | what can be asked for? | `args.rs`, sizes and times in `quantity.rs` |
 //! | where does each transcript go? | `outputs.rs` |
 //! | how does it end, and with which exit code? | `exit.rs`, Ctrl-C in `interrupt.rs` |
-//! | what is shown meanwhile? | `progress.rs` |
+//! | which model is meant, and how does it come here? | `models.rs` |
+//! | what is shown meanwhile? | `progress.rs`, with `--verbose` `lines.rs` |
 //! | what is measured? | `report.rs` |
 
 #![allow(
@@ -18,23 +19,26 @@
 mod args;
 mod exit;
 mod interrupt;
+mod lines;
+mod models;
 mod outputs;
 mod progress;
 mod quantity;
 mod report;
 
-use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 use steadyscribe::budget::Plan;
 use steadyscribe::engine::Engine;
 use steadyscribe::{Cancel, Error, FileSource, SpanS, Summary, Time, Transcriber, Whisper};
-use tracing_subscriber::filter::Targets;
-use tracing_subscriber::prelude::*;
+use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::Args;
+use crate::args::{Args, Command};
 use crate::exit::{Exit, Failure};
+use crate::lines::Detail;
+use crate::models::Choice;
 use crate::outputs::Job;
 use crate::progress::Bar;
 use crate::quantity::{clock, megabytes};
@@ -78,44 +82,42 @@ fn wait_passively() {
 }
 
 fn log_to_terminal(args: &Args) {
-    let level = match (args.quiet, args.verbose) {
-        (true, _) => tracing::Level::ERROR,
-        (_, true) => tracing::Level::DEBUG,
-        _ => tracing::Level::WARN,
+    let detail = match (args.quiet, args.verbose) {
+        (true, _) => Detail::Errors,
+        (_, true) => Detail::Decisions,
+        _ => Detail::Warnings,
     };
-    // Of other crates only warnings: whisper.cpp tells every buffer that it allocates.
-    let shown = Targets::new()
-        .with_default(level.min(tracing::Level::WARN))
-        .with_target("steadyscribe", level);
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .without_time();
-    tracing_subscriber::registry()
-        .with(lines.with_filter(shown))
-        .init();
+    lines::subscriber(detail, std::io::stderr).init();
 }
 
 fn run(args: &Args) -> Result<Exit, Failure> {
+    if let Some(Command::Models(command)) = &args.command {
+        return models::run(command);
+    }
     let jobs = outputs::jobs(&args.files, &args.formats, args.output.as_deref())?;
     let config = args.config();
-    if args.uses_fixture_model() && !args.quiet {
+    let model = Choice::of(args.model.as_deref())?;
+    if model == Choice::Fixture && !args.quiet {
         eprintln!(
             "no --model given: using the fixture model, which knows 360 words of synthetic speech and no more"
         );
     }
-    let engine = Whisper::open(args.model(), args.whisper_options())?;
-    if args.plan {
-        config.validate().map_err(Error::from)?;
-        println!(
-            "{}",
-            Plan::new(&config, &engine.footprints()).map_err(Error::from)?
-        );
+    // A model that cannot be used is not downloaded first, and a plan needs no file.
+    if let (Some(plan), true) = (model.plan(&config, &args.whisper_options())?, args.plan) {
+        println!("{plan}");
         return Ok(Exit::Done);
     }
-    if let [job] = &jobs[..] {
+    if let ([job], false) = (&jobs[..], args.plan)
+        && !is_pipe(&job.input)
+    {
         // A wrong path is an answer that need not wait for the model.
         FileSource::open(&job.input)?;
+    }
+    let engine = Whisper::open(model.file(args.quiet)?, args.whisper_options())?;
+    if args.plan {
+        let plan = Plan::new(&config, &engine.footprints()).map_err(Error::from)?;
+        println!("{plan}");
+        return Ok(Exit::Done);
     }
     let mut scribe = Transcriber::new(config, engine).map_err(Failure::loading)?;
     if args.verbose {
@@ -128,6 +130,11 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         report::write(path, &entries).map_err(|error| Failure::new(Exit::Failed, error))?;
     }
     Ok(exit)
+}
+
+/// Returns whether an input can be opened only once.
+fn is_pipe(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
 }
 
 /// Transcribes one input after another. Returns the exit code of the first that failed, and how each went.
@@ -214,6 +221,15 @@ fn say(args: &Args, job: &Job, summary: &Summary) {
     }
     if args.quiet {
         return;
+    }
+    if let (Some(language), None) = (&summary.language, args.whisper_options().language)
+        && (language.probability < 1.0 || language.code != "en")
+    {
+        let percent = language.probability * 100.0;
+        eprintln!(
+            "{file}: the language is {}, by {percent:.0} %",
+            language.code
+        );
     }
     if !summary.uncovered.is_empty() {
         eprintln!(

@@ -15,6 +15,9 @@ use super::quantity::{clock, megabytes};
 /// How often the bar is drawn anew.
 const REDRAW_EVERY: Duration = Duration::from_millis(250);
 
+/// Audio that must be done before anything is said of speed: the position moves by windows, and the first takes its time.
+const SETTLED_S: f64 = 5.0;
+
 /// Steps of the bar.
 const STEPS: u64 = 1_000;
 
@@ -129,10 +132,13 @@ struct Position {
 
 fn redraw(bar: &ProgressBar, at: &Position, elapsed_s: f64) {
     let done_s = (at.position - at.start).seconds();
-    let speed = done_s / elapsed_s;
-    let mut message = format!("{}  {speed:.1}x real time", clock(at.position.seconds()));
-    if let (Some(end), true) = (at.end, speed > 0.0) {
-        message += &format!("  {} left", clock((end - at.position).seconds() / speed));
+    let mut message = clock(at.position.seconds());
+    if done_s >= SETTLED_S {
+        let speed = done_s / elapsed_s;
+        message += &format!("  {speed:.1}x real time");
+        if let Some(end) = at.end {
+            message += &format!("  {} left", clock((end - at.position).seconds() / speed));
+        }
     }
     if let Ok(memory) = reader::own() {
         message += &format!("  {}", megabytes(memory.private_bytes));

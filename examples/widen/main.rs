@@ -5,7 +5,7 @@
 //! ```
 //!
 //! SHAPE: tiny, base, small, medium, large, large-v3, large-v3-turbo, or multilingual, which is the fixture
-//! itself with the vocabulary and the mel bands of large-v3. FORMAT: f16 (default), q8_0 or q5_0. OUT: by
+//! itself with the vocabulary and the mel bands of large-v3 (multilingual-80: of those before it). FORMAT: f16 (default), q8_0 or q5_0. OUT: by
 //! default
 //! `target/models/ggml-SHAPE-FORMAT.bin`. Speed and memory are measured with such models where the real ones cannot be
 //! had; what they hear is the fixture's few hundred words.
@@ -15,7 +15,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use model::{Format, MULTILINGUAL, Model, SHAPES, Shape};
+use model::{Format, MULTILINGUAL, MULTILINGUAL_80, Model, SHAPES, Shape};
 
 mod model;
 
@@ -35,7 +35,10 @@ const FORMATS: [(&str, Format); 3] = [
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let name = arguments.get(1).map_or("f16", String::as_str);
-    let shapes: Vec<Shape> = SHAPES.into_iter().chain([MULTILINGUAL]).collect();
+    let shapes: Vec<Shape> = SHAPES
+        .into_iter()
+        .chain([MULTILINGUAL, MULTILINGUAL_80])
+        .collect();
     let asked = arguments.first().map(String::as_str);
     let shape = shapes.iter().find(|shape| Some(shape.name) == asked);
     let format = FORMATS.iter().find(|format| format.0 == name);

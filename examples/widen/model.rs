@@ -16,6 +16,7 @@ const FREQUENCIES: usize = 201;
 const ENGLISH_TEXT_TOKENS: usize = 50_256;
 const ENGLISH_FIRST_LANGUAGE: usize = 50_258;
 const ENGLISH_TRANSLATE: usize = 50_357;
+const ENGLISH_TIME_ZERO: usize = 50_363;
 
 /// The dimensions of a Whisper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub(crate) struct Shape {
     pub(crate) decoder_layers: usize,
     pub(crate) mels: usize,
     pub(crate) vocabulary: usize,
+    /// Number of the language that the model hears, where it knows several.
+    pub(crate) language: usize,
 }
 
 const fn shape(name: &'static str, width: usize, layers: (usize, usize), v3: bool) -> Shape {
@@ -37,6 +40,28 @@ const fn shape(name: &'static str, width: usize, layers: (usize, usize), v3: boo
         decoder_layers: layers.1,
         mels,
         vocabulary,
+        language: 0,
+    }
+}
+
+impl Shape {
+    /// The English token whose meaning a token of this vocabulary has. Tokens that English lacks are like its languages, which are
+    /// never said: all but the language that the model hears, which it expects where the first time stands.
+    fn english_token(&self, token: usize) -> usize {
+        let languages = languages(self.vocabulary);
+        if languages == 0 || token < ENGLISH_TEXT_TOKENS {
+            return token;
+        }
+        // One text token more, so the end and the start have moved by one, and all behind the languages by their
+        // number.
+        let translate = ENGLISH_FIRST_LANGUAGE + 1 + languages;
+        match token - ENGLISH_TEXT_TOKENS {
+            0 => ENGLISH_FIRST_LANGUAGE,
+            1 | 2 => token - 1,
+            _ if token == ENGLISH_FIRST_LANGUAGE + 1 + self.language => ENGLISH_TIME_ZERO,
+            _ if token < translate => ENGLISH_FIRST_LANGUAGE,
+            _ => token - translate + ENGLISH_TRANSLATE,
+        }
     }
 }
 
@@ -54,6 +79,14 @@ pub(crate) const SHAPES: [Shape; 7] = [
 /// The fixture itself, with the vocabulary and the mel bands of large-v3: a multilingual model that knows
 /// English.
 pub(crate) const MULTILINGUAL: Shape = shape("multilingual", 128, (4, 3), true);
+
+/// The same with the vocabulary and the mel bands of the multilingual models before large-v3.
+pub(crate) const MULTILINGUAL_80: Shape = Shape {
+    name: "multilingual-80",
+    mels: 80,
+    vocabulary: 51_865,
+    ..MULTILINGUAL
+};
 
 /// Number formats of the matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -335,7 +368,7 @@ impl Model {
         let mut wide = vec![0.0; tensor.row];
         for index in 0..tensor.rows {
             let index = match tensor.name.as_str() {
-                "decoder.token_embedding.weight" => english_token(index, shape.vocabulary),
+                "decoder.token_embedding.weight" => shape.english_token(index),
                 _ => index % rows_in_source,
             };
             let narrow = &source[index * row_in_source..][..row_in_source];
@@ -485,24 +518,6 @@ fn languages(vocabulary: usize) -> usize {
         vocabulary - 51_766
     } else {
         0
-    }
-}
-
-/// The English token whose meaning a token of another vocabulary has. Tokens that English lacks are like its
-/// languages: never said.
-fn english_token(token: usize, vocabulary: usize) -> usize {
-    let languages = languages(vocabulary);
-    if languages == 0 || token < ENGLISH_TEXT_TOKENS {
-        return token;
-    }
-    // One text token more, so the end and the start have moved by one, and all behind the languages by their
-    // number.
-    let translate = ENGLISH_FIRST_LANGUAGE + 1 + languages;
-    match token - ENGLISH_TEXT_TOKENS {
-        0 => ENGLISH_FIRST_LANGUAGE,
-        1 | 2 => token - 1,
-        _ if token < translate => ENGLISH_FIRST_LANGUAGE,
-        _ => token - translate + ENGLISH_TRANSLATE,
     }
 }
 

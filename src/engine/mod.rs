@@ -1,5 +1,7 @@
 //! What turns a window of audio into text.
 
+use serde::Serialize;
+
 use crate::budget::Footprint;
 use crate::cancel::Cancel;
 use crate::time::Time;
@@ -38,14 +40,6 @@ pub trait Engine: Send {
     fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
         let _ = chosen;
         Ok(())
-    }
-
-    /// Starts a new transcript: what was learned of the last one's language is forgotten.
-    fn begin(&mut self) {}
-
-    /// Returns the code of the language of the transcript, such as `en`, once it is known.
-    fn language(&self) -> Option<&str> {
-        None
     }
 
     /// Touches all memory that the engine will ever use: one full window, the longest prompt, every piece size.
@@ -94,6 +88,8 @@ pub trait Engine: Send {
 pub struct Request<'a> {
     /// Tokens of the text before the window, oldest first, as [`Heard::context`] gave them. Empty: no previous text.
     pub previous: &'a [u32],
+    /// Code of the language that was spoken before the window, once it is known. `previous` is of this language.
+    pub language: Option<&'a str>,
     /// Where the window starts on the input's time line. Random numbers of a window depend on it and on nothing else.
     pub at: Time,
     /// The window's end may lie inside an utterance: the last segment is better left to the next window.
@@ -110,6 +106,7 @@ impl<'a> Request<'a> {
     pub fn new(cancel: &'a Cancel) -> Self {
         Self {
             previous: &[],
+            language: None,
             at: Time::ZERO,
             cut: false,
             again: false,
@@ -135,6 +132,9 @@ pub struct Heard {
     pub used_previous: bool,
     /// The engine holds that the window has no speech, and gave no segments for that reason.
     pub silent: bool,
+    /// The language that the window was taken to be of. Where it is another than that of [`Request::language`], previous text was not
+    /// used.
+    pub language: Option<Language>,
     /// Mean natural logarithm of the probability of all tokens.
     pub avg_logprob: f32,
     /// Bytes of the text / bytes of the same compressed by zlib.
@@ -151,6 +151,27 @@ impl Heard {
             segments,
             consumed,
             ..Self::default()
+        }
+    }
+}
+
+/// A language, and how sure it is.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Language {
+    /// Its code, such as `en`.
+    pub code: String,
+    /// Probability that it is spoken, 0 to 1; 1 where nobody had to listen for it.
+    pub probability: f32,
+}
+
+impl Language {
+    /// Names a language.
+    #[must_use]
+    pub fn new(code: impl Into<String>, probability: f32) -> Self {
+        Self {
+            code: code.into(),
+            probability,
         }
     }
 }

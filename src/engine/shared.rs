@@ -12,7 +12,7 @@ use crate::budget::Footprint;
 /// previous text; between them the others have their turns. The memory is given back when all clones have asked for that since
 /// they last used it. The plan of each transcriber counts all of the engine, and of the transcribers only itself.
 ///
-/// A language that the engine finds out by listening is common to all: for channels of different languages, load two engines.
+/// Each transcript has its own language, so that channels may differ in it.
 ///
 /// # Examples
 ///
@@ -34,7 +34,6 @@ pub struct Shared<E> {
     name: String,
     /// How the plan of this clone's transcriber runs the engine.
     chosen: Option<Footprint>,
-    language: Option<String>,
     counts: EngineCounts,
 }
 
@@ -60,7 +59,6 @@ impl<E: Engine> Shared<E> {
             next_user: Arc::new(AtomicU64::new(1)),
             user: 0,
             chosen: None,
-            language: None,
             counts: EngineCounts::default(),
         }
     }
@@ -89,7 +87,6 @@ impl<E> Clone for Shared<E> {
             user: self.next_user.fetch_add(1, Ordering::Relaxed),
             name: self.name.clone(),
             chosen: None,
-            language: None,
             counts: EngineCounts::default(),
         }
     }
@@ -107,15 +104,6 @@ impl<E: Engine> Engine for Shared<E> {
     fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
         self.chosen = Some(*chosen);
         self.common().prepare(self.user, self.chosen.as_ref())
-    }
-
-    fn begin(&mut self) {
-        self.language = None;
-        self.common().engine.begin();
-    }
-
-    fn language(&self) -> Option<&str> {
-        self.language.as_deref()
     }
 
     fn warm_up(&mut self) -> Result<(), EngineError> {
@@ -136,7 +124,6 @@ impl<E: Engine> Engine for Shared<E> {
         let before = common.engine.counts();
         let heard = common.engine.transcribe(window, &request);
         self.counts.add(common.engine.counts().since(before));
-        self.language = common.engine.language().map(str::to_owned);
         heard
     }
 

@@ -8,9 +8,7 @@ mod reader;
 mod tensor;
 
 pub(crate) use self::reader::Reader;
-pub(crate) use self::tensor::{
-    F16, F32, MATRIX_FORMATS, NumberFormat, Q5_0, Q5_1, Q8_0, Tensor, weight_bytes,
-};
+pub(crate) use self::tensor::{F16, F32, MATRIX_FORMATS, NumberFormat, Tensor, weight_bytes};
 
 /// First four bytes of a ggml file, as a little-endian number.
 const MAGIC: i32 = 0x6767_6d6c;
@@ -92,15 +90,12 @@ pub enum ModelError {
         source: whisper_rs::WhisperError,
     },
     /// The model does not know the language: choose another, or a multilingual model.
-    #[error(
-        "the model does not know the language {asked:?}; {}",
-        if *multilingual { "use a code such as \"de\"" } else { "it knows English only, use a model without .en" }
-    )]
+    #[error("the model does not know the language {asked:?}; {hint}")]
     Language {
         /// The language.
         asked: String,
-        /// Whether the model knows any language besides English.
-        multilingual: bool,
+        /// What may have been meant.
+        hint: String,
     },
     /// The model cannot translate: use a multilingual one.
     #[error("the model knows English only and cannot translate; use a model without .en")]

@@ -49,9 +49,9 @@ const fn format(
 
 pub(crate) const F32: NumberFormat = format("f32", (0, 0), 1, (4, 4));
 pub(crate) const F16: NumberFormat = format("f16", (1, 1), 1, (2, 2));
-pub(crate) const Q5_0: NumberFormat = format("q5_0", (2_008, 6), 32, (22, 34));
-pub(crate) const Q5_1: NumberFormat = format("q5_1", (2_009, 7), 32, (24, 36));
-pub(crate) const Q8_0: NumberFormat = format("q8_0", (2_007, 8), 32, (34, 34));
+const Q5_0: NumberFormat = format("q5_0", (2_008, 6), 32, (22, 34));
+const Q5_1: NumberFormat = format("q5_1", (2_009, 7), 32, (24, 36));
+const Q8_0: NumberFormat = format("q8_0", (2_007, 8), 32, (34, 34));
 
 /// The formats that a model's matrices may have: those that whisper.cpp's own tools write, without f32, with which the
 /// linked version ends the process at the first window (`ggml_compute_forward_im2col_f16` wants f16 kernels).

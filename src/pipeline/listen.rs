@@ -5,12 +5,13 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::control::Controls;
+use super::decision::{Again, Decision, WindowEnd, tell};
 use super::edge::{Close, Edge, last_speech};
 use super::meter::Meter;
 use super::progress::Progress;
 use crate::cancel::Cancel;
 use crate::config::Config;
-use crate::engine::{Engine, EngineError, Heard, Request};
+use crate::engine::{Engine, EngineError, Heard, Language, Request};
 use crate::memory;
 use crate::pool::Block;
 use crate::time::{Span, Time};
@@ -43,6 +44,8 @@ pub(super) struct Listened {
     /// Speech without text, in order.
     pub(super) uncovered: Vec<Span>,
     pub(super) uncovered_samples: u64,
+    /// The language of the first text that can be trusted.
+    pub(super) language: Option<Language>,
 }
 
 /// Why listening stopped before the input's end.
@@ -150,6 +153,8 @@ pub(super) struct Listener<'a> {
     pub(super) meter: &'a mut Meter,
     pub(super) began: Instant,
     pub(super) previous: Vec<u32>,
+    /// Code of the language of `previous`, once it is known.
+    pub(super) language: Option<String>,
     pub(super) credit: Credit,
     pub(super) next_id: u64,
     pub(super) done: Listened,
@@ -266,6 +271,7 @@ impl Listener<'_> {
         if skipped > SILENCE_ENDS_CONTEXT_SAMPLES {
             self.previous.clear();
         }
+        tell(&Decision::Skipped(Span::new(held.start, start)));
         self.done.skipped += Time::from_samples(skipped as u64);
         self.consume_to(start);
         true
@@ -298,12 +304,13 @@ impl Listener<'_> {
         self.credit.earn();
         let mut answer = self.ask(span, cut, false)?;
         if answer.is_wrong() && answer.heard.used_previous {
-            // Previous text can lead a window astray.
+            tell(&Decision::Again(Again::WithoutPrevious));
             self.previous.clear();
             answer = answer.or_better(self.ask(span, cut, true)?);
         }
         if answer.is_wrong() && self.credit.spend() {
-            // So can a long window: the first half is heard alone, and the rest with what follows it.
+            // A long window can lead itself astray.
+            tell(&Decision::Again(Again::FirstHalf));
             let half = Time::from_samples(span.length().samples() / 2);
             let (shorter, cut) = self.window_to(span.start, span.start + half);
             let alone = self.ask(shorter, cut, false)?;
@@ -324,6 +331,7 @@ impl Listener<'_> {
         };
         let request = Request {
             previous,
+            language: self.language.as_deref(),
             at: span.start,
             cut,
             again,
@@ -331,22 +339,18 @@ impl Listener<'_> {
         };
         let heard = self.engine.transcribe(self.window.slice(span), &request)?;
         let missed = self.missed(span, &heard);
-        tracing::debug!(
-            start_s = span.start.seconds(),
-            end_s = span.end.seconds(),
-            cut,
-            again,
-            previous = heard.used_previous,
-            consumed_s = Time::from_samples(heard.consumed as u64).seconds(),
-            segments = heard.segments.len(),
-            temperature = heard.temperature,
-            avg_logprob = heard.avg_logprob,
-            compression_ratio = heard.compression_ratio,
-            doubtful = heard.doubtful,
-            silent = heard.silent,
-            missed = missed.len(),
-            "window"
-        );
+        let is_last = !cut && span.end == self.window.span().end;
+        let end = match (cut, is_last) {
+            (true, _) => WindowEnd::Cut,
+            (false, true) => WindowEnd::Input,
+            (false, false) => WindowEnd::Pause,
+        };
+        tell(&Decision::Heard {
+            span,
+            end,
+            heard: &heard,
+            missed: &missed,
+        });
         Ok(Answer {
             span,
             heard,
@@ -393,7 +397,8 @@ impl Listener<'_> {
         for gap in missed {
             let start = gap.start - Time::from_samples(LEAD_SAMPLES);
             if gap.start >= text_end && start.samples_since(span.start) > ADVANCE_SAMPLES_MIN {
-                // Behind the last text: the next window starts here and hears it with what follows.
+                // Behind the last text: the next window hears it with what follows.
+                tell(&Decision::Left(start));
                 done = done.min(start);
                 break;
             }
@@ -415,6 +420,7 @@ impl Listener<'_> {
         segments: &mut Vec<Segment>,
     ) -> Result<(), Stop> {
         if self.credit.spend() {
+            tell(&Decision::Gap(gap));
             let lead = Time::from_samples(LEAD_SAMPLES);
             let span = Span::new(gap.start - lead, gap.end + lead).overlap(window);
             self.previous.clear();
@@ -438,6 +444,7 @@ impl Listener<'_> {
     }
 
     fn report_uncovered(&mut self, gap: Span) {
+        tell(&Decision::Uncovered(gap));
         self.done.uncovered_samples += gap.length().samples();
         if self.done.uncovered.len() < crate::report::SPANS_MAX {
             self.done.uncovered.push(gap);
@@ -450,9 +457,32 @@ impl Listener<'_> {
             self.previous.clear();
             return;
         }
+        self.note_language(heard);
         self.previous.extend_from_slice(&heard.context);
         let extra = self.previous.len().saturating_sub(PREVIOUS_TOKENS_MAX);
         self.previous.drain(..extra);
+    }
+
+    /// Takes over the language of a window whose text can be trusted. Text of another language is no previous text.
+    fn note_language(&mut self, heard: &Heard) {
+        let Some(language) = heard
+            .language
+            .as_ref()
+            .filter(|_| !heard.segments.is_empty())
+        else {
+            return;
+        };
+        if let Some(from) = self
+            .language
+            .as_deref()
+            .filter(|from| *from != language.code)
+        {
+            let to = &language.code;
+            tell(&Decision::Language { from, to });
+            self.previous.clear();
+        }
+        self.language = Some(language.code.clone());
+        self.done.language.get_or_insert_with(|| language.clone());
     }
 
     fn send(&mut self, mut segment: Segment, out: &Sender<Segment>) -> Result<(), Stop> {

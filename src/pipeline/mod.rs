@@ -32,6 +32,7 @@ use crate::vad::{LAG_SAMPLES_MAX, SpeechMap};
 use crate::window::Window;
 
 mod control;
+mod decision;
 mod edge;
 mod feed;
 mod idle;
@@ -272,7 +273,10 @@ impl<E: Engine + 'static> Transcriber<E> {
             duration: ran.listened.heard_to - start,
             uncovered: ran.listened.uncovered,
             cancelled: summary.ended == Ended::Cancelled,
-            language: ran.language,
+            language: summary
+                .language
+                .as_ref()
+                .map(|language| language.code.clone()),
         };
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)
@@ -292,7 +296,6 @@ impl<E: Engine + 'static> Transcriber<E> {
         let (alive, taker) = bounded(0);
         let mut engine = lock(&self.engine);
         engine.prepare(self.plan.chosen())?;
-        engine.begin();
         let counts = engine.counts();
         let window_bytes =
             (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
@@ -316,6 +319,7 @@ impl<E: Engine + 'static> Transcriber<E> {
             meter: &mut self.meter,
             began,
             previous: Vec::with_capacity(2 * PREVIOUS_TOKENS_MAX),
+            language: None,
             credit: Credit::default(),
             next_id: 0,
             done: Listened::default(),
@@ -338,13 +342,11 @@ impl<E: Engine + 'static> Transcriber<E> {
         let listened = listened_to(listened)?;
         let decoded = decoded_to(decoded, listened.heard_to > start, name)?;
         let counts = engine.counts().since(counts);
-        let language = engine.language().map(str::to_owned);
         Ok(Ran {
             decoded,
             listened,
             segments,
             counts,
-            language,
         })
     }
 }
@@ -383,7 +385,6 @@ struct Ran {
     listened: Listened,
     segments: u64,
     counts: EngineCounts,
-    language: Option<String>,
 }
 
 impl Ran {
@@ -393,12 +394,12 @@ impl Ran {
             listened,
             segments,
             counts,
-            ..
         } = self;
         let damaged = decoded.stopped_early.is_some()
             || decoded.damaged_packets > 0
             || !decoded.damage.is_empty();
         let mut summary = Summary {
+            language: listened.language.clone(),
             segments: *segments,
             audio_s: (listened.heard_to - start).seconds(),
             speech_s: listened.speech.seconds(),

@@ -1,14 +1,15 @@
-//! Who may import whom: values, memory, stages, report, wiring, each only what lies before it.
+//! Who may import whom: values, models, memory, stages, recording, report, wiring, each only what lies before it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Layers in order; a module may use the layers before its own, and of its own only itself. Values may use each other.
-const LAYERS: [(&str, &[&str]); 6] = [
+const LAYERS: [(&str, &[&str]); 7] = [
     (
         "values",
         &["audio", "time", "error", "config", "cancel", "ggml"],
     ),
+    ("models", &["models"]),
     ("memory", &["budget", "pool", "memory"]),
     (
         "stages",
@@ -41,7 +42,7 @@ const RECEIVED: [(&str, &str, &[&str]); 3] = [
 ];
 
 /// Files that hold tests alone, which may use what they test with.
-const TESTS: [&str; 2] = ["parity.rs", "tests.rs"];
+const TESTS: [&str; 3] = ["multilingual.rs", "parity.rs", "tests.rs"];
 
 fn layer(module: &str) -> usize {
     let found = LAYERS

@@ -8,8 +8,12 @@
 #![expect(clippy::cast_possible_truncation, reason = "what tests make is small")]
 
 mod decode;
-#[cfg(feature = "whisper")]
+#[cfg(feature = "download")]
+mod download;
+#[cfg(all(feature = "whisper", feature = "download"))]
 mod example;
+#[cfg(feature = "whisper")]
+mod language;
 mod layers;
 mod live;
 mod memory;
@@ -18,11 +22,15 @@ mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;
 mod pipeline;
-#[cfg(feature = "whisper")]
+#[cfg(all(feature = "whisper", feature = "download"))]
 mod program;
+#[cfg(all(feature = "whisper", feature = "download"))]
+mod program_models;
 #[cfg(feature = "whisper")]
 mod silero;
 mod support;
+#[cfg(all(unix, feature = "whisper", feature = "download"))]
+mod terminal;
 #[cfg(feature = "whisper")]
 mod text;
 #[cfg(feature = "whisper")]

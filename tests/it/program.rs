@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const FIRST_LINE: &str = "We need to check their main supplier for support in eight days.";
+pub(crate) const FIRST_LINE: &str =
+    "We need to check their main supplier for support in eight days.";
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(name)
 }
 
 /// The program, which `cargo test` builds beside this test.
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().unwrap().parent().unwrap();
     let program = profile
@@ -41,11 +42,11 @@ fn run(words: &str, paths: &[&Path]) -> Output {
         .unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -59,7 +60,7 @@ fn check_exit(words: &str, paths: &[&Path], code: i32, why: &str) -> Output {
 }
 
 /// Names of the files in a folder, in order.
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()
@@ -88,6 +89,30 @@ fn quiet_says_nothing_but_the_text() {
     let output = run("--quiet --duration 3.8", &[&fixture("standup.opus")]);
     assert_eq!(text(&output.stdout), format!("{FIRST_LINE}\n"));
     assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn verbose_says_what_is_decided_and_why() {
+    let output = run("--verbose --duration 75", &[&fixture("sparse.ogg")]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let said: Vec<&str> = text(&output.stderr).lines().collect();
+    let times = |line: &&&str| line.starts_with("0:0") && line.contains(" to 0:0");
+    let windows: Vec<&&str> = said.iter().filter(times).collect();
+    let any = |part: &str| windows.iter().any(|line| line.contains(part));
+    assert!(any(": silence, skipped"), "{said:#?}");
+    assert!(any("segment") && any("(log-probability -0."), "{said:#?}");
+    assert!(
+        any(", ends in a pause: ") || any(", ends with the input: "),
+        "{said:#?}"
+    );
+    // Sentences and no fields, levels or names of modules.
+    assert!(
+        !text(&output.stderr).contains("steadyscribe::"),
+        "{said:#?}"
+    );
+    // What was said is on standard output alone.
+    let spoken = text(&output.stdout).lines().next().unwrap();
+    assert!(!text(&output.stderr).contains(spoken));
 }
 
 #[test]
@@ -205,6 +230,24 @@ fn wrong_usage_is_2() {
     check_exit("--format docx", &[&input], 2, "must be txt, srt");
     check_exit("--format srt --format vtt", &[&input], 2, "--output DIR");
     check_exit("--window-seconds 3", &[&input], 2, "must be 5 to 30");
+    check_exit(
+        "--language xx",
+        &[&input],
+        2,
+        "knows English only, use a model without .en",
+    );
+    check_exit(
+        "--language de",
+        &[&input],
+        2,
+        "knows English only, use a model without .en",
+    );
+    check_exit(
+        "--translate",
+        &[&input],
+        2,
+        "cannot translate; use a model without .en",
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use whisper_rs::{WhisperError, WhisperState};
 
+use super::language::LANGUAGES_MAX;
 use super::rules;
 use super::vocabulary::Vocabulary;
 use crate::cancel::Cancel;
@@ -84,22 +85,27 @@ pub(super) struct Decoder {
     pub(super) steps: u64,
 }
 
-/// What the model says before its first token.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Opening {
-    /// How probable it is that the window has no speech, 0 to 1.
-    pub(super) no_speech_prob: f32,
-    /// The language token that was used, in a multilingual model.
-    pub(super) language: Option<u32>,
-}
-
 /// How a pass begins.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Task {
-    /// Language token; `None` asks the model.
+    /// Language token, none in an English-only model.
     pub(super) language: Option<u32>,
     pub(super) translate: bool,
     pub(super) timestamps: bool,
+}
+
+impl Task {
+    /// The tokens behind the start: language and task in a multilingual model, and that no times are wanted.
+    pub(super) fn tokens(self, vocabulary: &Vocabulary) -> impl Iterator<Item = u32> + use<> {
+        let task = if self.translate {
+            vocabulary.translate
+        } else {
+            vocabulary.transcribe
+        };
+        let timeless = (!self.timestamps).then_some(vocabulary.no_timestamps);
+        let task = self.language.map(|_| task);
+        [self.language, task, timeless].into_iter().flatten()
+    }
 }
 
 impl Decoder {
@@ -115,14 +121,29 @@ impl Decoder {
         }
     }
 
-    /// Feeds previous text and the start sequence. Drafts follow with [`draft`](Self::draft).
+    /// Finds out which language is spoken in the window, and how probable it is among all that the model knows. What was fed is
+    /// forgotten by the next prompt.
+    pub(super) fn language(
+        &mut self,
+        state: &mut WhisperState,
+        vocabulary: &Vocabulary,
+        (first, count): (u32, u32),
+    ) -> Result<Odds, EngineError> {
+        self.prompt_len = 0;
+        self.step(state, vocabulary.start)?;
+        let logits = state.get_logits().map_err(failed)?;
+        Ok(Odds::of(&logits[first as usize..(first + count) as usize]))
+    }
+
+    /// Feeds previous text and the start sequence, and returns how probable it is that the window has no speech, 0 to 1. Drafts
+    /// follow with [`draft`](Self::draft).
     pub(super) fn prompt(
         &mut self,
         state: &mut WhisperState,
         vocabulary: &Vocabulary,
         previous: &[u32],
         task: Task,
-    ) -> Result<Opening, EngineError> {
+    ) -> Result<f32, EngineError> {
         self.prompt_len = 0;
         if !previous.is_empty() {
             let (mut piece, mut filled) = ([0; PIECE_TOKENS], 0);
@@ -142,30 +163,12 @@ impl Decoder {
         let logits = state.get_logits().map_err(failed)?;
         let total = rules::log_sum_exp(logits, rules::largest(logits));
         let no_speech_prob = (logits[vocabulary.no_speech as usize] - total).exp();
-        let mut language = None;
-        if let Some((first, count)) = vocabulary.languages {
-            let chosen = task.language.unwrap_or_else(|| {
-                let among = &logits[first as usize..(first + count) as usize];
-                first + u32::try_from(position_of_largest(among)).unwrap_or_default()
-            });
-            language = Some(chosen);
-            self.step(state, chosen)?;
-            let task = if task.translate {
-                vocabulary.translate
-            } else {
-                vocabulary.transcribe
-            };
-            self.step(state, task)?;
-        }
-        if !task.timestamps {
-            self.step(state, vocabulary.no_timestamps)?;
+        for token in task.tokens(vocabulary) {
+            self.step(state, token)?;
         }
         self.prompted
             .copy_from_slice(state.get_logits().map_err(failed)?);
-        Ok(Opening {
-            no_speech_prob,
-            language,
-        })
+        Ok(no_speech_prob)
     }
 
     /// Samples tokens behind the prompt until the model ends, at `temperature` (0: the most probable token each time).
@@ -272,6 +275,34 @@ impl Decoder {
     }
 }
 
+/// How probable each language is.
+#[derive(Clone, Debug)]
+pub(super) struct Odds {
+    /// By number, 0 to 1, 1 in sum.
+    probabilities: [f32; LANGUAGES_MAX as usize],
+    /// The number of the most probable one.
+    pub(super) likeliest: u32,
+}
+
+impl Odds {
+    pub(super) fn of(logits: &[f32]) -> Self {
+        let total = rules::log_sum_exp(logits, rules::largest(logits));
+        let mut probabilities = [0.0; LANGUAGES_MAX as usize];
+        for (probability, logit) in probabilities.iter_mut().zip(logits) {
+            *probability = (logit - total).exp();
+        }
+        Self {
+            probabilities,
+            likeliest: u32::try_from(position_of_largest(logits)).unwrap_or_default(),
+        }
+    }
+
+    pub(super) fn probability(&self, language: u32) -> f32 {
+        let found = self.probabilities.get(language as usize);
+        found.copied().unwrap_or_default()
+    }
+}
+
 pub(super) fn failed(error: WhisperError) -> EngineError {
     EngineError::Failed(Box::new(error))
 }
@@ -371,5 +402,16 @@ mod tests {
         };
         assert_eq!(draw(5), draw(5));
         assert_ne!(draw(5), draw(6));
+    }
+
+    #[test]
+    fn languages_share_one_probability() {
+        let mut logits = [0.0; 99];
+        logits[2] = 99.0_f32.ln();
+        let odds = Odds::of(&logits);
+        assert_eq!(odds.likeliest, 2);
+        assert!((odds.probability(2) - 99.0 / 197.0).abs() < 1e-5);
+        assert!((odds.probability(98) - 1.0 / 197.0).abs() < 1e-6);
+        assert_eq!(odds.probability(99), 0.0);
     }
 }

@@ -1,8 +1,11 @@
 //! When a text is not believed, and what is tried instead.
 
+use std::fmt;
+
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::decoder::{Draft, Rng};
+use crate::config::DECISIONS;
 use crate::engine::EngineError;
 
 /// Temperatures in the order in which they are tried. Source: openai/whisper, `transcribe()`.
@@ -47,9 +50,17 @@ impl Judged {
 
     /// The text repeats itself or is improbable.
     pub(super) fn is_doubtful(&self) -> bool {
-        !self.is_silent()
-            && (self.compression_ratio > COMPRESSION_RATIO_MAX
-                || self.draft.avg_logprob() < LOGPROB_MIN)
+        self.doubt().is_some()
+    }
+
+    fn doubt(&self) -> Option<Doubt> {
+        let (ratio, logprob) = (self.compression_ratio, self.draft.avg_logprob());
+        match (ratio > COMPRESSION_RATIO_MAX, logprob < LOGPROB_MIN) {
+            _ if self.is_silent() => None,
+            (true, _) => Some(Doubt::Repeats(ratio)),
+            (false, true) => Some(Doubt::Improbable(logprob)),
+            (false, false) => None,
+        }
     }
 
     /// Which of two doubtful texts is the lesser evil.
@@ -59,6 +70,24 @@ impl Judged {
             (false, true) => true,
             (true, false) => false,
             _ => self.draft.avg_logprob() > other.draft.avg_logprob(),
+        }
+    }
+}
+
+/// Why a text is not believed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Doubt {
+    Repeats(f32),
+    Improbable(f32),
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repeats(ratio) => write!(f, "the text repeats itself (ratio {ratio:.2})"),
+            Self::Improbable(logprob) => {
+                write!(f, "the text is improbable (log-probability {logprob:.2})")
+            }
         }
     }
 }
@@ -86,10 +115,16 @@ pub(super) fn climb(
     let mut extra = 0;
     let first_without = usize::from(!has_previous);
     for (at, &temperature) in TEMPERATURES.iter().enumerate().skip(first_without) {
-        if !best.is_doubtful() {
+        let Some(doubt) = best.doubt() else {
             break;
-        }
-        let drafts = if at == 0 { 1 } else { BEST_OF };
+        };
+        let drafts = if at == 0 {
+            tracing::debug!(target: DECISIONS, "  {doubt}: decoded again without the text before it");
+            1
+        } else {
+            tracing::debug!(target: DECISIONS, "  {doubt}: decoded again at temperature {temperature:.1}");
+            BEST_OF
+        };
         for _ in 0..drafts {
             make(false, (temperature, &mut rng), spare)?;
             extra += 1;
@@ -263,6 +298,17 @@ mod tests {
         let mut judged = Judged::new();
         judged.draft = Draft::with_logprob(-2.0);
         assert!(judged.is_doubtful());
+        let says = judged.doubt().map(|doubt| doubt.to_string());
+        assert_eq!(
+            says.as_deref(),
+            Some("the text is improbable (log-probability -2.00)")
+        );
+        judged.compression_ratio = 2.5;
+        let says = judged.doubt().map(|doubt| doubt.to_string());
+        assert_eq!(
+            says.as_deref(),
+            Some("the text repeats itself (ratio 2.50)")
+        );
         judged.no_speech_prob = 0.61;
         assert!(judged.is_silent() && !judged.is_doubtful());
     }

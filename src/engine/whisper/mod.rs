@@ -8,17 +8,21 @@ use std::path::{Path, PathBuf};
 
 use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
 
-use self::decoder::{Decoder, Task};
+use self::decoder::{Decoder, Odds, Task};
 use self::fallback::{Judged, Repetition};
 use self::vocabulary::Vocabulary;
-use super::{Engine, EngineCounts, EngineError, Heard, Held, Request};
+use super::{Engine, EngineCounts, EngineError, Heard, Held, Language, Request};
 use crate::audio::WINDOW_SAMPLES_MAX;
 use crate::budget::Footprint;
 use crate::ggml::{ModelError, quiet_logs};
+use crate::models::Model;
 
 mod decoder;
 mod fallback;
+mod language;
 mod model;
+#[cfg(test)]
+mod multilingual;
 #[cfg(test)]
 mod parity;
 mod rules;
@@ -40,8 +44,8 @@ const THREADS_DEFAULT_MAX: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WhisperOptions {
-    /// Language as a code ("de") or an English name ("german"), or `None`: a multilingual model listens to the first window.
-    /// English-only models take "en" and nothing else.
+    /// Language as a code ("de") or an English name ("german"), or `None`: a multilingual model listens for itself, to each window, and
+    /// changes over when it is sure of another language. English-only models take "en" and nothing else.
     pub language: Option<String>,
     /// Translate into English instead of writing what was said. Multilingual models only.
     pub translate: bool,
@@ -72,6 +76,32 @@ impl Default for WhisperOptions {
     }
 }
 
+impl WhisperOptions {
+    /// Checks whether a published model, whose file need not be here, knows the language and can do the task.
+    ///
+    /// # Errors
+    ///
+    /// [`ModelError::Language`] and [`ModelError::EnglishOnly`], with a hint.
+    pub fn check_for(&self, model: &Model) -> Result<(), ModelError> {
+        self.check(model.languages())
+    }
+
+    /// Checks the same for a model of so many languages.
+    fn check(&self, count: u32) -> Result<(), ModelError> {
+        let unknown = |name: &&str| language::number(name, count).is_none();
+        if let Some(name) = self.language.as_deref().filter(unknown) {
+            return Err(ModelError::Language {
+                asked: name.to_owned(),
+                hint: language::hint(name, count),
+            });
+        }
+        if self.translate && count == 1 {
+            return Err(ModelError::EnglishOnly);
+        }
+        Ok(())
+    }
+}
+
 /// The Whisper speech recognizer.
 ///
 /// # Memory
@@ -96,25 +126,24 @@ pub struct Whisper {
     header: ModelHeader,
     options: WhisperOptions,
     chosen: Footprint,
-    model: Option<Model>,
+    model: Option<Loaded>,
     state: Option<WhisperState>,
     /// One window of samples, behind which zeros stand: whisper.cpp's buffers keep one size.
     padded: Box<[f32]>,
     best: Judged,
     spare: Judged,
     repetition: Repetition,
-    /// Language that the first window was heard in.
-    language: Option<u32>,
+    /// Which language the window that was encoded last may be of, where the model is to find out.
+    odds: Option<Odds>,
     counts: EngineCounts,
 }
 
 /// What belongs to the loaded weights.
 #[derive(Debug)]
-struct Model {
+struct Loaded {
     context: WhisperContext,
     vocabulary: Vocabulary,
     decoder: Decoder,
-    language: Option<u32>,
     prompt: Vec<u32>,
 }
 
@@ -139,7 +168,7 @@ impl Whisper {
     pub fn open(path: impl AsRef<Path>, options: WhisperOptions) -> Result<Self, ModelError> {
         let path = path.as_ref();
         let header = ModelHeader::read(path)?;
-        check_language(&header, &options)?;
+        options.check(language::count(header.dimensions.n_vocab))?;
         let stem = path.file_stem().unwrap_or(path.as_os_str());
         Ok(Self {
             path: path.to_owned(),
@@ -153,7 +182,7 @@ impl Whisper {
             best: Judged::new(),
             spare: Judged::new(),
             repetition: Repetition::new(),
-            language: None,
+            odds: None,
             counts: EngineCounts::default(),
         })
     }
@@ -194,17 +223,10 @@ impl Whisper {
             );
             tokens.drain(..tokens.len().saturating_sub(PROMPT_TOKENS_MAX));
         }
-        let language = match (vocabulary.languages, &self.options.language) {
-            (Some((first, _)), Some(name)) => whisper_rs::get_lang_id(name)
-                .and_then(|id| u32::try_from(id).ok())
-                .map(|id| first + id),
-            _ => None,
-        };
-        self.model = Some(Model {
+        self.model = Some(Loaded {
             context,
             vocabulary,
             decoder,
-            language,
             prompt: tokens,
         });
         Ok(())
@@ -235,12 +257,47 @@ impl Whisper {
         Ok(())
     }
 
+    /// Listens for the language of the window that was encoded last, unless it is given.
+    fn listen_for_language(&mut self) -> Result<(), EngineError> {
+        self.odds = None;
+        if let (Some(model), Some(state), None) =
+            (&mut self.model, &mut self.state, &self.options.language)
+            && let Some(languages) = model.vocabulary.languages
+        {
+            let odds = model
+                .decoder
+                .language(state, &model.vocabulary, languages)?;
+            self.odds = Some(odds);
+        }
+        Ok(())
+    }
+
+    /// The number of the language that a window is taken to be of, and how probable it is. English-only models have one.
+    fn language_of(&self, request: &Request<'_>) -> (u32, f32) {
+        let count = language::count(self.header.dimensions.n_vocab);
+        let number = |name: &str| language::number(name, count);
+        match &self.odds {
+            Some(odds) => {
+                let heard = language::heard(request.language.and_then(number), odds);
+                (heard, odds.probability(heard))
+            }
+            None => (
+                self.options
+                    .language
+                    .as_deref()
+                    .and_then(number)
+                    .unwrap_or(0),
+                1.0,
+            ),
+        }
+    }
+
     /// Decodes the window that was encoded last into `self.best`. Returns whether previous text was used.
-    fn decode(&mut self, request: &Request<'_>) -> Result<bool, EngineError> {
+    fn decode(&mut self, request: &Request<'_>, language: u32) -> Result<bool, EngineError> {
         let (Some(model), Some(state)) = (&mut self.model, &mut self.state) else {
             return Ok(false);
         };
-        let Model {
+        let Loaded {
             context,
             vocabulary,
             decoder,
@@ -248,17 +305,20 @@ impl Whisper {
             ..
         } = model;
         let task = Task {
-            language: model.language.or(self.language),
+            language: vocabulary.languages.map(|(first, _)| first + language),
             translate: self.options.translate,
             timestamps: self.options.timestamps,
         };
         let room = PREVIOUS_TOKENS_MAX - prompt.len();
-        let previous = &request.previous[request.previous.len().saturating_sub(room)..];
+        // Text of another language would have this window written in it.
+        let is_known = request
+            .language
+            .is_none_or(|before| language::code(language) == Some(before));
+        let previous = if is_known { request.previous } else { &[] };
+        let previous = &previous[previous.len().saturating_sub(room)..];
         let all: Vec<u32> = prompt.iter().chain(previous).copied().collect();
         let repetition = &mut self.repetition;
-        let mut prompted = None;
-        let mut language = None;
-        let mut opening_no_speech = 0.0;
+        let (mut prompted, mut no_speech_prob) = (None, 0.0);
         let (used_previous, extra) = fallback::climb(
             !all.is_empty(),
             self.options.seed ^ request.at.samples(),
@@ -267,9 +327,8 @@ impl Whisper {
             &mut |with_previous, sampling, judged| {
                 if prompted != Some(with_previous) {
                     let previous = if with_previous { &all[..] } else { &[] };
-                    let opening = decoder.prompt(state, vocabulary, previous, task)?;
-                    (prompted, language) = (Some(with_previous), opening.language);
-                    opening_no_speech = opening.no_speech_prob;
+                    no_speech_prob = decoder.prompt(state, vocabulary, previous, task)?;
+                    prompted = Some(with_previous);
                 }
                 decoder.draft(
                     state,
@@ -279,7 +338,7 @@ impl Whisper {
                     request.cancel,
                     &mut judged.draft,
                 )?;
-                judged.no_speech_prob = opening_no_speech;
+                judged.no_speech_prob = no_speech_prob;
                 let text = judged
                     .draft
                     .tokens()
@@ -289,10 +348,9 @@ impl Whisper {
                 Ok(())
             },
         )?;
-        self.language = language;
         self.counts.fallbacks += extra;
         self.counts.decode_steps += std::mem::take(&mut decoder.steps);
-        Ok(used_previous && !request.previous.is_empty())
+        Ok(used_previous && !previous.is_empty())
     }
 
     fn heard(&self, length: usize, is_cut: bool, used_previous: bool) -> Heard {
@@ -355,10 +413,6 @@ impl Engine for Whisper {
             .map_err(|error| EngineError::Failed(Box::new(error)))
     }
 
-    fn begin(&mut self) {
-        self.language = None;
-    }
-
     fn warm_up(&mut self) -> Result<(), EngineError> {
         self.ready()?;
         // Not zeros: memory that is only read as zero may never become private.
@@ -379,13 +433,14 @@ impl Engine for Whisper {
         self.ready()?;
         if !request.again {
             self.encode(window)?;
+            self.listen_for_language()?;
         }
-        let used_previous = self.decode(request)?;
-        Ok(self.heard(
-            window.len().min(WINDOW_SAMPLES_MAX),
-            request.cut,
-            used_previous,
-        ))
+        let (language, probability) = self.language_of(request);
+        let used_previous = self.decode(request, language)?;
+        let length = window.len().min(WINDOW_SAMPLES_MAX);
+        let mut heard = self.heard(length, request.cut, used_previous);
+        heard.language = language::code(language).map(|code| Language::new(code, probability));
+        Ok(heard)
     }
 
     fn release_state(&mut self) -> bool {
@@ -395,13 +450,6 @@ impl Engine for Whisper {
     fn unload(&mut self) -> bool {
         self.state = None;
         self.model.take().is_some()
-    }
-
-    fn language(&self) -> Option<&str> {
-        let Some((first, _)) = self.model.as_ref()?.vocabulary.languages else {
-            return Some("en");
-        };
-        whisper_rs::get_lang_str(i32::try_from(self.language?.checked_sub(first)?).ok()?)
     }
 
     fn held(&self) -> Held {
@@ -414,22 +462,5 @@ impl Engine for Whisper {
 
     fn counts(&self) -> EngineCounts {
         self.counts
-    }
-}
-
-fn check_language(header: &ModelHeader, options: &WhisperOptions) -> Result<(), ModelError> {
-    let known = match options.language.as_deref() {
-        None => true,
-        Some(name) if header.is_multilingual() => whisper_rs::get_lang_id(name).is_some(),
-        Some(name) => matches!(name, "en" | "english"),
-    };
-    let translatable = header.is_multilingual() || !options.translate;
-    match (known, translatable) {
-        (true, true) => Ok(()),
-        (false, _) => Err(ModelError::Language {
-            asked: options.language.clone().unwrap_or_default(),
-            multilingual: header.is_multilingual(),
-        }),
-        (true, false) => Err(ModelError::EnglishOnly),
     }
 }

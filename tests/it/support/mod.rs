@@ -5,4 +5,6 @@ pub(crate) mod heap;
 pub(crate) mod input;
 #[cfg(feature = "whisper")]
 pub(crate) mod score;
+#[cfg(feature = "download")]
+pub(crate) mod server;
 pub(crate) mod signal;

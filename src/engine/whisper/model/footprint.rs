@@ -30,7 +30,8 @@ use super::tensors;
 use super::{AUDIO_CTX, Dimensions, HEAD_WIDTH, ModelHeader, TEXT_CTX, VOCABULARIES};
 use crate::audio::WINDOW_SAMPLES_MAX;
 use crate::budget::{Alternative, Footprint};
-use crate::ggml::{F16, NumberFormat, Q5_0, Q5_1, Q8_0, weight_bytes};
+use crate::ggml::{F16, MATRIX_FORMATS, NumberFormat, weight_bytes};
+use crate::models::{self, Model};
 
 /// Positions of the key-value caches are rounded up to this. Source: `GGML_PAD(n, 256)` in
 /// `whisper_init_state`.
@@ -89,9 +90,16 @@ impl ModelHeader {
     pub fn footprints(&self) -> [Footprint; 2] {
         let footprints = footprints(&self.dimensions, self.format, self.weight_bytes);
         footprints.map(|footprint| Footprint {
-            smaller: PUBLISHED.as_slice(),
+            smaller: ALTERNATIVES.as_slice(),
             ..footprint
         })
+    }
+
+    /// Says the same of a published model whose file need not be here.
+    #[must_use]
+    pub fn footprints_of(model: &Model) -> [Footprint; 2] {
+        let (d, format) = published(model);
+        footprints(&d, format, weight_bytes(&tensors::expected(&d, format)))
     }
 }
 
@@ -207,44 +215,66 @@ fn own_bytes(d: &Dimensions) -> u64 {
     (WINDOW_SAMPLES_MAX as u64 + 2 * u64::from(d.n_vocab)) * 4 + OWN_BYTES
 }
 
-/// What the published models hold, the most accurate first.
-static PUBLISHED: LazyLock<Vec<Alternative>> = LazyLock::new(|| {
-    let shapes = [
-        ("large-v3", 20, 32, 32, 2),
-        ("large-v3-turbo", 20, 32, 4, 2),
-        ("medium", 16, 24, 24, 1),
-        ("small", 12, 12, 12, 1),
-        ("base", 8, 6, 6, 1),
-        ("tiny", 6, 4, 4, 1),
-    ];
-    let of = |(name, heads, audio_layers, text_layers, version): (&str, u32, u32, u32, usize)| {
-        let d = Dimensions {
-            n_vocab: VOCABULARIES[version],
-            n_audio_ctx: AUDIO_CTX,
-            n_audio_state: heads * HEAD_WIDTH,
-            n_audio_head: heads,
-            n_audio_layer: audio_layers,
-            n_text_ctx: TEXT_CTX,
-            n_text_state: heads * HEAD_WIDTH,
-            n_text_head: heads,
-            n_text_layer: text_layers,
-            n_mels: if version == 2 { 128 } else { 80 },
-        };
-        // As they are published: the larger ones as q5_0, the smaller ones as q5_1.
-        let q5 = if heads < 16 { Q5_1 } else { Q5_0 };
-        [F16, Q8_0, q5].map(|format| {
-            let weights = weight_bytes(&tensors::expected(&d, format));
-            let [_, flash] = footprints(&d, format, weights);
-            let suffix = if format == F16 {
-                String::new()
-            } else {
-                format!("-{}", format.name)
-            };
-            Alternative::new(format!("{name}{suffix}"), flash.held_bytes())
-        })
+/// Sizes in which models are published, the most accurate first: heads, layers of the encoder and of the decoder.
+const SHAPES: [(&str, u32, u32, u32); 8] = [
+    ("large-v3", 20, 32, 32),
+    ("large-v3-turbo", 20, 32, 4),
+    ("large-v2", 20, 32, 32),
+    ("large-v1", 20, 32, 32),
+    ("medium", 16, 24, 24),
+    ("small", 12, 12, 12),
+    ("base", 8, 6, 6),
+    ("tiny", 6, 4, 4),
+];
+
+/// What to name where the budget is too small, the most accurate first: all that is published but the versions that
+/// have been superseded.
+static ALTERNATIVES: LazyLock<Vec<Alternative>> = LazyLock::new(|| {
+    let is_newest = |name: &str| !matches!(name, "large-v1" | "large-v2");
+    let names = SHAPES
+        .iter()
+        .map(|shape| shape.0)
+        .filter(|name| is_newest(name));
+    let forms =
+        names.flat_map(|name| ["", "-q8_0", "-q5_0", "-q5_1"].map(|form| format!("{name}{form}")));
+    let known = forms.filter_map(|name| models::find(&name).ok());
+    let held = |model: &'static Model| {
+        let [_, flash] = ModelHeader::footprints_of(model);
+        Alternative::new(model.name.into(), flash.held_bytes())
     };
-    shapes.into_iter().flat_map(of).collect()
+    known.map(held).collect()
 });
+
+/// Dimensions and number format of a published model. Its name says both.
+fn published(model: &Model) -> (Dimensions, NumberFormat) {
+    let (shape, format) = match model.name.rsplit_once("-q") {
+        Some((shape, _)) => (shape, &model.name[shape.len() + 1..]),
+        None => (model.name, F16.name),
+    };
+    let shape = shape.trim_end_matches(".en");
+    let format = MATRIX_FORMATS.iter().find(|known| known.name == format);
+    let shape = SHAPES.iter().find(|known| known.0 == shape);
+    // A test finds every name here.
+    let (_, heads, audio_layers, text_layers) = *shape.unwrap_or(&SHAPES[0]);
+    let version = match model.languages() {
+        1 => 0,
+        99 => 1,
+        _ => 2,
+    };
+    let d = Dimensions {
+        n_vocab: VOCABULARIES[version],
+        n_audio_ctx: AUDIO_CTX,
+        n_audio_state: heads * HEAD_WIDTH,
+        n_audio_head: heads,
+        n_audio_layer: audio_layers,
+        n_text_ctx: TEXT_CTX,
+        n_text_state: heads * HEAD_WIDTH,
+        n_text_head: heads,
+        n_text_layer: text_layers,
+        n_mels: if version == 2 { 128 } else { 80 },
+    };
+    (d, format.copied().unwrap_or(F16))
+}
 
 #[cfg(test)]
 mod tests {
@@ -325,11 +355,11 @@ mod tests {
     #[test]
     fn smaller_models_hold_less() {
         let held = |name: &str| {
-            let found = PUBLISHED.iter().find(|model| model.name == name);
+            let found = ALTERNATIVES.iter().find(|model| model.name == name);
             found.expect(name).held_bytes / 1_000_000
         };
-        assert_eq!(PUBLISHED.len(), 18);
-        assert_eq!(PUBLISHED[0].name, "large-v3");
+        assert_eq!(ALTERNATIVES.len(), 17);
+        assert_eq!(ALTERNATIVES[0].name, "large-v3");
         let falling = [
             "large-v3",
             "large-v3-q5_0",
@@ -343,5 +373,17 @@ mod tests {
             "{:?}",
             falling.map(held)
         );
+    }
+
+    /// What a file has besides weights is its vocabulary, its mel filters, and names: 0.6 to 0.7 MB.
+    #[test]
+    fn files_of_published_models_are_as_large_as_their_weights() {
+        for model in models::all() {
+            let (d, format) = published(model);
+            let weights = weight_bytes(&tensors::expected(&d, format));
+            let rest = model.bytes - weights;
+            assert!((570_000..720_000).contains(&rest), "{}: {rest}", model.name);
+            assert!(model.name.contains('-') || format == F16, "{}", model.name);
+        }
     }
 }
