@@ -15,6 +15,15 @@
     reason = "a program on a terminal"
 )]
 
+/// Writes a line to standard error. The standard library's panics where its reader has gone, as in `2>&1 | head`.
+macro_rules! eprintln {
+    ($($line:tt)*) => {{
+        use std::io::Write;
+        // Nobody is left who could be told.
+        let _ = writeln!(std::io::stderr(), $($line)*);
+    }};
+}
+
 mod args;
 mod exit;
 mod interrupt;
@@ -23,13 +32,14 @@ mod progress;
 mod quantity;
 mod report;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use steadyscribe::budget::Plan;
 use steadyscribe::engine::Engine;
-use steadyscribe::{Cancel, Error, FileSource, SpanS, Summary, Time, Transcriber, Whisper};
+use steadyscribe::source::Source;
+use steadyscribe::{Cancel, Error, SpanS, Summary, Time, Transcriber, Whisper};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
@@ -49,6 +59,9 @@ fn main() -> ExitCode {
     log_to_terminal(&args);
     steadyscribe::memory::return_large_blocks();
     let exit = run(&args).unwrap_or_else(|failure| {
+        if failure.is_closed_pipe() {
+            return Exit::Done;
+        }
         eprintln!("error: {failure}");
         failure.exit
     });
@@ -90,6 +103,7 @@ fn log_to_terminal(args: &Args) {
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        .log_internal_errors(false)
         .without_time();
     tracing_subscriber::registry()
         .with(lines.with_filter(shown))
@@ -107,41 +121,45 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     let engine = Whisper::open(args.model(), args.whisper_options())?;
     if args.plan {
         config.validate().map_err(Error::from)?;
-        println!(
-            "{}",
-            Plan::new(&config, &engine.footprints()).map_err(Error::from)?
-        );
+        let plan = Plan::new(&config, &engine.footprints()).map_err(Error::from)?;
+        writeln!(std::io::stdout(), "{plan}").map_err(Error::Sink)?;
         return Ok(Exit::Done);
     }
-    if let [job] = &jobs[..] {
+    let first = match &jobs[..] {
         // A wrong path is an answer that need not wait for the model.
-        FileSource::open(&job.input)?;
-    }
+        [job] => Some(job.source(args.raw)?),
+        _ => None,
+    };
     let mut scribe = Transcriber::new(config, engine).map_err(Failure::loading)?;
     if args.verbose {
         eprintln!("{}", scribe.plan());
     }
     let cancel = scribe.cancel();
     interrupt::install(cancel.clone()).map_err(|error| Failure::new(Exit::Failed, error))?;
-    let (exit, entries) = transcribe_all(args, &jobs, &mut scribe, &cancel);
+    let (exit, entries) = transcribe_all(args, &jobs, first, &mut scribe, &cancel);
     if let Some(path) = &args.report {
         report::write(path, &entries).map_err(|error| Failure::new(Exit::Failed, error))?;
     }
     Ok(exit)
 }
 
-/// Transcribes one input after another. Returns the exit code of the first that failed, and how each went.
+/// Transcribes one input after another, of which the first may be open. Returns the exit code of the first that failed,
+/// and how each went.
 fn transcribe_all(
     args: &Args,
     jobs: &[Job],
+    mut opened: Option<Box<dyn Source>>,
     scribe: &mut Transcriber<Whisper>,
     cancel: &Cancel,
 ) -> (Exit, Vec<Entry>) {
     let mut first = Exit::Done;
     let mut entries = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let file = job.input.display().to_string();
-        let exit = match transcribe(args, job, scribe) {
+        let file = job.name();
+        let source = opened.take().map_or_else(|| job.source(args.raw), Ok);
+        let summary = source.map_err(Failure::from);
+        let summary = summary.and_then(|source| transcribe(args, job, source, scribe));
+        let exit = match summary {
             Ok(summary) => {
                 say(args, job, &summary);
                 let exit = Exit::from(&summary);
@@ -168,9 +186,9 @@ fn transcribe_all(
 fn transcribe(
     args: &Args,
     job: &Job,
+    source: Box<dyn Source>,
     scribe: &mut Transcriber<Whisper>,
 ) -> Result<Summary, Failure> {
-    let source = FileSource::open(&job.input)?;
     let sink = job.sink().map_err(Error::Sink)?;
     // Verbose lines and a bar would write over each other.
     let bar = if args.quiet || args.verbose {
@@ -191,7 +209,7 @@ fn transcribe(
 
 /// Says how a transcription went. Damage and cancelling are said also when all else is quiet.
 fn say(args: &Args, job: &Job, summary: &Summary) {
-    let file = job.input.display();
+    let file = job.name();
     match Exit::from(summary) {
         Exit::DamagedInput => {
             let why = summary

@@ -27,7 +27,12 @@ pub(super) fn feed(
     progress: &Progress,
     (out, taker): (Sender<Block>, Receiver<()>),
 ) -> Result<DecodeStats, Error> {
-    let mut decoder = Decoder::open(source)?;
+    source.cancelled_by(cancel);
+    let mut decoder = match Decoder::open(source) {
+        // Whoever cancels before an input says what it is wants no answer to that.
+        Err(_) if cancel.is_cancelled() => return Ok(DecodeStats::default()),
+        opened => opened?,
+    };
     progress.restart(decoder.info().byte_len);
     let mut blocks = Blocks::new(config, pool, cancel, out, taker);
     let mut resampler = Resampler::new();
