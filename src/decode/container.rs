@@ -332,7 +332,7 @@ impl Container {
     /// The end, if the headers do not say that there should be more.
     fn finish(&self) -> Next {
         let len = self.input.byte_len();
-        let len = len.unwrap_or_else(|| self.input.position());
+        let len = len.unwrap_or_else(|| self.input.reached());
         let data_end = match &self.parts {
             Parts::Fragments(fragments) => Some(fragments.data_end),
             _ => self.data_end,

@@ -62,6 +62,11 @@ impl Read for View {
             self.at += count as u64;
             return Ok(count);
         }
+        if !self.seekable {
+            // Nobody comes back to it, and the index of a long film is large.
+            self.at -= self.head.len() as u64;
+            self.head = Vec::new();
+        }
         let position = self.input_position(self.at);
         let left = self
             .end

@@ -3,7 +3,7 @@
 //! A [`Source`] is a name and a way to open the bytes, so that an input can be opened a second time in another way.
 //! What the bytes mean is the [decoder](crate::decode)'s business.
 
-use std::io::{Read, Seek};
+use std::io::{Cursor, Read, Seek};
 
 use crate::cancel::Cancel;
 use crate::error::Error;
@@ -80,6 +80,17 @@ pub trait Bytes: Read + Seek + Send {
     /// Returns the length in bytes, if it is known. It may change while the input is read: a recording that is still
     /// being written.
     fn byte_len(&self) -> Option<u64>;
+}
+
+/// A file in memory.
+impl<T: AsRef<[u8]> + Send> Bytes for Cursor<T> {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.get_ref().as_ref().len() as u64)
+    }
 }
 
 impl std::fmt::Debug for Input {

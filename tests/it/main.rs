@@ -16,6 +16,7 @@ mod memory;
 mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;
+mod pipe;
 mod pipeline;
 #[cfg(feature = "whisper")]
 mod program;

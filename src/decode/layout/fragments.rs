@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use super::boxes::{BOXES_MAX, BoxAt, box_at, each, find, u32_at, u64_at, version};
-use super::search;
+use super::{piped, search};
 use crate::decode::codec::Fault;
 use crate::decode::input::Handle;
 use crate::decode::view::View;
@@ -25,10 +25,12 @@ pub(in crate::decode) struct Fragments {
     /// Where the header ends: the first fragment.
     header_end: u64,
     /// The next fragment.
-    next: Option<u64>,
+    pub(super) next: Option<u64>,
     /// Where the last box ends that was looked at.
     pub(in crate::decode) data_end: u64,
-    track_id: u32,
+    pub(super) track_id: u32,
+    /// The header itself, with what is hidden of it, where the input cannot seek.
+    header: Option<Arc<[u8]>>,
 }
 
 /// A batch of fragments, and the time stamp of its first packet if the file tells.
@@ -53,6 +55,16 @@ impl Fragments {
             next,
             data_end: first.end,
             track_id,
+            header: None,
+        }
+    }
+
+    /// Takes the fragments of a pipe from the `first` on, behind a header that was read. They are shown one by one,
+    /// since where a fragment ends is known when it begins.
+    pub(super) fn piped(header: Vec<u8>, first: BoxAt, track_id: u32) -> Self {
+        Self {
+            header: Some(header.into()),
+            ..Self::new(Vec::new(), first.start, first, track_id)
         }
     }
 
@@ -61,6 +73,9 @@ impl Fragments {
         let Some(first) = self.next.take() else {
             return Ok(None);
         };
+        if let Some(header) = self.header.clone() {
+            return piped::next_fragment(self, input, &header, first);
+        }
         let mut view = View::new(Arc::clone(input), self.start);
         view.patches.clone_from(&self.patches);
         if first > self.header_end {
@@ -81,7 +96,7 @@ impl Fragments {
         for _ in 0..BOXES_MAX {
             let Some(found) = box_at(input, at, len)?.filter(is_known) else {
                 // The chain of boxes is broken, or has ended.
-                self.next = search(input, at, is_fragment)?;
+                self.next = search(input, at + 1, is_fragment)?;
                 return Ok((at, first_ticks));
             };
             if &found.name == b"moof" {
@@ -92,7 +107,7 @@ impl Fragments {
                 fragments += 1;
                 // The first ones may be of video alone.
                 if first_ticks.is_none() {
-                    first_ticks = self.first_ticks(input, found)?;
+                    first_ticks = self::first_ticks(input, found, self.track_id)?;
                 }
             }
             at = found.end;
@@ -100,30 +115,34 @@ impl Fragments {
         }
         Ok((at, first_ticks))
     }
+}
 
-    /// Returns the time stamp of a fragment's first packet.
-    fn first_ticks(&self, input: &Handle, fragment: BoxAt) -> Result<Option<u64>, Fault> {
-        let mut ticks = None;
-        each(input, fragment, |found| {
-            if &found.name != b"traf" {
-                return Ok(true);
-            }
-            let header = find(input, found, &[b"tfhd"])?;
-            let id = header.map_or(Ok(0), |header| u32_at(input, header.content + 4))?;
-            if let (true, Some(time)) = (id == self.track_id, find(input, found, &[b"tfdt"])?) {
-                ticks = Some(match version(input, time)? {
-                    1 => u64_at(input, time.content + 4)?,
-                    _ => u64::from(u32_at(input, time.content + 4)?),
-                });
-            }
-            Ok(ticks.is_none())
-        })?;
-        Ok(ticks)
-    }
+/// Returns the time stamp of a fragment's first packet of a track.
+pub(super) fn first_ticks(
+    input: &Handle,
+    fragment: BoxAt,
+    track_id: u32,
+) -> Result<Option<u64>, Fault> {
+    let mut ticks = None;
+    each(input, fragment, |found| {
+        if &found.name != b"traf" {
+            return Ok(true);
+        }
+        let header = find(input, found, &[b"tfhd"])?;
+        let id = header.map_or(Ok(0), |header| u32_at(input, header.content + 4))?;
+        if let (true, Some(time)) = (id == track_id, find(input, found, &[b"tfdt"])?) {
+            ticks = Some(match version(input, time)? {
+                1 => u64_at(input, time.content + 4)?,
+                _ => u64::from(u32_at(input, time.content + 4)?),
+            });
+        }
+        Ok(ticks.is_none())
+    })?;
+    Ok(ticks)
 }
 
 /// Returns whether a box of this name may stand between fragments.
-fn is_known(found: &BoxAt) -> bool {
+pub(super) fn is_known(found: &BoxAt) -> bool {
     const NAMES: [&[u8; 4]; 14] = [
         b"moof", b"mdat", b"styp", b"sidx", b"ssix", b"prft", b"emsg", b"mfra", b"free", b"skip",
         b"uuid", b"meta", b"wide", b"udta",
@@ -132,6 +151,6 @@ fn is_known(found: &BoxAt) -> bool {
 }
 
 /// Returns whether a fragment starts here: its name behind a length, and that of its first box behind another.
-fn is_fragment(bytes: &[u8]) -> bool {
+pub(super) fn is_fragment(bytes: &[u8]) -> bool {
     bytes.get(4..8) == Some(b"moof") && bytes.get(12..16) == Some(b"mfhd")
 }

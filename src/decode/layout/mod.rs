@@ -19,6 +19,7 @@ mod flac;
 pub(super) mod fragments;
 pub(super) mod matroska;
 mod mp4;
+mod piped;
 mod signature;
 mod wave;
 
@@ -82,7 +83,8 @@ impl Layout {
             Kind::Mp4 if input.is_seekable() => mp4::layout(input, at, chosen),
             Kind::Matroska => matroska::layout(input, at),
             Kind::Unsupported(what) => Err(Fault::Unsupported(what.into())),
-            Kind::Mp4 | Kind::Ogg => Ok(Self::plain(input, at)),
+            Kind::Mp4 => piped::layout(input, at),
+            Kind::Ogg => Ok(Self::plain(input, at)),
             Kind::Other => {
                 let mut layout = Self::plain(input, at);
                 layout.view.piece_bytes = PIECE_BYTES;
