@@ -21,6 +21,8 @@ mod pipeline;
 #[cfg(feature = "whisper")]
 mod program;
 #[cfg(feature = "whisper")]
+mod program_pipe;
+#[cfg(feature = "whisper")]
 mod silero;
 mod support;
 #[cfg(feature = "whisper")]

@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const FIRST_LINE: &str = "We need to check their main supplier for support in eight days.";
+pub(crate) const FIRST_LINE: &str =
+    "We need to check their main supplier for support in eight days.";
 
-fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(name)
 }
 
 /// The program, which `cargo test` builds beside this test.
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().unwrap().parent().unwrap();
     let program = profile
@@ -41,11 +42,11 @@ fn run(words: &str, paths: &[&Path]) -> Output {
         .unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
@@ -59,7 +60,7 @@ fn check_exit(words: &str, paths: &[&Path], code: i32, why: &str) -> Output {
 }
 
 /// Names of the files in a folder, in order.
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let name = |entry: fs::DirEntry| entry.file_name().into_string().unwrap();
     let mut names: Vec<String> = fs::read_dir(folder)
         .unwrap()
@@ -354,7 +355,7 @@ fn written(folder: &Path) -> String {
 }
 
 #[cfg(unix)]
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let kill = Command::new("kill")
         .args(["-s", name, &child.id().to_string()])
         .status();

@@ -3,6 +3,7 @@
 mod damage;
 mod formats;
 mod memory;
+mod sweep;
 mod traps;
 mod unsupported;
 mod wave;
