@@ -94,9 +94,8 @@ impl Container {
     fn open_track(input: &Arc<Handle>, chosen: Option<u32>) -> Result<(Self, Codec, bool), Fault> {
         let mut layout = Layout::of(input, chosen)?;
         let mut base_ticks = 0;
-        if let Parts::Fragments(fragments) = &mut layout.parts
-            && let Some(batch) = fragments.next(input)?
-        {
+        if let Parts::Fragments(fragments) = &mut layout.parts {
+            let batch = fragments.next(input)?.ok_or(Fault::CutOff)?;
             layout.view = batch.view;
             base_ticks = batch.first_ticks.unwrap_or(0).cast_signed();
         }
@@ -331,8 +330,7 @@ impl Container {
 
     /// The end, if the headers do not say that there should be more.
     fn finish(&self) -> Next {
-        let len = self.input.byte_len();
-        let len = len.unwrap_or_else(|| self.input.reached());
+        let len = self.input.end();
         let data_end = match &self.parts {
             Parts::Fragments(fragments) => Some(fragments.data_end),
             _ => self.data_end,
@@ -343,10 +341,11 @@ impl Container {
         }
     }
 
-    /// The end in the middle of something. A live recording has no other.
+    /// The end in the middle of something, as the demuxer says. Of these it says so of every end.
     fn cut_off(&self) -> Next {
-        match self.format {
-            FORMAT_ID_MKV | FORMAT_ID_WAVE => self.finish(),
+        match (self.format, &self.parts) {
+            (FORMAT_ID_MKV, Parts::Clusters(clusters)) if !clusters.is_cut_off() => self.finish(),
+            (FORMAT_ID_WAVE, _) => self.finish(),
             _ => Next::Broken(Fault::CutOff),
         }
     }

@@ -73,9 +73,10 @@ impl Handle {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// Returns how far the input was read by anybody.
-    pub(super) fn reached(&self) -> u64 {
-        lock(&self.inner).at
+    /// Returns the length in bytes, or where it is not known, how far the input was read by anybody.
+    pub(super) fn end(&self) -> u64 {
+        let inner = lock(&self.inner);
+        inner.bytes.byte_len().unwrap_or(inner.at)
     }
 
     /// Allows the demuxer to read so many more bytes.
@@ -138,7 +139,10 @@ impl Handle {
         let result = inner.read_some(at, buffer, self.seekable);
         result.map_err(|error| {
             let kind = error.kind();
-            lock(&self.error).get_or_insert(error);
+            // That one is not the input's: damage sends a reader to where it cannot go.
+            if kind != ErrorKind::NotSeekable {
+                lock(&self.error).get_or_insert(error);
+            }
             io::Error::from(kind)
         })
     }

@@ -1,7 +1,7 @@
-//! Fragmented mp4: shown in batches.
+//! Fragmented mp4: shown fragment by fragment.
 //!
 //! The demuxer keeps every fragment's index for good, takes the times of fragments as if none were missing, and panics
-//! on some that are damaged. It is shown a few fragments at a time, each time behind the same header.
+//! on some that are damaged. It is shown one at a time, each time behind the same header.
 //!
 //! Source: ISO/IEC 14496-12, section 8.8.
 
@@ -13,9 +13,8 @@ use crate::decode::codec::Fault;
 use crate::decode::input::Handle;
 use crate::decode::view::View;
 
-/// Fragments that are shown at once, and their bytes: the demuxer keeps their indices.
-const BATCH_FRAGMENTS: usize = 32;
-const BATCH_BYTES: u64 = 4 << 20;
+/// Most packets that one run of a fragment claims: six hours of AAC. The demuxer counts to whatever is claimed.
+const RUN_PACKETS_MAX: u32 = 1 << 20;
 
 /// The fragments that are not shown yet.
 pub(in crate::decode) struct Fragments {
@@ -26,14 +25,14 @@ pub(in crate::decode) struct Fragments {
     header_end: u64,
     /// The next fragment.
     pub(super) next: Option<u64>,
-    /// Where the last box ends that was looked at.
+    /// Where the last box ends that was looked at; beyond all if the last bytes are none.
     pub(in crate::decode) data_end: u64,
     pub(super) track_id: u32,
     /// The header itself, with what is hidden of it, where the input cannot seek.
     header: Option<Arc<[u8]>>,
 }
 
-/// A batch of fragments, and the time stamp of its first packet if the file tells.
+/// A fragment, and the time stamp of its first packet if the file tells.
 pub(in crate::decode) struct Batch {
     pub(in crate::decode) view: View,
     pub(in crate::decode) first_ticks: Option<u64>,
@@ -89,26 +88,27 @@ impl Fragments {
         Ok(Some(Batch { view, first_ticks }))
     }
 
-    /// Finds where a batch ends and the next one starts. Returns the end, and the time stamp of the first packet.
+    /// Finds where a fragment ends and the next one starts. Returns the end, and the time stamp of the first packet.
     fn batch(&mut self, input: &Handle, first: u64) -> Result<(u64, Option<u64>), Fault> {
         let len = input.byte_len().unwrap_or(u64::MAX);
-        let (mut fragments, mut at, mut first_ticks) = (0, first, None);
+        let (mut at, mut first_ticks) = (first, None);
         for _ in 0..BOXES_MAX {
-            let Some(found) = box_at(input, at, len)?.filter(is_known) else {
+            let found = box_at(input, at, len)?.filter(is_known);
+            let is_sane = found.map_or(Ok(true), |found| is_sane(input, found))?;
+            let Some(found) = found.filter(|_| is_sane) else {
                 // The chain of boxes is broken, or has ended.
                 self.next = search(input, at + 1, is_fragment)?;
+                if self.next.is_none() && input.end() > at {
+                    self.data_end = u64::MAX;
+                }
                 return Ok((at, first_ticks));
             };
             if &found.name == b"moof" {
-                if fragments == BATCH_FRAGMENTS || fragments > 0 && at - first > BATCH_BYTES {
+                if at > first {
                     self.next = Some(at);
                     return Ok((at, first_ticks));
                 }
-                fragments += 1;
-                // The first ones may be of video alone.
-                if first_ticks.is_none() {
-                    first_ticks = self::first_ticks(input, found, self.track_id)?;
-                }
+                first_ticks = self::first_ticks(input, found, self.track_id)?;
             }
             at = found.end;
             self.data_end = self.data_end.max(at);
@@ -139,6 +139,25 @@ pub(super) fn first_ticks(
         Ok(ticks.is_none())
     })?;
     Ok(ticks)
+}
+
+/// Returns whether a fragment, if it is one, claims no more packets than there can be.
+pub(super) fn is_sane(input: &Handle, fragment: BoxAt) -> Result<bool, Fault> {
+    let mut is_sane = true;
+    if &fragment.name != b"moof" {
+        return Ok(true);
+    }
+    each(input, fragment, |track| {
+        if &track.name == b"traf" {
+            each(input, track, |run| {
+                let is_run = &run.name == b"trun";
+                is_sane &= !is_run || u32_at(input, run.content + 4)? <= RUN_PACKETS_MAX;
+                Ok(is_sane)
+            })?;
+        }
+        Ok(is_sane)
+    })?;
+    Ok(is_sane)
 }
 
 /// Returns whether a box of this name may stand between fragments.

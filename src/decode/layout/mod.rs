@@ -15,6 +15,7 @@ use crate::time::Time;
 
 mod aiff;
 mod boxes;
+pub(super) mod cluster_watch;
 mod flac;
 pub(super) mod fragments;
 pub(super) mod matroska;
@@ -54,7 +55,7 @@ pub(super) enum Parts {
     One,
     /// A Matroska file: it goes on at any cluster.
     Clusters(matroska::Clusters),
-    /// A fragmented mp4: it is shown in batches of fragments.
+    /// A fragmented mp4: it is shown fragment by fragment.
     Fragments(fragments::Fragments),
 }
 

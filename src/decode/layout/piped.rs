@@ -7,7 +7,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use super::boxes::{BOXES_MAX, BoxAt, box_at, each, find, u32_at, u64_at};
-use super::fragments::{Batch, Fragments, first_ticks, is_fragment, is_known};
+use super::fragments::{Batch, Fragments, first_ticks, is_fragment, is_known, is_sane};
 use super::mp4::{self, Index, TABLE_BYTES_MAX};
 use super::{Layout, Parts, search};
 use crate::decode::codec::Fault;
@@ -110,9 +110,16 @@ pub(super) fn next_fragment(
 ) -> Result<Option<Batch>, Fault> {
     let (mut bytes, mut start) = (Vec::new(), at);
     for _ in 0..BOXES_MAX {
-        let Some(found) = box_at(input, at, u64::MAX)?.filter(is_known) else {
+        let is_short = |found: &BoxAt| {
+            &found.name != b"moof" || found.end - found.start <= FRAGMENT_HEADER_BYTES_MAX
+        };
+        let found = box_at(input, at, u64::MAX)?.filter(is_known);
+        let Some(found) = found.filter(is_short) else {
             // The chain of boxes is broken, or has ended.
             let Some(next) = search(input, at + 1, is_fragment)? else {
+                if input.end() > at {
+                    fragments.data_end = u64::MAX;
+                }
                 return Ok(None);
             };
             at = next;
@@ -136,10 +143,20 @@ pub(super) fn next_fragment(
         } else {
             bytes.clear();
         }
+        if &found.name == b"moof" && !claims_what_can_be(&bytes)? {
+            bytes.clear();
+        }
         at = found.end;
         fragments.data_end = fragments.data_end.max(at);
     }
     Ok(None)
+}
+
+/// Returns whether a fragment's index claims no more packets than there can be.
+fn claims_what_can_be(bytes: &[u8]) -> Result<bool, Fault> {
+    let memory = in_memory(bytes);
+    let moof = box_at(&memory, 0, bytes.len() as u64)?;
+    moof.map_or(Ok(false), |moof| is_sane(&memory, moof))
 }
 
 /// Shows a fragment, of which `bytes` are everything before its audio.
