@@ -21,6 +21,9 @@ const FORMAT_BYTES_MAX: u32 = 512;
 const HEADER: u64 = 8;
 const AUDIO_HEADER: u32 = 8;
 
+/// Longest audio that is shown: what a form can hold beside its format.
+const AUDIO_BYTES_MAX: u32 = u32::MAX - 4_096;
+
 /// Reads the chunks.
 pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     let form: Option<[u8; 12]> = input.array_at(at)?;
@@ -50,7 +53,9 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
             "it has no chunk of format, or none of audio".into(),
         ));
     };
-    let header = chunk(input, audio, AUDIO_HEADER)?;
+    let mut header = chunk(input, audio, AUDIO_HEADER)?;
+    // A length that is unknown, or damaged, still has to fit the form that is shown.
+    header[4..8].copy_from_slice(&len.min(AUDIO_BYTES_MAX).to_be_bytes());
     let mut layout = Layout::plain(input, audio + HEADER + u64::from(AUDIO_HEADER));
     layout.data_end = Some(audio + HEADER + u64::from(len));
     layout.view.end = layout.data_end;

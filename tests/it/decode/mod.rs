@@ -2,6 +2,7 @@
 
 mod damage;
 mod formats;
+mod hostile;
 mod memory;
 mod sweep;
 mod traps;
