@@ -57,6 +57,7 @@ fn main() -> ExitCode {
     let args = Args::parse();
     wait_passively();
     log_to_terminal(&args);
+    keep_quiet_about_decoders(&args);
     steadyscribe::memory::return_large_blocks();
     let exit = run(&args).unwrap_or_else(|failure| {
         if failure.is_closed_pipe() {
@@ -108,6 +109,19 @@ fn log_to_terminal(args: &Args) {
     tracing_subscriber::registry()
         .with(lines.with_filter(shown))
         .init();
+}
+
+/// Leaves out the message of a decoder's panic over damaged data, which the library reports as damage.
+fn keep_quiet_about_decoders(args: &Args) {
+    if args.verbose {
+        return;
+    }
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some("scribe-decode") {
+            loud(panic);
+        }
+    }));
 }
 
 fn run(args: &Args) -> Result<Exit, Failure> {

@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use steadyscribe::Config;
 use steadyscribe::sink::Format;
+use steadyscribe::source::RawFormat;
 
 #[allow(dead_code)]
 #[path = "../../examples/transcribe/quantity.rs"]
@@ -23,6 +24,9 @@ fuzz_target!(|text: &str| {
         let fits = (5.0..=30.0).contains(&config.window_s);
         assert_eq!(config.validate().is_ok(), fits, "{time}");
         assert!(!quantity::clock(time.seconds()).is_empty());
+    }
+    if let Ok(format) = text.parse::<RawFormat>() {
+        assert_eq!(format.to_string().parse(), Ok(format));
     }
     if let Ok(format) = text.parse::<Format>() {
         assert!(format.extension().eq_ignore_ascii_case(text));

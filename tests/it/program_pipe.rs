@@ -134,6 +134,41 @@ fn a_writer_that_goes_leaves_a_damaged_input() {
     }
 }
 
+/// One file of each kind, its end cut off or its middle overwritten, from a file and from a pipe.
+#[test]
+fn damage_of_every_kind_is_6_and_no_panic() {
+    let folder = TempDir::new().unwrap();
+    for (name, is_cut) in [
+        ("mp3-cbr.mp3", true),
+        ("aac-index-first.m4a", true),
+        ("aac-fragments.mp4", false),
+        ("aac-clusters.mkv", false),
+        ("opus.webm", true),
+        ("flac-16.flac", false),
+        ("adpcm-ms.wav", true),
+    ] {
+        let mut input = bytes(&format!("formats/{name}"));
+        let middle = input.len() / 2;
+        if is_cut {
+            input.truncate(middle);
+        } else {
+            let overwritten = input.len() / 4;
+            input[middle..middle + overwritten].fill(0x55);
+        }
+        let file = folder.path().join(name);
+        fs::write(&file, &input).unwrap();
+        let of_file = program().arg("--quiet").arg(&file).output().unwrap();
+        for output in [of_file, run("--quiet -", input)] {
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(6), "{name}: {said}");
+            assert!(
+                said.contains("damaged: ") && !said.contains("panicked"),
+                "{name}: {said}"
+            );
+        }
+    }
+}
+
 #[test]
 fn an_index_that_comes_too_late_is_3_with_a_remedy() {
     let output = run("-", bytes("meeting.m4a"));
