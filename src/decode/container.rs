@@ -95,9 +95,9 @@ impl Container {
         let mut layout = Layout::of(input, chosen)?;
         let mut base_ticks = 0;
         if let Parts::Fragments(fragments) = &mut layout.parts {
-            let batch = fragments.next(input)?.ok_or(Fault::CutOff)?;
-            layout.view = batch.view;
-            base_ticks = batch.first_ticks.unwrap_or(0).cast_signed();
+            let fragment = fragments.next(input)?.ok_or(Fault::CutOff)?;
+            layout.view = fragment.view;
+            base_ticks = fragment.first_ticks.unwrap_or(0).cast_signed();
         }
         let demuxer = probe(layout.view)?;
         let info = demuxer.format_info();
@@ -208,7 +208,7 @@ impl Container {
     /// # Memory
     ///
     /// The demuxer allocates each packet: one to three allocations of a few hundred bytes to a few kilobytes. For
-    /// each batch of mp4 fragments it is made anew.
+    /// each fragment of an mp4 it is made anew.
     pub(super) fn next(&mut self) -> Next {
         let mut next = self.ahead.take().unwrap_or_else(|| self.read());
         if let Next::Packet(_, timing) = &mut next {
@@ -285,11 +285,11 @@ impl Container {
         let Parts::Fragments(fragments) = &mut self.parts else {
             return Ok(false);
         };
-        while let Some(batch) = fragments.next(&self.input)? {
-            // One batch that cannot be opened is a hole in the time line, not the end of it.
-            if let Ok(demuxer) = probe(batch.view) {
+        while let Some(fragment) = fragments.next(&self.input)? {
+            // One that cannot be opened is a hole in the time line, not the end of it.
+            if let Ok(demuxer) = probe(fragment.view) {
                 self.demuxer = Some(demuxer);
-                let ticks = batch.first_ticks.map(u64::cast_signed);
+                let ticks = fragment.first_ticks.map(u64::cast_signed);
                 self.clock.base_ticks = ticks.unwrap_or(self.next_ticks);
                 return Ok(true);
             }

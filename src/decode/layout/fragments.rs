@@ -33,7 +33,7 @@ pub(in crate::decode) struct Fragments {
 }
 
 /// A fragment, and the time stamp of its first packet if the file tells.
-pub(in crate::decode) struct Batch {
+pub(in crate::decode) struct Fragment {
     pub(in crate::decode) view: View,
     pub(in crate::decode) first_ticks: Option<u64>,
 }
@@ -67,8 +67,11 @@ impl Fragments {
         }
     }
 
-    /// Shows the next fragments, or nothing behind the last.
-    pub(in crate::decode) fn next(&mut self, input: &Arc<Handle>) -> Result<Option<Batch>, Fault> {
+    /// Shows the next fragment, or nothing behind the last.
+    pub(in crate::decode) fn next(
+        &mut self,
+        input: &Arc<Handle>,
+    ) -> Result<Option<Fragment>, Fault> {
         let Some(first) = self.next.take() else {
             return Ok(None);
         };
@@ -83,13 +86,13 @@ impl Fragments {
             let header = [&[0, 0, 0, 1], &b"free"[..], &passed].concat();
             view.patches.push((self.header_end, header));
         }
-        let (end, first_ticks) = self.batch(input, first)?;
+        let (end, first_ticks) = self.fragment(input, first)?;
         view.end = Some(end);
-        Ok(Some(Batch { view, first_ticks }))
+        Ok(Some(Fragment { view, first_ticks }))
     }
 
     /// Finds where a fragment ends and the next one starts. Returns the end, and the time stamp of the first packet.
-    fn batch(&mut self, input: &Handle, first: u64) -> Result<(u64, Option<u64>), Fault> {
+    fn fragment(&mut self, input: &Handle, first: u64) -> Result<(u64, Option<u64>), Fault> {
         let len = input.byte_len().unwrap_or(u64::MAX);
         let (mut at, mut first_ticks) = (first, None);
         for _ in 0..BOXES_MAX {

@@ -7,7 +7,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use super::boxes::{BOXES_MAX, BoxAt, box_at, each, find, u32_at, u64_at};
-use super::fragments::{Batch, Fragments, first_ticks, is_fragment, is_known, is_sane};
+use super::fragments::{Fragment, Fragments, first_ticks, is_fragment, is_known, is_sane};
 use super::mp4::{self, Index, TABLE_BYTES_MAX};
 use super::{Layout, Parts, search};
 use crate::decode::codec::Fault;
@@ -107,7 +107,7 @@ pub(super) fn next_fragment(
     input: &Arc<Handle>,
     header: &[u8],
     mut at: u64,
-) -> Result<Option<Batch>, Fault> {
+) -> Result<Option<Fragment>, Fault> {
     let (mut bytes, mut start) = (Vec::new(), at);
     for _ in 0..BOXES_MAX {
         let is_short = |found: &BoxAt| {
@@ -167,7 +167,7 @@ fn fragment(
     mut bytes: Vec<u8>,
     start: u64,
     audio: BoxAt,
-) -> Result<Batch, Fault> {
+) -> Result<Fragment, Fault> {
     let memory = in_memory(&bytes);
     let Some(moof) = box_at(&memory, 0, bytes.len() as u64)? else {
         return Err(Fault::CutOff);
@@ -183,7 +183,7 @@ fn fragment(
     let mut view = View::new(Arc::clone(input), audio.content);
     view.head = [header, &bytes].concat();
     view.end = Some(audio.end);
-    Ok(Batch { view, first_ticks })
+    Ok(Fragment { view, first_ticks })
 }
 
 /// Returns where in a fragment's header it is told from which place of the file places are counted, and that place.
