@@ -29,9 +29,15 @@ impl Copy {
     fn get() -> &'static Self {
         static COPY: OnceLock<Copy> = OnceLock::new();
         COPY.get_or_init(|| {
-            let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/model/fixture-q8_0.bin");
+            let fixture = concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/../fixtures/model/fixture-q8_0.bin"
+            );
             let folder = TempDir::new().expect("a folder for the copy");
-            let copy = Self { folder, bytes: fs::read(fixture).expect("the fixture model") };
+            let copy = Self {
+                folder,
+                bytes: fs::read(fixture).expect("the fixture model"),
+            };
             fs::write(copy.path(), &copy.bytes).expect("a copy");
             copy
         })
@@ -43,7 +49,10 @@ fn check(path: &PathBuf) {
         let dimensions = header.dimensions;
         assert!((64..=1_280).contains(&dimensions.n_audio_state));
         assert!((1..=32).contains(&dimensions.n_text_layer));
-        assert_eq!((dimensions.n_audio_ctx, dimensions.n_text_ctx), (1_500, 448));
+        assert_eq!(
+            (dimensions.n_audio_ctx, dimensions.n_text_ctx),
+            (1_500, 448)
+        );
     }
 }
 
@@ -52,16 +61,20 @@ fn change(file: &mut File, model: &[u8], mut input: &[u8]) -> Vec<(usize, usize)
     let mut changed = Vec::new();
     while let [len, rest @ ..] = input {
         let len = usize::from(*len % 9);
-        let Some((new, rest)) = rest.split_at_checked(len) else { break };
+        let Some((new, rest)) = rest.split_at_checked(len) else {
+            break;
+        };
         let [a, b, c, rest @ ..] = rest else { break };
         input = rest;
-        let at = (usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c)) % (model.len() - 8);
+        let at =
+            (usize::from(*a) << 16 | usize::from(*b) << 8 | usize::from(*c)) % (model.len() - 8);
         if new.is_empty() {
             // The file ends here.
             file.set_len(at as u64).expect("a shorter file");
             changed.push((at, model.len()));
         } else {
-            file.seek(SeekFrom::Start(at as u64)).expect("within the file");
+            file.seek(SeekFrom::Start(at as u64))
+                .expect("within the file");
             file.write_all(new).expect("room for a few bytes");
             changed.push((at, (at + len).min(model.len())));
         }
@@ -77,12 +90,19 @@ fuzz_target!(|input: &[u8]| {
         fs::write(&path, bytes).expect("a small file");
         return check(&path);
     }
-    let mut file = File::options().read(true).write(true).open(&path).expect("the copy");
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .expect("the copy");
     let changed = change(&mut file, &copy.bytes, input);
     check(&path);
-    file.set_len(copy.bytes.len() as u64).expect("the length it had");
+    file.set_len(copy.bytes.len() as u64)
+        .expect("the length it had");
     for (from, to) in changed {
-        file.seek(SeekFrom::Start(from as u64)).expect("within the file");
-        file.write_all(&copy.bytes[from..to]).expect("what was there");
+        file.seek(SeekFrom::Start(from as u64))
+            .expect("within the file");
+        file.write_all(&copy.bytes[from..to])
+            .expect("what was there");
     }
 });

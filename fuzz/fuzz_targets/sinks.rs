@@ -58,11 +58,18 @@ fn check_cues(written: &str, comma: char) {
             continue;
         }
         assert_eq!(arrows, 1, "{block:?}");
-        let times = block.lines().find(|line| line.contains("-->")).expect("counted");
-        let (start, end) = times.split_once(" --> ").expect("an arrow between two times");
+        let times = block
+            .lines()
+            .find(|line| line.contains("-->"))
+            .expect("counted");
+        let (start, end) = times
+            .split_once(" --> ")
+            .expect("an arrow between two times");
         let ms = |time: &str| -> u64 {
             let (clock, ms) = time.split_once(comma).expect("milliseconds");
-            let clock = clock.split(':').map(|part| part.parse::<u64>().expect("digits"));
+            let clock = clock
+                .split(':')
+                .map(|part| part.parse::<u64>().expect("digits"));
             clock.fold(0, |sum, part| sum * 60 + part) * 1_000 + ms.parse::<u64>().expect("digits")
         };
         assert!(ms(start) <= ms(end), "{times}");
@@ -92,7 +99,10 @@ fn check(format: Format, written: &str, segments: &[Segment]) {
         }
         Format::Csv => {
             let mut reader = csv::Reader::from_reader(written.as_bytes());
-            let records: Vec<_> = reader.records().collect::<Result<_, _>>().expect("valid CSV");
+            let records: Vec<_> = reader
+                .records()
+                .collect::<Result<_, _>>()
+                .expect("valid CSV");
             assert_eq!(records.len(), segments.len());
             for (record, segment) in records.iter().zip(segments) {
                 assert_eq!(&record[3], segment.text.as_str());
@@ -101,7 +111,11 @@ fn check(format: Format, written: &str, segments: &[Segment]) {
         Format::Srt => check_cues(written, ','),
         Format::Vtt => check_cues(written, '.'),
         Format::Lrc => {
-            assert!(written.lines().all(|line| line.starts_with('[') && line.contains(']')));
+            assert!(
+                written
+                    .lines()
+                    .all(|line| line.starts_with('[') && line.contains(']'))
+            );
         }
         _ => assert!(written.chars().all(|c| c == '\n' || !c.is_control())),
     }
