@@ -5,7 +5,7 @@ use std::sync::Arc;
 use symphonia::core::errors::Error as Symphonia;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_ADTS, FORMAT_ID_MKV, FORMAT_ID_OGG, FORMAT_ID_WAVE,
+    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_MKV, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
 use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
@@ -345,7 +345,7 @@ impl Container {
     fn cut_off(&self) -> Next {
         match (self.format, &self.parts) {
             (FORMAT_ID_MKV, Parts::Clusters(clusters)) if !clusters.is_cut_off() => self.finish(),
-            (FORMAT_ID_WAVE, _) => self.finish(),
+            (FORMAT_ID_WAVE | FORMAT_ID_AIFF, _) => self.finish(),
             _ => Next::Broken(Fault::CutOff),
         }
     }

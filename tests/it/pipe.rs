@@ -216,6 +216,24 @@ fn raw_samples_are_those_of_a_wave_file() {
     }
 }
 
+/// ffmpeg writes the lengths of an aiff when it is through, which a pipe does not take.
+#[test]
+fn aiff_without_lengths_is_heard_to_its_end() {
+    let wave = Wave::mono(16_000);
+    let signal = bursts(16_000);
+    let mut file = wave.aiff(&signal);
+    let expected = hear(&mut Pieces::file(file.clone())).unwrap().samples;
+    let sound = file.windows(4).position(|name| name == b"SSND").unwrap();
+    let frames = file.windows(4).position(|name| name == b"COMM").unwrap() + 10;
+    for at in [4, sound + 4, frames] {
+        file[at..at + 4].fill(0);
+    }
+    let heard = hear_pipe(file.clone(), 1_000).unwrap();
+    assert!(heard.samples == expected, "{} s", heard.seconds());
+    assert_eq!(heard.stats.stopped_early, None);
+    assert!(hear(&mut Pieces::file(file)).unwrap().samples == expected);
+}
+
 #[test]
 fn half_a_sample_at_the_end_of_raw_samples_is_none() {
     for name in ["s16be:16000:1", "s24le:16000:1", "f64be:16000:1"] {

@@ -54,10 +54,12 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
         ));
     };
     let mut header = chunk(input, audio, AUDIO_HEADER)?;
-    // A length that is unknown, or damaged, still has to fit the form that is shown.
-    header[4..8].copy_from_slice(&len.min(AUDIO_BYTES_MAX).to_be_bytes());
+    // Whoever writes into a pipe, or is switched off, leaves none: then it goes on to the end.
+    let is_told = (AUDIO_HEADER..u32::MAX).contains(&len);
+    let shown = if is_told { len } else { AUDIO_BYTES_MAX };
+    header[4..8].copy_from_slice(&shown.min(AUDIO_BYTES_MAX).to_be_bytes());
     let mut layout = Layout::plain(input, audio + HEADER + u64::from(AUDIO_HEADER));
-    layout.data_end = Some(audio + HEADER + u64::from(len));
+    layout.data_end = is_told.then(|| audio + HEADER + u64::from(len));
     layout.view.end = layout.data_end;
     layout.view.seekable = false;
     layout.view.head = [
