@@ -1,7 +1,7 @@
 # What people do here. Every target sets up what it needs; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-library test-monitor bench lint doc sets
+.PHONY: help setup demo test test-library test-monitor sweep fuzz bench lint doc sets
 
 # Where cmake is put when no package manager can install it.
 TOOLS := $(CURDIR)/target/tools
@@ -45,6 +45,12 @@ test-library: setup
 
 test-monitor: setup
 	$(CARGO) test -p steadyscribe-monitor --features $(MONITOR_FEATURES) $(TEST_FLAGS)
+
+sweep: setup ## Decodes every fixture cut at 20 places and with 200 bytes changed (minutes)
+	$(CARGO) test -p steadyscribe --no-default-features --test it sweep -- --include-ignored --nocapture
+
+fuzz: setup ## Fuzzes each target for a minute; needs a nightly compiler and cargo-fuzz, see fuzz/README.md
+	@fuzz/run
 
 bench: setup ## Measures speed and memory
 	$(CARGO) bench -p steadyscribe

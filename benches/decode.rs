@@ -7,7 +7,10 @@
     clippy::cast_possible_truncation,
     reason = "samples and seconds are small"
 )]
-#![allow(missing_docs, reason = "the macros of criterion make public items")]
+#![allow(
+    missing_docs,
+    reason = "the macros of criterion make public items in some sets of features"
+)]
 
 use std::hint::black_box;
 use std::io::Write;

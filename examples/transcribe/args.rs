@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use steadyscribe::sink::Format;
+use steadyscribe::source::RawFormat;
 use steadyscribe::{Config, Time, Vad, WhisperOptions};
 
 use super::quantity;
@@ -39,7 +40,7 @@ pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 
-    /// Audio or video files
+    /// Audio or video files, or - for standard input
     #[arg(value_name = "FILE", required_unless_present = "plan")]
     pub(crate) files: Vec<PathBuf>,
 
@@ -47,6 +48,10 @@ pub(crate) struct Args {
     /// without it a small model of this project that knows 360 words
     #[arg(short, long, value_name = "NAME|PATH")]
     pub(crate) model: Option<String>,
+
+    /// The inputs are samples without a header: their kind, rate and channels, such as s16le:16000:1
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) raw: Option<RawFormat>,
 
     /// Format of the transcript: txt, srt, vtt, json, jsonl, csv or lrc; may be given several times
     #[arg(short, long = "format", value_name = "FORMAT")]
@@ -190,9 +195,10 @@ mod tests {
     fn every_flag_reaches_what_it_configures() {
         let line = "--model m.bin --format srt --format json --output out --language de --translate --prompt Ada \
                     --no-previous-text --threads 3 --memory-budget 600M --window-seconds 12.5 --vad off --start 1:30 \
-                    --duration 10 a.wav b.wav";
+                    --duration 10 --raw s16le:8000:2 a.wav b.wav";
         let args = parse(line).unwrap();
         assert_eq!(args.model.as_deref(), Some("m.bin"));
+        assert_eq!(args.raw, Some("s16le:8000:2".parse().unwrap()));
         assert_eq!(args.formats, [Format::Srt, Format::Json]);
         assert_eq!(args.files, [PathBuf::from("a.wav"), PathBuf::from("b.wav")]);
         let options = args.whisper_options();
@@ -231,6 +237,8 @@ mod tests {
             "",
             "--format docx a.wav",
             "--memory-budget much a.wav",
+            "--raw s16le:16000 a.wav",
+            "--raw s16le:16000:99 a.wav",
             "--threads 0 a.wav",
             "--threads 65 a.wav",
             "--start -1 a.wav",

@@ -16,6 +16,15 @@
     reason = "a program on a terminal"
 )]
 
+/// Writes a line to standard error. The standard library's panics where its reader has gone, as in `2>&1 | head`.
+macro_rules! eprintln {
+    ($($line:tt)*) => {{
+        use std::io::Write;
+        // Nobody is left who could be told.
+        let _ = writeln!(std::io::stderr(), $($line)*);
+    }};
+}
+
 mod args;
 mod exit;
 mod interrupt;
@@ -26,13 +35,14 @@ mod progress;
 mod quantity;
 mod report;
 
-use std::path::Path;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 use steadyscribe::budget::Plan;
 use steadyscribe::engine::Engine;
-use steadyscribe::{Cancel, Error, FileSource, SpanS, Summary, Time, Transcriber, Whisper};
+use steadyscribe::source::Source;
+use steadyscribe::{Cancel, Error, SpanS, Summary, Time, Transcriber, Whisper};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Args, Command};
@@ -51,8 +61,12 @@ fn main() -> ExitCode {
     let args = Args::parse();
     wait_passively();
     log_to_terminal(&args);
+    keep_quiet_about_decoders(&args);
     steadyscribe::memory::return_large_blocks();
     let exit = run(&args).unwrap_or_else(|failure| {
+        if failure.is_closed_pipe() {
+            return Exit::Done;
+        }
         eprintln!("error: {failure}");
         failure.exit
     });
@@ -90,6 +104,19 @@ fn log_to_terminal(args: &Args) {
     lines::subscriber(detail, std::io::stderr).init();
 }
 
+/// Leaves out the message of a decoder's panic over damaged data, which the library reports as damage.
+fn keep_quiet_about_decoders(args: &Args) {
+    if args.verbose {
+        return;
+    }
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if std::thread::current().name() != Some("scribe-decode") {
+            loud(panic);
+        }
+    }));
+}
+
 fn run(args: &Args) -> Result<Exit, Failure> {
     if let Some(Command::Models(command)) = &args.command {
         return models::run(command);
@@ -104,20 +131,16 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     }
     // A model that cannot be used is not downloaded first, and a plan needs no file.
     if let (Some(plan), true) = (model.plan(&config, &args.whisper_options())?, args.plan) {
-        println!("{plan}");
-        return Ok(Exit::Done);
+        return print_plan(&plan);
     }
-    if let ([job], false) = (&jobs[..], args.plan)
-        && !is_pipe(&job.input)
-    {
+    let first = match &jobs[..] {
         // A wrong path is an answer that need not wait for the model.
-        FileSource::open(&job.input)?;
-    }
+        [job] if !args.plan => Some(job.source(args.raw)?),
+        _ => None,
+    };
     let engine = Whisper::open(model.file(args.quiet)?, args.whisper_options())?;
     if args.plan {
-        let plan = Plan::new(&config, &engine.footprints()).map_err(Error::from)?;
-        println!("{plan}");
-        return Ok(Exit::Done);
+        return print_plan(&Plan::new(&config, &engine.footprints()).map_err(Error::from)?);
     }
     let mut scribe = Transcriber::new(config, engine).map_err(Failure::loading)?;
     if args.verbose {
@@ -125,30 +148,35 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let cancel = scribe.cancel();
     interrupt::install(cancel.clone()).map_err(|error| Failure::new(Exit::Failed, error))?;
-    let (exit, entries) = transcribe_all(args, &jobs, &mut scribe, &cancel);
+    let (exit, entries) = transcribe_all(args, &jobs, first, &mut scribe, &cancel);
     if let Some(path) = &args.report {
         report::write(path, &entries).map_err(|error| Failure::new(Exit::Failed, error))?;
     }
     Ok(exit)
 }
 
-/// Returns whether an input can be opened only once.
-fn is_pipe(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+fn print_plan(plan: &Plan) -> Result<Exit, Failure> {
+    writeln!(std::io::stdout(), "{plan}").map_err(Error::Sink)?;
+    Ok(Exit::Done)
 }
 
-/// Transcribes one input after another. Returns the exit code of the first that failed, and how each went.
+/// Transcribes one input after another, of which the first may be open. Returns the exit code of the first that failed,
+/// and how each went.
 fn transcribe_all(
     args: &Args,
     jobs: &[Job],
+    mut opened: Option<Box<dyn Source>>,
     scribe: &mut Transcriber<Whisper>,
     cancel: &Cancel,
 ) -> (Exit, Vec<Entry>) {
     let mut first = Exit::Done;
     let mut entries = Vec::with_capacity(jobs.len());
     for job in jobs {
-        let file = job.input.display().to_string();
-        let exit = match transcribe(args, job, scribe) {
+        let file = job.name();
+        let source = opened.take().map_or_else(|| job.source(args.raw), Ok);
+        let summary = source.map_err(Failure::from);
+        let summary = summary.and_then(|source| transcribe(args, job, source, scribe));
+        let exit = match summary {
             Ok(summary) => {
                 say(args, job, &summary);
                 let exit = Exit::from(&summary);
@@ -175,9 +203,9 @@ fn transcribe_all(
 fn transcribe(
     args: &Args,
     job: &Job,
+    source: Box<dyn Source>,
     scribe: &mut Transcriber<Whisper>,
 ) -> Result<Summary, Failure> {
-    let source = FileSource::open(&job.input)?;
     let sink = job.sink().map_err(Error::Sink)?;
     // Verbose lines and a bar would write over each other.
     let bar = if args.quiet || args.verbose {
@@ -198,7 +226,7 @@ fn transcribe(
 
 /// Says how a transcription went. Damage and cancelling are said also when all else is quiet.
 fn say(args: &Args, job: &Job, summary: &Summary) {
-    let file = job.input.display();
+    let file = job.name();
     match Exit::from(summary) {
         Exit::DamagedInput => {
             let why = summary

@@ -4,7 +4,15 @@ use std::collections::HashMap;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
+use steadyscribe::Error;
 use steadyscribe::sink::{Format, Output, Sink, Tee};
+use steadyscribe::source::{FileSource, PipeSource, RawFormat, RawSource, Source};
+
+/// What stands for standard input and standard output on the command line.
+const DASH: &str = "-";
+
+/// What the transcripts of standard input are named in a folder.
+const STDIN_STEM: &str = "stdin";
 
 /// One input and its transcripts.
 #[derive(Debug, PartialEq)]
@@ -33,6 +41,8 @@ pub(crate) enum OutputsError {
     SameTarget(PathBuf, PathBuf, PathBuf),
     #[error("{} is an input: a transcript would replace it", .0.display())]
     IsInput(PathBuf),
+    #[error("- is given twice: standard input can be read once")]
+    StdinTwice,
 }
 
 /// Decides where the transcripts of `inputs` go. No formats: the one that the output's name ends with, else text.
@@ -41,7 +51,10 @@ pub(crate) fn jobs(
     formats: &[Format],
     output: Option<&Path>,
 ) -> Result<Vec<Job>, OutputsError> {
-    let output = output.filter(|path| *path != Path::new("-"));
+    if inputs.iter().filter(|input| is_dash(input)).count() > 1 {
+        return Err(OutputsError::StdinTwice);
+    }
+    let output = output.filter(|path| !is_dash(path));
     let formats = chosen(formats, output);
     let jobs = match output {
         None => to_standard_output(inputs, &formats)?,
@@ -51,6 +64,10 @@ pub(crate) fn jobs(
     };
     check_targets(&jobs)?;
     Ok(jobs)
+}
+
+fn is_dash(path: &Path) -> bool {
+    path == Path::new(DASH)
 }
 
 /// Returns the formats once each.
@@ -93,7 +110,12 @@ fn to_standard_output(inputs: &[PathBuf], formats: &[Format]) -> Result<Vec<Job>
 
 fn to_folder(inputs: &[PathBuf], formats: &[Format], folder: &Path) -> Vec<Job> {
     let job = |input: &PathBuf| {
-        let stem = folder.join(input.file_stem().unwrap_or(input.as_os_str()));
+        let stem = if is_dash(input) {
+            STDIN_STEM.as_ref()
+        } else {
+            input.file_stem().unwrap_or(input.as_os_str())
+        };
+        let stem = folder.join(stem);
         let transcript = |&format: &Format| (format, Place::File(with_extension(&stem, format)));
         Job {
             input: input.clone(),
@@ -133,7 +155,8 @@ fn with_extension(stem: &Path, format: Format) -> PathBuf {
 /// Refuses targets that would replace each other or an input.
 fn check_targets(jobs: &[Job]) -> Result<(), OutputsError> {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let inputs: Vec<PathBuf> = jobs.iter().map(|job| real(&job.input)).collect();
+    let files = jobs.iter().filter(|job| !is_dash(&job.input));
+    let inputs: Vec<PathBuf> = files.map(|job| real(&job.input)).collect();
     let mut taken: HashMap<PathBuf, &Path> = HashMap::new();
     for job in jobs {
         for (_, place) in &job.transcripts {
@@ -151,9 +174,31 @@ fn check_targets(jobs: &[Job]) -> Result<(), OutputsError> {
 }
 
 impl Job {
+    /// Returns what the input is called in messages and transcripts.
+    pub(crate) fn name(&self) -> String {
+        if is_dash(&self.input) {
+            format!("<{STDIN_STEM}>")
+        } else {
+            self.input.display().to_string()
+        }
+    }
+
+    /// Opens the input, which holds samples without a header if their format is told.
+    pub(crate) fn source(&self, raw: Option<RawFormat>) -> Result<Box<dyn Source>, Error> {
+        let source: Box<dyn Source> = if is_dash(&self.input) {
+            Box::new(PipeSource::stdin()?)
+        } else {
+            Box::new(FileSource::open(&self.input)?)
+        };
+        Ok(match raw {
+            Some(format) => Box::new(RawSource::new(source, format)),
+            None => source,
+        })
+    }
+
     /// Opens the transcripts. Folders are made.
     pub(crate) fn sink(&self) -> io::Result<Tee> {
-        let file = self.input.display().to_string();
+        let file = self.name();
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
         for (format, place) in &self.transcripts {
             match place {
@@ -258,6 +303,16 @@ mod tests {
     }
 
     #[test]
+    fn standard_input_has_a_name() {
+        let folder = ["-", "b.mp3"];
+        check(&folder, &[], Some("o/"), "txt:o/stdin.txt txt:o/b.txt");
+        check(&["-"], &[Format::Srt], Some("-"), "srt:-");
+        check(&["-"], &[], Some("talk.vtt"), "vtt:talk.vtt");
+        let job = &jobs(&paths(&["-"]), &[], None).unwrap()[0];
+        assert_eq!(job.name(), "<stdin>");
+    }
+
+    #[test]
     fn what_would_be_lost_or_mixed_is_refused() {
         let refused = |inputs: &[&str], formats: &[Format], output: Option<&str>| {
             jobs(&paths(inputs), formats, output.map(Path::new)).unwrap_err()
@@ -275,6 +330,7 @@ mod tests {
             refused(&["a.wav"], &[], Some("a.wav")),
             OutputsError::IsInput("a.wav".into())
         );
+        assert_eq!(refused(&["-", "-"], &[], None), OutputsError::StdinTwice);
         let same = OutputsError::SameTarget("x/a.wav".into(), "y/a.mp3".into(), "o/a.txt".into());
         assert_eq!(refused(&["x/a.wav", "y/a.mp3"], &[], Some("o/")), same);
     }

@@ -48,7 +48,7 @@ impl Timing {
 pub(super) struct Clock {
     format: FormatId,
     time_base: Option<TimeBase>,
-    /// Added to stamps: those of a batch of fragments start at zero.
+    /// Added to stamps: those of each fragment start at zero.
     pub(super) base_ticks: i64,
     /// The stamp that stands for the start of the time line, where an edit list tells.
     origin_ticks: Option<i64>,

@@ -34,6 +34,8 @@ pub(super) enum Fault {
     Damaged(String),
     /// The data end in the middle.
     CutOff,
+    /// An index behind the audio, in a pipe.
+    IndexLast,
     /// A dependency panicked over the data.
     Panicked,
 }
@@ -44,6 +46,7 @@ impl std::fmt::Display for Fault {
             Self::Unsupported(what) => write!(f, "{what} is not supported"),
             Self::Damaged(reason) => f.write_str(reason),
             Self::CutOff => f.write_str("the file is cut off"),
+            Self::IndexLast => f.write_str("an index (moov) behind the audio of a pipe"),
             Self::Panicked => f.write_str("the decoder failed over damaged data"),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use symphonia::core::errors::Error as Symphonia;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_ADTS, FORMAT_ID_MKV, FORMAT_ID_OGG, FORMAT_ID_WAVE,
+    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_MKV, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
 use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
@@ -94,11 +94,10 @@ impl Container {
     fn open_track(input: &Arc<Handle>, chosen: Option<u32>) -> Result<(Self, Codec, bool), Fault> {
         let mut layout = Layout::of(input, chosen)?;
         let mut base_ticks = 0;
-        if let Parts::Fragments(fragments) = &mut layout.parts
-            && let Some(batch) = fragments.next(input)?
-        {
-            layout.view = batch.view;
-            base_ticks = batch.first_ticks.unwrap_or(0).cast_signed();
+        if let Parts::Fragments(fragments) = &mut layout.parts {
+            let fragment = fragments.next(input)?.ok_or(Fault::CutOff)?;
+            layout.view = fragment.view;
+            base_ticks = fragment.first_ticks.unwrap_or(0).cast_signed();
         }
         let demuxer = probe(layout.view)?;
         let info = demuxer.format_info();
@@ -209,7 +208,7 @@ impl Container {
     /// # Memory
     ///
     /// The demuxer allocates each packet: one to three allocations of a few hundred bytes to a few kilobytes. For
-    /// each batch of mp4 fragments it is made anew.
+    /// each fragment of an mp4 it is made anew.
     pub(super) fn next(&mut self) -> Next {
         let mut next = self.ahead.take().unwrap_or_else(|| self.read());
         if let Next::Packet(_, timing) = &mut next {
@@ -286,11 +285,11 @@ impl Container {
         let Parts::Fragments(fragments) = &mut self.parts else {
             return Ok(false);
         };
-        while let Some(batch) = fragments.next(&self.input)? {
-            // One batch that cannot be opened is a hole in the time line, not the end of it.
-            if let Ok(demuxer) = probe(batch.view) {
+        while let Some(fragment) = fragments.next(&self.input)? {
+            // One that cannot be opened is a hole in the time line, not the end of it.
+            if let Ok(demuxer) = probe(fragment.view) {
                 self.demuxer = Some(demuxer);
-                let ticks = batch.first_ticks.map(u64::cast_signed);
+                let ticks = fragment.first_ticks.map(u64::cast_signed);
                 self.clock.base_ticks = ticks.unwrap_or(self.next_ticks);
                 return Ok(true);
             }
@@ -331,8 +330,7 @@ impl Container {
 
     /// The end, if the headers do not say that there should be more.
     fn finish(&self) -> Next {
-        let len = self.input.byte_len();
-        let len = len.unwrap_or_else(|| self.input.position());
+        let len = self.input.end();
         let data_end = match &self.parts {
             Parts::Fragments(fragments) => Some(fragments.data_end),
             _ => self.data_end,
@@ -343,10 +341,11 @@ impl Container {
         }
     }
 
-    /// The end in the middle of something. A live recording has no other.
+    /// The end in the middle of something, as the demuxer says. Of these it says so of every end.
     fn cut_off(&self) -> Next {
-        match self.format {
-            FORMAT_ID_MKV | FORMAT_ID_WAVE => self.finish(),
+        match (self.format, &self.parts) {
+            (FORMAT_ID_MKV, Parts::Clusters(clusters)) if !clusters.is_cut_off() => self.finish(),
+            (FORMAT_ID_WAVE | FORMAT_ID_AIFF, _) => self.finish(),
             _ => Next::Broken(Fault::CutOff),
         }
     }

@@ -25,6 +25,13 @@ const SILENCE_FRAMES_MAX: u64 = 4_096;
 /// shortest. A table may claim four thousand million empty packets.
 const FAILURES_MAX: u32 = 100_000;
 
+/// Longest packet for which silence stands in, in seconds: 65,535 frames of FLAC at 8 kHz. Tables claim years.
+const LOST_PACKET_S_MAX: u64 = 9;
+
+/// Part of a second by which an input may be shorter than it declares, and still be whole: counts of frames are off by
+/// some packets.
+const SLACK_PART: u64 = 4;
+
 /// Packets that are tried for the first sound before an input counts as undecodable.
 const FIRST_FAILURES_MAX: u32 = 2_000;
 
@@ -204,7 +211,8 @@ impl Decoder {
             .clock
             .audio_frames(rate_hz)
             .filter(|_| self.tail.is_some());
-        if declared.is_some_and(|end| self.timeline.next_frame() + u64::from(rate_hz) < end) {
+        let slack = u64::from(rate_hz) / SLACK_PART;
+        if declared.is_some_and(|end| self.timeline.next_frame() + slack < end) {
             self.stop(Fault::CutOff.to_string());
         }
     }
@@ -296,7 +304,8 @@ impl Decoder {
         }
         self.pass(timing);
         let told = self.container.clock.length(timing, rate_hz);
-        let frames = told.unwrap_or(self.packet_frames);
+        let longest = u64::from(rate_hz) * LOST_PACKET_S_MAX;
+        let frames = told.unwrap_or(self.packet_frames).min(longest);
         let before = self.timeline.now();
         let placement = self.placement(timing, 0, frames);
         self.silence_frames += placement.silence + frames - placement.skip;

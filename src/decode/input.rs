@@ -6,14 +6,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::source::Bytes;
 
-/// Bytes of headers that are kept of an input that cannot seek, to be read again by the demuxer.
-const KEPT_BYTES: usize = 1_024;
+/// Bytes of the start of something that are looked at.
+const LOOKED_BYTES: usize = 1_024;
+
+/// Bytes that are kept of an input that cannot seek, to be read again: headers by the demuxer, and what was searched
+/// for a place to go on.
+const KEPT_BYTES: usize = 32 << 10;
 
 /// An input, read at any place if it can seek and ever further on if it cannot.
 ///
 /// # Memory
 ///
-/// One kilobyte. Nothing is allocated while reading.
+/// Up to 32 KiB, of an input that cannot seek. Nothing is allocated while the demuxer reads.
 pub(super) struct Handle {
     inner: Mutex<Inner>,
     seekable: bool,
@@ -69,6 +73,12 @@ impl Handle {
         self.position.load(Ordering::Relaxed)
     }
 
+    /// Returns the length in bytes, or where it is not known, how far the input was read by anybody.
+    pub(super) fn end(&self) -> u64 {
+        let inner = lock(&self.inner);
+        inner.bytes.byte_len().unwrap_or(inner.at)
+    }
+
     /// Allows the demuxer to read so many more bytes.
     pub(super) fn allow(&self, bytes: u64) {
         self.allowance.store(bytes, Ordering::Relaxed);
@@ -115,9 +125,9 @@ impl Handle {
         Ok((self.read_at(at, &mut bytes)? == N).then_some(bytes))
     }
 
-    /// Returns up to `KEPT_BYTES` bytes at `at`.
+    /// Returns up to `LOOKED_BYTES` bytes at `at`.
     pub(super) fn look_at(&self, at: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; KEPT_BYTES];
+        let mut bytes = vec![0; LOOKED_BYTES];
         let count = self.read_at(at, &mut bytes)?;
         bytes.truncate(count);
         Ok(bytes)
@@ -129,7 +139,10 @@ impl Handle {
         let result = inner.read_some(at, buffer, self.seekable);
         result.map_err(|error| {
             let kind = error.kind();
-            lock(&self.error).get_or_insert(error);
+            // That one is not the input's: damage sends a reader to where it cannot go.
+            if kind != ErrorKind::NotSeekable {
+                lock(&self.error).get_or_insert(error);
+            }
             io::Error::from(kind)
         })
     }

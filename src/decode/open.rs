@@ -13,6 +13,10 @@ use crate::source::{Access, Input, Source};
 /// What makes an unsupported input readable.
 const REMEDY: &str = "convert it first: ffmpeg -i INPUT -ac 1 -ar 16000 OUTPUT.wav";
 
+/// What makes an mp4 readable whose index comes too late.
+const INDEX_REMEDY: &str = "give the file itself, or have the index written first: \
+                            ffmpeg -i INPUT -c copy -movflags +faststart OUTPUT";
+
 /// An input whose headers are read.
 pub(super) struct Opened {
     pub(super) info: MediaInfo,
@@ -69,6 +73,11 @@ pub(super) fn explain(name: String, input: &Handle, fault: Fault) -> Error {
             name,
             what,
             remedy: REMEDY,
+        },
+        Fault::IndexLast => Error::Unsupported {
+            name,
+            what: "an mp4 from a pipe whose index (moov) stands behind its audio".into(),
+            remedy: INDEX_REMEDY,
         },
         fault => Error::Undecodable {
             name,

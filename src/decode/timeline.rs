@@ -15,6 +15,9 @@ const TOLERANCE_MS: i64 = 20;
 /// was resumed on another day, not a loss.
 const HOLE_MS_MAX: i64 = 10 * 60 * 1_000;
 
+/// Most silence that fills holes, in milliseconds: a day. A small file can claim a hole before each of its packets.
+const HOLES_MS_MAX: i64 = 24 * 3_600 * 1_000;
+
 /// Longest overlap that is cut, in milliseconds. A longer one is a clock that was set back.
 const OVERLAP_MS_MAX: i64 = 2_000;
 
@@ -46,6 +49,8 @@ pub(super) struct Timeline {
     drop: i64,
     /// What is taken off time stamps, at `rate_hz`.
     shift: i64,
+    /// Silence that filled holes, in milliseconds.
+    filled_ms: i64,
     started: bool,
 }
 
@@ -56,6 +61,7 @@ impl Timeline {
             next: 0,
             drop: 0,
             shift: 0,
+            filled_ms: 0,
             started: false,
         }
     }
@@ -122,7 +128,8 @@ impl Timeline {
 
     /// Passes over frames that are lost, and returns how many are filled with silence.
     pub(super) fn pass(&mut self, frames: u64) -> u64 {
-        let frames = frames.min(self.frames(HOLE_MS_MAX).unsigned_abs());
+        let frames = frames.min(self.frames(self.hole_ms_max()).unsigned_abs());
+        self.fill(i64::try_from(frames).unwrap_or(i64::MAX));
         self.next = self.next.saturating_add_unsigned(frames);
         frames
     }
@@ -149,7 +156,7 @@ impl Timeline {
         let ahead = at
             .saturating_sub(self.shift)
             .saturating_sub(self.next - self.drop);
-        if ahead > self.frames(HOLE_MS_MAX) || ahead < -self.frames(OVERLAP_MS_MAX) {
+        if ahead > self.frames(self.hole_ms_max()) || ahead < -self.frames(OVERLAP_MS_MAX) {
             self.shift = self.shift.saturating_add(ahead);
             return 0;
         }
@@ -158,7 +165,19 @@ impl Timeline {
         }
         let undropped = self.drop.min(ahead);
         self.drop -= undropped;
-        (ahead - undropped).max(0)
+        let silence = (ahead - undropped).max(0);
+        self.fill(silence);
+        silence
+    }
+
+    /// Returns how long a hole may be.
+    fn hole_ms_max(&self) -> i64 {
+        HOLE_MS_MAX.min(HOLES_MS_MAX - self.filled_ms)
+    }
+
+    /// Takes notice of frames that fill a hole.
+    fn fill(&mut self, frames: i64) {
+        self.filled_ms += frames.saturating_mul(1_000) / i64::from(self.rate_hz);
     }
 
     fn frames(&self, ms: i64) -> i64 {
@@ -259,6 +278,19 @@ mod tests {
             line.place(Some(10_000_010_000), 0, 1_000),
             placed(8_000, true, 0)
         );
+    }
+
+    /// A file of ten thousand packets, each ten minutes after the one before, is no recording of 70 days.
+    #[test]
+    fn holes_have_a_limit_together() {
+        let mut line = started();
+        let day = 24 * 3_600 * 48_000;
+        let mut stamp = 48_000;
+        for _ in 0..10_000 {
+            stamp += 600 * 48_000;
+            line.place(Some(stamp), 0, 960);
+        }
+        assert!((day..day + 600 * 48_000).contains(&line.next_frame()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use symphonia::core::io::MediaSource;
 
 use super::input::Handle;
+use super::layout::cluster_watch::ClusterWatch;
 
 /// What the demuxer sees: `head`, then the input's bytes from `start` to `end`, with `patches` over them.
 pub(super) struct View {
@@ -25,6 +26,8 @@ pub(super) struct View {
     pub(super) seekable: bool,
     /// Bytes that are read at once.
     pub(super) piece_bytes: usize,
+    /// Who is to see what is shown of the input, which is then read forward.
+    pub(super) watch: Option<ClusterWatch>,
     /// Position in the view.
     at: u64,
 }
@@ -41,6 +44,7 @@ impl View {
             patches: Vec::new(),
             seekable,
             piece_bytes: usize::MAX,
+            watch: None,
             at: 0,
         }
     }
@@ -62,6 +66,11 @@ impl Read for View {
             self.at += count as u64;
             return Ok(count);
         }
+        if !self.seekable {
+            // Nobody comes back to it, and the index of a long film is large.
+            self.at -= self.head.len() as u64;
+            self.head = Vec::new();
+        }
         let position = self.input_position(self.at);
         let left = self
             .end
@@ -71,6 +80,9 @@ impl Read for View {
         let count = self.input.demux(position, &mut buffer[..count])?;
         for (at, patch) in &self.patches {
             overlay(&mut buffer[..count], position, patch, *at);
+        }
+        if let Some(watch) = &mut self.watch {
+            watch.pass(&buffer[..count]);
         }
         self.at += count as u64;
         Ok(count)

@@ -63,7 +63,12 @@ fn decode(
     blocks: &mut Blocks<'_>,
     progress: &Progress,
 ) -> Result<DecodeStats, Error> {
-    let mut decoder = Decoder::open(source)?;
+    source.cancelled_by(blocks.cancel);
+    let mut decoder = match Decoder::open(source) {
+        // Whoever cancels before an input says what it is wants no answer to that.
+        Err(_) if blocks.cancel.is_cancelled() => return Ok(DecodeStats::default()),
+        opened => opened?,
+    };
     progress.restart(decoder.info().byte_len);
     let mut resampler = Resampler::new();
     while !blocks.is_closed() {

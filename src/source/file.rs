@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::{Access, Bytes, Input, Source};
+use super::{Access, Bytes, Input, Source, wait};
+use crate::cancel::Cancel;
 use crate::error::Error;
 
 /// A file, read through the decoder's fixed buffer.
@@ -33,6 +34,7 @@ pub struct FileSource {
     path: PathBuf,
     /// The file as it was opened first. A named pipe cannot be opened twice.
     opened: Option<OpenFile>,
+    cancel: Cancel,
 }
 
 impl FileSource {
@@ -45,6 +47,7 @@ impl FileSource {
         let mut source = Self {
             path: path.as_ref().to_path_buf(),
             opened: None,
+            cancel: Cancel::new(),
         };
         // Now, so that a wrong path is an error before a model is loaded.
         source.opened = Some(source.file()?);
@@ -65,6 +68,7 @@ impl FileSource {
         Ok(OpenFile {
             file,
             is_regular: metadata.is_file(),
+            cancel: self.cancel.clone(),
         })
     }
 }
@@ -75,8 +79,13 @@ impl Source for FileSource {
     }
 
     fn open(&mut self, _access: Access) -> Result<Input, Error> {
-        let file = self.opened.take().map_or_else(|| self.file(), Ok)?;
+        let mut file = self.opened.take().map_or_else(|| self.file(), Ok)?;
+        file.cancel = self.cancel.clone();
         Ok(Input::Encoded(Box::new(file)))
+    }
+
+    fn cancelled_by(&mut self, cancel: &Cancel) {
+        self.cancel = cancel.clone();
     }
 }
 
@@ -86,10 +95,15 @@ struct OpenFile {
     file: File,
     /// Fifos and devices have a path too, but neither a length nor a way back.
     is_regular: bool,
+    /// What ends the wait for a fifo's writer.
+    cancel: Cancel,
 }
 
 impl Read for OpenFile {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.is_regular {
+            return wait::read(&mut self.file, &self.cancel, buffer);
+        }
         loop {
             match self.file.read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -3,13 +3,19 @@
 //! A [`Source`] is a name and a way to open the bytes, so that an input can be opened a second time in another way.
 //! What the bytes mean is the [decoder](crate::decode)'s business.
 
-use std::io::{Read, Seek};
+use std::io::{Cursor, Read, Seek};
 
+use crate::cancel::Cancel;
 use crate::error::Error;
 
 mod file;
+mod pipe;
+mod raw;
+mod wait;
 
 pub use file::FileSource;
+pub use pipe::PipeSource;
+pub use raw::{RAW_CHANNELS_MAX, RawFormat, RawFormatError, RawSource};
 
 /// An input that can be opened, perhaps more than once.
 pub trait Source: Send {
@@ -23,6 +29,28 @@ pub trait Source: Send {
     ///
     /// [`Error::Unreadable`] when the input cannot be opened, or not again.
     fn open(&mut self, access: Access) -> Result<Input, Error>;
+
+    /// Tells which token ends a read that waits. Called before [`open`](Self::open) by a transcription with its own.
+    ///
+    /// Only an input that can be silent for long needs it: once the token is raised, its reads return, with what there
+    /// is or with the end of the input.
+    fn cancelled_by(&mut self, cancel: &Cancel) {
+        let _ = cancel;
+    }
+}
+
+impl<S: Source + ?Sized> Source for Box<S> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn open(&mut self, access: Access) -> Result<Input, Error> {
+        (**self).open(access)
+    }
+
+    fn cancelled_by(&mut self, cancel: &Cancel) {
+        (**self).cancelled_by(cancel);
+    }
 }
 
 /// How an input is read.
@@ -45,13 +73,24 @@ pub enum Input {
 /// Encoded bytes in order.
 ///
 /// The decoder reads in pieces of 1 to 32 KiB into its own buffer, so an implementation needs none.
-pub trait Bytes: Read + Seek + Send + Sync {
+pub trait Bytes: Read + Seek + Send {
     /// Returns whether `seek` works. An input that returns `false` is never asked to.
     fn is_seekable(&self) -> bool;
 
     /// Returns the length in bytes, if it is known. It may change while the input is read: a recording that is still
     /// being written.
     fn byte_len(&self) -> Option<u64>;
+}
+
+/// A file in memory.
+impl<T: AsRef<[u8]> + Send> Bytes for Cursor<T> {
+    fn is_seekable(&self) -> bool {
+        true
+    }
+
+    fn byte_len(&self) -> Option<u64> {
+        Some(self.get_ref().as_ref().len() as u64)
+    }
 }
 
 impl std::fmt::Debug for Input {

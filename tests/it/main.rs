@@ -21,11 +21,14 @@ mod memory;
 mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;
+mod pipe;
 mod pipeline;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod program;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod program_models;
+#[cfg(feature = "whisper")]
+mod program_pipe;
 #[cfg(feature = "whisper")]
 mod silero;
 mod support;

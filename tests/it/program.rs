@@ -397,7 +397,7 @@ fn written(folder: &Path) -> String {
 }
 
 #[cfg(unix)]
-fn signal(child: &Child, name: &str) {
+pub(crate) fn signal(child: &Child, name: &str) {
     let kill = Command::new("kill")
         .args(["-s", name, &child.id().to_string()])
         .status();

@@ -21,6 +21,9 @@ const FORMAT_BYTES_MAX: u32 = 512;
 const HEADER: u64 = 8;
 const AUDIO_HEADER: u32 = 8;
 
+/// Longest audio that is shown: what a form can hold beside its format.
+const AUDIO_BYTES_MAX: u32 = u32::MAX - 4_096;
+
 /// Reads the chunks.
 pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     let form: Option<[u8; 12]> = input.array_at(at)?;
@@ -50,9 +53,13 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
             "it has no chunk of format, or none of audio".into(),
         ));
     };
-    let header = chunk(input, audio, AUDIO_HEADER)?;
+    let mut header = chunk(input, audio, AUDIO_HEADER)?;
+    // Whoever writes into a pipe, or is switched off, leaves none: then it goes on to the end.
+    let is_told = (AUDIO_HEADER..u32::MAX).contains(&len);
+    let shown = if is_told { len } else { AUDIO_BYTES_MAX };
+    header[4..8].copy_from_slice(&shown.min(AUDIO_BYTES_MAX).to_be_bytes());
     let mut layout = Layout::plain(input, audio + HEADER + u64::from(AUDIO_HEADER));
-    layout.data_end = Some(audio + HEADER + u64::from(len));
+    layout.data_end = is_told.then(|| audio + HEADER + u64::from(len));
     layout.view.end = layout.data_end;
     layout.view.seekable = false;
     layout.view.head = [

@@ -1,21 +1,20 @@
-//! Fragmented mp4: shown in batches.
+//! Fragmented mp4: shown fragment by fragment.
 //!
 //! The demuxer keeps every fragment's index for good, takes the times of fragments as if none were missing, and panics
-//! on some that are damaged. It is shown a few fragments at a time, each time behind the same header.
+//! on some that are damaged. It is shown one at a time, each time behind the same header.
 //!
 //! Source: ISO/IEC 14496-12, section 8.8.
 
 use std::sync::Arc;
 
 use super::boxes::{BOXES_MAX, BoxAt, box_at, each, find, u32_at, u64_at, version};
-use super::search;
+use super::{piped, search};
 use crate::decode::codec::Fault;
 use crate::decode::input::Handle;
 use crate::decode::view::View;
 
-/// Fragments that are shown at once, and their bytes: the demuxer keeps their indices.
-const BATCH_FRAGMENTS: usize = 32;
-const BATCH_BYTES: u64 = 4 << 20;
+/// Most packets that one run of a fragment claims: six hours of AAC. The demuxer counts to whatever is claimed.
+const RUN_PACKETS_MAX: u32 = 1 << 20;
 
 /// The fragments that are not shown yet.
 pub(in crate::decode) struct Fragments {
@@ -25,14 +24,16 @@ pub(in crate::decode) struct Fragments {
     /// Where the header ends: the first fragment.
     header_end: u64,
     /// The next fragment.
-    next: Option<u64>,
-    /// Where the last box ends that was looked at.
+    pub(super) next: Option<u64>,
+    /// Where the last box ends that was looked at; beyond all if the last bytes are none.
     pub(in crate::decode) data_end: u64,
-    track_id: u32,
+    pub(super) track_id: u32,
+    /// The header itself, with what is hidden of it, where the input cannot seek.
+    header: Option<Arc<[u8]>>,
 }
 
-/// A batch of fragments, and the time stamp of its first packet if the file tells.
-pub(in crate::decode) struct Batch {
+/// A fragment, and the time stamp of its first packet if the file tells.
+pub(in crate::decode) struct Fragment {
     pub(in crate::decode) view: View,
     pub(in crate::decode) first_ticks: Option<u64>,
 }
@@ -53,14 +54,30 @@ impl Fragments {
             next,
             data_end: first.end,
             track_id,
+            header: None,
         }
     }
 
-    /// Shows the next fragments, or nothing behind the last.
-    pub(in crate::decode) fn next(&mut self, input: &Arc<Handle>) -> Result<Option<Batch>, Fault> {
+    /// Takes the fragments of a pipe from the `first` on, behind a header that was read. They are shown one by one,
+    /// since where a fragment ends is known when it begins.
+    pub(super) fn piped(header: Vec<u8>, first: BoxAt, track_id: u32) -> Self {
+        Self {
+            header: Some(header.into()),
+            ..Self::new(Vec::new(), first.start, first, track_id)
+        }
+    }
+
+    /// Shows the next fragment, or nothing behind the last.
+    pub(in crate::decode) fn next(
+        &mut self,
+        input: &Arc<Handle>,
+    ) -> Result<Option<Fragment>, Fault> {
         let Some(first) = self.next.take() else {
             return Ok(None);
         };
+        if let Some(header) = self.header.clone() {
+            return piped::next_fragment(self, input, &header, first);
+        }
         let mut view = View::new(Arc::clone(input), self.start);
         view.patches.clone_from(&self.patches);
         if first > self.header_end {
@@ -69,61 +86,85 @@ impl Fragments {
             let header = [&[0, 0, 0, 1], &b"free"[..], &passed].concat();
             view.patches.push((self.header_end, header));
         }
-        let (end, first_ticks) = self.batch(input, first)?;
+        let (end, first_ticks) = self.fragment(input, first)?;
         view.end = Some(end);
-        Ok(Some(Batch { view, first_ticks }))
+        Ok(Some(Fragment { view, first_ticks }))
     }
 
-    /// Finds where a batch ends and the next one starts. Returns the end, and the time stamp of the first packet.
-    fn batch(&mut self, input: &Handle, first: u64) -> Result<(u64, Option<u64>), Fault> {
+    /// Finds where a fragment ends and the next one starts. Returns the end, and the time stamp of the first packet.
+    fn fragment(&mut self, input: &Handle, first: u64) -> Result<(u64, Option<u64>), Fault> {
         let len = input.byte_len().unwrap_or(u64::MAX);
-        let (mut fragments, mut at, mut first_ticks) = (0, first, None);
+        let (mut at, mut first_ticks) = (first, None);
         for _ in 0..BOXES_MAX {
-            let Some(found) = box_at(input, at, len)?.filter(is_known) else {
+            let found = box_at(input, at, len)?.filter(is_known);
+            let is_sane = found.map_or(Ok(true), |found| is_sane(input, found))?;
+            let Some(found) = found.filter(|_| is_sane) else {
                 // The chain of boxes is broken, or has ended.
-                self.next = search(input, at, is_fragment)?;
+                self.next = search(input, at + 1, is_fragment)?;
+                if self.next.is_none() && input.end() > at {
+                    self.data_end = u64::MAX;
+                }
                 return Ok((at, first_ticks));
             };
             if &found.name == b"moof" {
-                if fragments == BATCH_FRAGMENTS || fragments > 0 && at - first > BATCH_BYTES {
+                if at > first {
                     self.next = Some(at);
                     return Ok((at, first_ticks));
                 }
-                fragments += 1;
-                // The first ones may be of video alone.
-                if first_ticks.is_none() {
-                    first_ticks = self.first_ticks(input, found)?;
-                }
+                first_ticks = self::first_ticks(input, found, self.track_id)?;
             }
             at = found.end;
             self.data_end = self.data_end.max(at);
         }
         Ok((at, first_ticks))
     }
+}
 
-    /// Returns the time stamp of a fragment's first packet.
-    fn first_ticks(&self, input: &Handle, fragment: BoxAt) -> Result<Option<u64>, Fault> {
-        let mut ticks = None;
-        each(input, fragment, |found| {
-            if &found.name != b"traf" {
-                return Ok(true);
-            }
-            let header = find(input, found, &[b"tfhd"])?;
-            let id = header.map_or(Ok(0), |header| u32_at(input, header.content + 4))?;
-            if let (true, Some(time)) = (id == self.track_id, find(input, found, &[b"tfdt"])?) {
-                ticks = Some(match version(input, time)? {
-                    1 => u64_at(input, time.content + 4)?,
-                    _ => u64::from(u32_at(input, time.content + 4)?),
-                });
-            }
-            Ok(ticks.is_none())
-        })?;
-        Ok(ticks)
+/// Returns the time stamp of a fragment's first packet of a track.
+pub(super) fn first_ticks(
+    input: &Handle,
+    fragment: BoxAt,
+    track_id: u32,
+) -> Result<Option<u64>, Fault> {
+    let mut ticks = None;
+    each(input, fragment, |found| {
+        if &found.name != b"traf" {
+            return Ok(true);
+        }
+        let header = find(input, found, &[b"tfhd"])?;
+        let id = header.map_or(Ok(0), |header| u32_at(input, header.content + 4))?;
+        if let (true, Some(time)) = (id == track_id, find(input, found, &[b"tfdt"])?) {
+            ticks = Some(match version(input, time)? {
+                1 => u64_at(input, time.content + 4)?,
+                _ => u64::from(u32_at(input, time.content + 4)?),
+            });
+        }
+        Ok(ticks.is_none())
+    })?;
+    Ok(ticks)
+}
+
+/// Returns whether a fragment, if it is one, claims no more packets than there can be.
+pub(super) fn is_sane(input: &Handle, fragment: BoxAt) -> Result<bool, Fault> {
+    let mut is_sane = true;
+    if &fragment.name != b"moof" {
+        return Ok(true);
     }
+    each(input, fragment, |track| {
+        if &track.name == b"traf" {
+            each(input, track, |run| {
+                let is_run = &run.name == b"trun";
+                is_sane &= !is_run || u32_at(input, run.content + 4)? <= RUN_PACKETS_MAX;
+                Ok(is_sane)
+            })?;
+        }
+        Ok(is_sane)
+    })?;
+    Ok(is_sane)
 }
 
 /// Returns whether a box of this name may stand between fragments.
-fn is_known(found: &BoxAt) -> bool {
+pub(super) fn is_known(found: &BoxAt) -> bool {
     const NAMES: [&[u8; 4]; 14] = [
         b"moof", b"mdat", b"styp", b"sidx", b"ssix", b"prft", b"emsg", b"mfra", b"free", b"skip",
         b"uuid", b"meta", b"wide", b"udta",
@@ -132,6 +173,6 @@ fn is_known(found: &BoxAt) -> bool {
 }
 
 /// Returns whether a fragment starts here: its name behind a length, and that of its first box behind another.
-fn is_fragment(bytes: &[u8]) -> bool {
+pub(super) fn is_fragment(bytes: &[u8]) -> bool {
     bytes.get(4..8) == Some(b"moof") && bytes.get(12..16) == Some(b"mfhd")
 }

@@ -7,7 +7,9 @@
 //! Source: RFC 9559 (Matroska), RFC 8794 (EBML).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::cluster_watch::ClusterWatch;
 use super::{Layout, Parts, search};
 use crate::decode::codec::Fault;
 use crate::decode::input::Handle;
@@ -15,10 +17,10 @@ use crate::decode::view::View;
 
 /// Names of elements.
 const EBML: u32 = 0x1a45_dfa3;
-const SEGMENT: u32 = 0x1853_8067;
+pub(super) const SEGMENT: u32 = 0x1853_8067;
 const INFO: u32 = 0x1549_a966;
 const TRACKS: u32 = 0x1654_ae6b;
-const CLUSTER: u32 = 0x1f43_b675;
+pub(super) const CLUSTER: u32 = 0x1f43_b675;
 
 /// Elements that may stand first in a cluster: its time stamp, a checksum, a filler, and two that are little used.
 const FIRST_IN_CLUSTER: [u8; 5] = [0xe7, 0xbf, 0xec, 0xa7, 0xab];
@@ -35,6 +37,8 @@ pub(in crate::decode) struct Clusters {
     pub(in crate::decode) tracks: Vec<AudioTrack>,
     /// The cluster at which reading started last.
     at: u64,
+    /// What was read so far ends inside an element.
+    is_inside: Arc<AtomicBool>,
 }
 
 impl Clusters {
@@ -56,7 +60,13 @@ impl Clusters {
         let mut view = View::new(Arc::clone(input), self.at);
         view.head.clone_from(&self.head);
         view.seekable = false;
+        view.watch = Some(ClusterWatch::new(Arc::clone(&self.is_inside)));
         view
+    }
+
+    /// Returns whether what was read so far ends in the middle of something.
+    pub(in crate::decode) fn is_cut_off(&self) -> bool {
+        self.is_inside.load(Ordering::Relaxed)
     }
 }
 
@@ -103,6 +113,7 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
                     head,
                     tracks,
                     at: next,
+                    is_inside: Arc::default(),
                 };
                 let mut layout = Layout::plain(input, at);
                 layout.view = clusters.view(input);
@@ -148,7 +159,7 @@ fn element_at(input: &Handle, at: u64) -> Result<Option<Element>, Fault> {
 }
 
 /// Takes the header of an element apart: its name, its own length, and the length of the content.
-fn element(bytes: &[u8]) -> Option<(u32, u64, Option<u64>)> {
+pub(super) fn element(bytes: &[u8]) -> Option<(u32, u64, Option<u64>)> {
     let id_len = bytes.first()?.leading_zeros() as usize + 1;
     if id_len > 4 {
         return None;

@@ -15,10 +15,12 @@ use crate::time::Time;
 
 mod aiff;
 mod boxes;
+pub(super) mod cluster_watch;
 mod flac;
 pub(super) mod fragments;
 pub(super) mod matroska;
 mod mp4;
+mod piped;
 mod signature;
 mod wave;
 
@@ -53,7 +55,7 @@ pub(super) enum Parts {
     One,
     /// A Matroska file: it goes on at any cluster.
     Clusters(matroska::Clusters),
-    /// A fragmented mp4: it is shown in batches of fragments.
+    /// A fragmented mp4: it is shown fragment by fragment.
     Fragments(fragments::Fragments),
 }
 
@@ -82,7 +84,8 @@ impl Layout {
             Kind::Mp4 if input.is_seekable() => mp4::layout(input, at, chosen),
             Kind::Matroska => matroska::layout(input, at),
             Kind::Unsupported(what) => Err(Fault::Unsupported(what.into())),
-            Kind::Mp4 | Kind::Ogg => Ok(Self::plain(input, at)),
+            Kind::Mp4 => piped::layout(input, at),
+            Kind::Ogg => Ok(Self::plain(input, at)),
             Kind::Other => {
                 let mut layout = Self::plain(input, at);
                 layout.view.piece_bytes = PIECE_BYTES;

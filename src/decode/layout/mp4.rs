@@ -21,7 +21,7 @@ const TRACKS_MAX: usize = 256;
 const EDITS_MAX: u32 = 64;
 
 /// Largest tables of the audio track: 28 hours of AAC. The demuxer keeps them in memory.
-const TABLE_BYTES_MAX: u64 = 32 << 20;
+pub(super) const TABLE_BYTES_MAX: u64 = 32 << 20;
 
 /// Longest start that an edit list may cut from a file whose length it does not tell, in seconds.
 const CUT_S_MAX: u64 = 10;
@@ -56,44 +56,72 @@ struct Track {
     codec: [u8; 4],
 }
 
-/// Reads the boxes up to the audio. Of several audio tracks all are shown unless one is `chosen`: which of them can be
-/// decoded, only the demuxer and the decoder know.
-pub(super) fn layout(input: &Arc<Handle>, at: u64, chosen: Option<u32>) -> Result<Layout, Fault> {
+/// What an mp4's index says of the track that is shown.
+pub(super) struct Index {
+    /// What hides all else.
+    pub(super) patches: Vec<(u64, Vec<u8>)>,
+    pub(super) track_id: u32,
+    /// Several tracks are shown.
+    is_ambiguous: bool,
+    pub(super) edit: Option<Edit>,
+    /// All audio stands in fragments.
+    pub(super) is_fragmented: bool,
+    outline: Outline,
+    movie: BoxAt,
+}
+
+/// Reads the index. Of several audio tracks all are shown unless one is `chosen`: which of them can be decoded, only
+/// the demuxer and the decoder know.
+pub(super) fn index(input: &Handle, at: u64, chosen: Option<u32>) -> Result<Index, Fault> {
     let len = input.byte_len().unwrap_or(u64::MAX);
-    let Outline {
-        movie,
-        fragment,
-        end,
-    } = outline(input, at, len)?;
-    let Some(movie) = movie else {
-        let reason =
-            "its index (moov) is missing: the recording was not finished, or the file is cut off";
-        return Err(Fault::Damaged(reason.into()));
-    };
+    let outline = outline(input, at, len)?;
+    let movie = outline.movie.ok_or_else(no_index)?;
     let tracks = tracks(input, movie)?;
     let shown = shown(&tracks, chosen)?;
     for track in &shown {
         check_tables(input, track)?;
     }
+    let track = shown[0];
+    let extends = find(input, movie, &[b"mvex"])?.is_some();
+    let sizes = find(input, track.this, &[b"mdia", b"minf", b"stbl", b"stsz"])?;
+    let in_movie = sizes.map_or(Ok(0), |sizes| u32_at(input, sizes.content + 8))?;
+    Ok(Index {
+        patches: hidden(input, movie, &tracks, &shown)?,
+        track_id: track.id,
+        is_ambiguous: shown.len() > 1,
+        edit: edit(input, movie, track, extends)?,
+        is_fragmented: extends && in_movie == 0,
+        outline,
+        movie,
+    })
+}
+
+/// Says that there is no index.
+pub(super) fn no_index() -> Fault {
+    let reason =
+        "its index (moov) is missing: the recording was not finished, or the file is cut off";
+    Fault::Damaged(reason.into())
+}
+
+/// Reads the boxes up to the audio of a file.
+pub(super) fn layout(input: &Arc<Handle>, at: u64, chosen: Option<u32>) -> Result<Layout, Fault> {
+    let index = index(input, at, chosen)?;
+    let end = index.outline.end;
     let mut layout = Layout::plain(input, at);
-    layout.view.patches = hidden(input, movie, &tracks, &shown)?;
+    layout.view.patches = index.patches;
     layout.data_end = Some(end);
     // A demuxer that may seek looks for the end first, and gives up where that is cut off.
-    layout.view.seekable = end <= len;
-    layout.is_ambiguous = shown.len() > 1;
-    let track = shown[0];
-    let is_fragmented = find(input, movie, &[b"mvex"])?.is_some();
-    if let Some(edit) = edit(input, movie, track, is_fragmented)? {
+    layout.view.seekable = end <= input.byte_len().unwrap_or(u64::MAX);
+    layout.is_ambiguous = index.is_ambiguous;
+    if let Some(edit) = index.edit {
         layout.origin_ticks = Some(edit.origin_ticks);
         layout.end_ticks = edit.end_ticks;
     }
-    if let (true, Some(first)) = (is_fragmented, fragment) {
-        let sizes = find(input, track.this, &[b"mdia", b"minf", b"stbl", b"stsz"])?;
-        let in_movie = sizes.map_or(Ok(0), |sizes| u32_at(input, sizes.content + 8))?;
-        if in_movie == 0 && movie.start < first.start {
-            let patches = layout.view.patches.clone();
-            layout.parts = Parts::Fragments(Fragments::new(patches, at, first, track.id));
-        }
+    if let (true, Some(first)) = (index.is_fragmented, index.outline.fragment)
+        && index.movie.start < first.start
+    {
+        let patches = layout.view.patches.clone();
+        layout.parts = Parts::Fragments(Fragments::new(patches, at, first, index.track_id));
     }
     Ok(layout)
 }
@@ -250,11 +278,11 @@ fn check_tables(input: &Handle, track: &Track) -> Result<(), Fault> {
 }
 
 /// What an edit list says.
-struct Edit {
+pub(super) struct Edit {
     /// The stamp that stands for the start of the time line.
-    origin_ticks: i64,
+    pub(super) origin_ticks: i64,
     /// Frames before the encoder's padding.
-    end_ticks: Option<u64>,
+    pub(super) end_ticks: Option<u64>,
 }
 
 /// Reads the edit list: what precedes the audio, where it starts and how long it is.

@@ -251,7 +251,7 @@ impl<'a> Format<'a> {
     fn plain(&self) -> Vec<u8> {
         let mut plain = self.raw[..16].to_vec();
         plain[..2].copy_from_slice(&self.tag.to_le_bytes());
-        let bits = self.block_bytes / self.channels * 8;
+        let bits = (self.block_bytes / self.channels).saturating_mul(8);
         plain[14..].copy_from_slice(&bits.to_le_bytes());
         plain
     }

@@ -2,7 +2,9 @@
 
 mod damage;
 mod formats;
+mod hostile;
 mod memory;
+mod sweep;
 mod traps;
 mod unsupported;
 mod wave;

@@ -152,7 +152,7 @@ impl Wave {
     pub(crate) fn rf64_header(&self, name: &[u8; 4], data_len: u64) -> Vec<u8> {
         let frames = data_len / u64::from(self.channels) / self.sample.bytes() as u64;
         let sizes = [
-            (data_len + 72).to_le_bytes(),
+            data_len.saturating_add(72).to_le_bytes(),
             data_len.to_le_bytes(),
             frames.to_le_bytes(),
         ];
