@@ -69,6 +69,8 @@ struct Play {
     leases: Vec<Lease>,
     /// Leased models that others took away; the next request brings them back.
     taken_away: BTreeSet<String>,
+    /// Other programs have loaded something since the server started, and the manager cannot keep places from them.
+    others_load: bool,
     limit_bytes: u64,
     ctx_max: u32,
 }
@@ -80,6 +82,7 @@ impl Play {
             world: World::new(Setup::of(models)),
             leases: Vec::new(),
             taken_away: BTreeSet::new(),
+            others_load: false,
             limit_bytes: u64::MAX,
             ctx_max: 8192,
         }
@@ -101,6 +104,7 @@ impl Play {
             }
             Act::Restart => {
                 self.world.fake.restart();
+                self.others_load = false;
                 self.taken_away
                     .extend(MODELS.map(|model| model.0.to_owned()));
             }
@@ -115,6 +119,7 @@ impl Play {
                     .client()
                     .load(name(n), &profile, KeepAlive::Forever, None)
                     .ok();
+                self.others_load = true;
                 // The server makes room among four models for three by its own rules.
                 self.taken_away
                     .extend(MODELS.map(|model| model.0.to_owned()));
@@ -175,13 +180,18 @@ impl Play {
     }
 
     fn generate(&mut self, n: usize) -> Result<(), TestCaseError> {
-        let lease = &self.leases[n];
+        let (lease, loads) = (&self.leases[n], self.loads());
         let prompt = Prompt::text("hello")
             .option("num_ctx", 4)
             .option("temperature", 0.1);
         let answered = lease
             .generate(&prompt, &Cancel::new())
             .and_then(|answers| answers.whole());
+        if self.others_load && self.loads() > loads {
+            // It had gone, and coming back it took the place of any other.
+            self.taken_away
+                .extend(MODELS.map(|model| model.0.to_owned()));
+        }
         if answered.is_ok() {
             self.taken_away.remove(lease.model());
         }
@@ -252,4 +262,32 @@ proptest! {
         }
         play.end()?;
     }
+}
+
+#[test]
+fn model_that_a_restart_took_away_keeps_its_place() {
+    let mut play = Play::new();
+    let before = [Act::Lease(0), Act::Lease(2), Act::Lease(2), Act::Drop(0)];
+    let after = [Act::Lease(0), Act::Restart, Act::Generate(2), Act::Lease(1)];
+    for act in before.iter().chain(&after) {
+        play.act(act).unwrap();
+    }
+    assert_eq!(play.leases.len(), 4);
+    // Three models are in use, though the server lists two: a fourth would push one of them out.
+    play.act(&Act::Lease(3)).unwrap();
+    assert_eq!(play.leases.len(), 4, "refused");
+    play.act(&Act::Generate(0)).unwrap();
+    assert_eq!(play.world.fake.shared.scheduler.names().len(), 3);
+    play.end().unwrap();
+}
+
+#[test]
+fn model_that_is_leased_again_late_outlives_the_first_timer() {
+    let mut play = Play::new();
+    let unused = [Act::Lease(0), Act::Drop(0), Act::Pass(150), Act::Pass(149)];
+    for act in unused.iter().chain(&[Act::Lease(0), Act::Pass(150)]) {
+        play.act(act).unwrap();
+    }
+    assert_eq!(play.loads(), 1, "and nothing was loaded anew");
+    play.end().unwrap();
 }

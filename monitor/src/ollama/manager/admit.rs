@@ -11,7 +11,7 @@ pub(super) struct Wish<'a> {
     pub(super) shape: &'a ModelShape,
     pub(super) ctx_max: u32,
     pub(super) is_mapped: bool,
-    /// Models that the server holds beside this one.
+    /// Models beside this one that the server holds, or will hold again at their users' next requests.
     pub(super) others: usize,
 }
 

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use super::super::state::find_listed;
 use super::super::unload::Target;
-use super::super::{Estimate, LoadProfile, ServerTraits};
+use super::super::{Estimate, LoadProfile, RunningModel, ServerTraits};
 use crate::reader::ProcessId;
 
 /// A model that we loaded.
@@ -99,6 +100,17 @@ impl Books {
         used.map(|(name, _)| name.clone()).collect()
     }
 
+    /// How many models in use the server has lost, by a restart for instance, and the bytes of their estimates. Their
+    /// users' next requests bring them back without asking us, so their places are taken.
+    pub(super) fn lost_in_use(&self, list: &[RunningModel]) -> (usize, u64) {
+        let lost = self.held.iter().filter(|(name, held)| {
+            held.users > 0 && find_listed(list, name, &held.digest).is_none()
+        });
+        lost.fold((0, 0), |(count, bytes), (_, held)| {
+            (count + 1, held.estimate.total_bytes.saturating_add(bytes))
+        })
+    }
+
     /// Counts a lease out. `None`: the model is not held.
     pub(super) fn take(&mut self, name: &str) -> Option<&Held> {
         let held = self.held.get_mut(name)?;
@@ -180,6 +192,12 @@ mod tests {
             held.is_bloated = true;
         }
         assert_eq!(books.due(Duration::ZERO, None), ["1"]);
+    }
+
+    #[test]
+    fn lost_models_in_use_keep_their_places() {
+        let books = books(&[(1, 0, 30), (2, 0, 20), (0, 0, 10)]);
+        assert_eq!(books.lost_in_use(&[]), (2, 50));
     }
 
     #[test]

@@ -29,6 +29,9 @@ impl Lease {
 
     /// Lets the model answer; the answer comes piece by piece and stops when `cancel` says so.
     ///
+    /// Where the server has lost the model, by a restart for instance, it loads it again by itself: its place and its
+    /// memory were kept free of our other models, but not of those that other programs loaded meanwhile.
+    ///
     /// # Errors
     ///
     /// [`OllamaError::PromptTooLong`]: shorten it. [`OllamaError::RunnerEnded`]: drop the lease, take another, repeat.

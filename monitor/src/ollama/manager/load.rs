@@ -28,8 +28,19 @@ impl Inner {
         if let Some(reason) = self.reason_to_reload(name, &description) {
             self.unload_or_fail(name, reason)?;
         }
-        if let Some(held) = self.state().books.take(name) {
-            return Ok(held.profile.clone());
+        let taken = self
+            .state()
+            .books
+            .take(name)
+            .map(|held| held.profile.clone());
+        if let Some(profile) = taken {
+            // The server's timer runs since the last request, which may be an idle time ago: the next tick comes too late.
+            if let Err(error) = self.touch(&list) {
+                let (now, wall) = (self.sight.now(), self.sight.wall());
+                self.state().books.give_back(name, now, wall);
+                return Err(error.into());
+            }
+            return Ok(profile);
         }
         self.load(client, name, &description)
     }
@@ -207,10 +218,13 @@ impl Inner {
         let list = client.running()?;
         let replaced = find_listed(&list, name, &description.digest);
         let replaced_bytes = replaced.map_or(0, RunningModel::host_bytes);
-        let mut others = list.len() - usize::from(replaced.is_some());
+        let (lost, lost_bytes) = self.state().books.lost_in_use(&list);
+        let mut others = list.len() - usize::from(replaced.is_some()) + lost;
         loop {
-            let available = self.sight.available_bytes();
-            let available = available.map(|bytes| bytes.saturating_add(replaced_bytes));
+            let available = self.sight.available_bytes().map(|bytes| {
+                let bytes = bytes.saturating_add(replaced_bytes);
+                bytes.saturating_sub(lost_bytes)
+            });
             let victim = {
                 let state = self.state();
                 let wish = Wish {
