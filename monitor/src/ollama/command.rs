@@ -56,6 +56,9 @@ enum Action {
         /// Every model, those of other programs too
         #[arg(long, conflicts_with = "model")]
         all: bool,
+        /// Kill the process of a model that does not go within 30 s; a job of another program that uses it dies with it
+        #[arg(long)]
+        allow_kill: bool,
     },
     /// Show the status again and again
     Watch {
@@ -157,7 +160,9 @@ pub fn run(args: &OllamaArgs, out: &mut dyn Write, is_terminal: bool) -> Result<
         Action::Status => server.status(out),
         Action::Plan(plan) => server.plan(plan, args.json || !is_terminal, out),
         Action::Load { model, num_ctx } => server.load(model, *num_ctx, out),
-        Action::Unload { model, .. } => server.unload(model.as_deref(), out),
+        Action::Unload {
+            model, allow_kill, ..
+        } => server.unload(model.as_deref(), *allow_kill, out),
         Action::Watch { interval, count } => {
             let mut left = count.unwrap_or(u64::MAX);
             while left > 0 {
@@ -264,8 +269,16 @@ impl Server {
         Ok(())
     }
 
-    fn unload(&self, model: Option<&str>, out: &mut dyn Write) -> Result<(), CommandError> {
-        let manager = self.manager(Settings::default());
+    fn unload(
+        &self,
+        model: Option<&str>,
+        allow_kill: bool,
+        out: &mut dyn Write,
+    ) -> Result<(), CommandError> {
+        let manager = self.manager(Settings {
+            kill_stuck: allow_kill,
+            ..Settings::default()
+        });
         let names = match model {
             Some(model) => vec![model.to_owned()],
             None => {
@@ -406,8 +419,9 @@ fn unload_text(result: &ModelUnloadResult) -> String {
             Some(stuck) => writeln!(text, "{name} does not go: {}", stuck.remedy),
             None => writeln!(
                 text,
-                "{name} is gone after {} ms; {} are free again",
+                "{name} is gone after {} ms{}; {} are free again",
                 unloaded.waited_ms,
+                if unloaded.killed { ", killed" } else { "" },
                 gib(unloaded.freed_bytes())
             ),
         };

@@ -22,7 +22,8 @@
 //! # Invariants
 //!
 //! A model that is leased is never unloaded. A model is loaded once, with one profile, which every request repeats. The
-//! estimates of all models stay within the limit at every load. No process is ever killed but a server of our own.
+//! estimates of all models stay within the limit at every load. No process is ever killed but a server of our own
+//! and, where the user has allowed that, one that holds a model and does not go.
 
 mod answers;
 mod cancel;

@@ -1,6 +1,7 @@
 //! What the machine itself shows of the models: its free memory, and the processes that hold them.
 
 use std::fmt::Debug;
+use std::io;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -72,6 +73,17 @@ pub trait Sight: Debug + Send + Sync {
 
     /// Waits.
     fn sleep(&self, time: Duration);
+
+    /// Kills exactly this process, not a later one with its number. Asked only where
+    /// [`Settings::kill_stuck`](super::Settings::kill_stuck) is on.
+    ///
+    /// # Errors
+    ///
+    /// Why it was not killed: always, where this is not implemented.
+    fn kill(&self, id: ProcessId) -> io::Result<()> {
+        let _ = id;
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// This machine, as far as the server runs on it: of a server elsewhere nothing is seen.
@@ -142,6 +154,11 @@ impl Sight for Local {
 
     fn sleep(&self, time: Duration) {
         std::thread::sleep(time);
+    }
+
+    fn kill(&self, id: ProcessId) -> io::Result<()> {
+        let system = self.system.as_ref();
+        system.ok_or(io::ErrorKind::Unsupported)?.kill(id)
     }
 }
 

@@ -22,6 +22,18 @@ const MEMORY_BACK_MAX: Duration = Duration::from_secs(2);
 /// take and give at the same time.
 const MEMORY_BACK_PERCENT: u64 = 80;
 
+/// A killed process has ended by then, or hangs in the kernel.
+const KILL_MAX: Duration = Duration::from_secs(5);
+
+/// What is done about a model that does not go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limit {
+    /// How long it is waited for.
+    pub(super) time_max: Duration,
+    /// Whether its process may then be killed.
+    pub(super) may_kill: bool,
+}
+
 /// A model that was asked to go.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
@@ -49,6 +61,9 @@ pub struct UnloadedModel {
     pub gone_from_list: bool,
     /// Whether its process has ended. `None`: it could not be seen.
     pub process_ended: Option<bool>,
+    /// Whether its process did not go and was killed, which [`Settings::kill_stuck`](super::Settings::kill_stuck) allowed.
+    /// The server may list it until the next request for it.
+    pub killed: bool,
     /// Whether at least 80 % of the private bytes became available within two seconds of the end. `None`: unknown.
     pub memory_back: Option<bool>,
     /// Time from the request to the end of the process, or to giving up.
@@ -76,7 +91,7 @@ impl UnloadedModel {
     }
 }
 
-/// A model that did not go within the time. Nothing is ever killed: the process is not ours.
+/// A model that did not go within the time, and whose process was not killed, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -87,12 +102,12 @@ pub struct Stuck {
     pub remedy: String,
 }
 
-/// Asks for an unload and waits, at most `limit`, until it has happened.
+/// Asks for an unload and waits, at most the time of `limit`, until it has happened.
 pub(super) fn unload(
     client: &Client,
     sight: &dyn Sight,
     target: &Target,
-    limit: Duration,
+    limit: Limit,
 ) -> Result<UnloadedModel, OllamaError> {
     let list = client.running()?;
     let listed = find_listed(&list, &target.name, &target.digest);
@@ -107,22 +122,30 @@ pub(super) fn unload(
         available_change_bytes: None,
         gone_from_list: listed.is_none(),
         process_ended: None,
+        killed: false,
         memory_back: None,
         waited_ms: 0,
         stuck: None,
     };
     let asked_at = sight.now();
+    let mut deadline = asked_at.saturating_add(limit.time_max);
     client.request_unload(&target.name)?;
     loop {
         let list = client.running()?;
         unloaded.gone_from_list = find_listed(&list, &target.name, &target.digest).is_none();
         unloaded.process_ended = runner.as_ref().map(|runner| !lives(sight, runner.id));
-        if unloaded.gone_from_list && unloaded.process_ended != Some(false) {
+        // The server does not notice by itself that a process was killed, and goes on listing it.
+        let is_unlisted = unloaded.gone_from_list || unloaded.killed;
+        if is_unlisted && unloaded.process_ended != Some(false) {
             break;
         }
-        if sight.now().saturating_sub(asked_at) >= limit {
-            unloaded.stuck = Some(stuck(&unloaded, runner.as_ref()));
-            break;
+        if sight.now() >= deadline {
+            let kill = limit.may_kill && !unloaded.killed;
+            if let Err(stuck) = last_resort(sight, &mut unloaded, runner.as_ref(), kill) {
+                unloaded.stuck = Some(stuck);
+                break;
+            }
+            deadline = sight.now().saturating_add(KILL_MAX);
         }
         sight.sleep(POLL);
     }
@@ -132,6 +155,26 @@ pub(super) fn unload(
         wait_for_memory(sight, available_before, &mut unloaded);
     }
     Ok(unloaded)
+}
+
+/// Kills the process where that is allowed and it is still there.
+fn last_resort(
+    sight: &dyn Sight,
+    unloaded: &mut UnloadedModel,
+    runner: Option<&Runner>,
+    may_kill: bool,
+) -> Result<(), Stuck> {
+    let mut stuck = stuck(unloaded, runner);
+    let is_there = unloaded.process_ended == Some(false);
+    let Some(id) = stuck.process.filter(|_| may_kill && is_there) else {
+        return Err(stuck);
+    };
+    if let Err(error) = sight.kill(id) {
+        stuck.remedy = format!("{}; it could not be killed: {error}", stuck.remedy);
+        return Err(stuck);
+    }
+    unloaded.killed = true;
+    Ok(())
 }
 
 /// The process that holds the model: `None` where processes cannot be seen, `Some(None)` where there is none.

@@ -11,6 +11,8 @@ pub mod psi;
 pub mod table;
 
 mod arguments;
+#[cfg(feature = "ollama")]
+mod kill;
 #[cfg(any(target_os = "macos", windows))]
 mod other;
 mod text;
@@ -95,6 +97,14 @@ impl System {
                 cgroup: cgroup_root.into(),
             }),
         }
+    }
+
+    /// Whether this is captured text of another system.
+    #[cfg(feature = "ollama")]
+    fn is_captured(&self) -> bool {
+        self.files
+            .as_ref()
+            .is_some_and(|files| files.proc != Path::new("/proc"))
     }
 
     /// Reads the memory of the machine.

@@ -21,6 +21,20 @@ pub(super) fn identify(pid: u32) -> Result<ProcessId, ReadError> {
     with_process(pid, |process| ProcessId::new(pid, process.start_time()))
 }
 
+/// Between looking at its start and ending it there is a moment in which it could end by itself and another could take
+/// its number; neither system gives a handle through sysinfo that would close it.
+#[cfg(feature = "ollama")]
+pub(super) fn kill(id: ProcessId) -> std::io::Result<()> {
+    let killed = with_process(id.pid, |process| {
+        (process.start_time() == id.start_time).then(|| process.kill())
+    });
+    match killed.map_err(std::io::Error::other)? {
+        Some(true) => Ok(()),
+        Some(false) => Err(std::io::ErrorKind::PermissionDenied.into()),
+        None => Err(std::io::ErrorKind::NotFound.into()),
+    }
+}
+
 pub(super) fn fill(entries: &mut Vec<Entry>) -> Result<(), ReadError> {
     let mut system = Sysinfo::new();
     let kind = ProcessRefreshKind::nothing();

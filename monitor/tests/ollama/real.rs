@@ -1,12 +1,13 @@
 //! Unloads, ghosts and orphans as the system itself shows them: processes that allocate and map.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{
     Cancel, Host, LoadedModel, Local, Manager, ModelState, OwnServer, Preset, Prompt, ServeError,
     Settings, Sight,
 };
-use steadyscribe_monitor::reader::System;
+use steadyscribe_monitor::reader::{ProcessId, System};
 use tempfile::TempDir;
 
 use crate::fake::clock::Clock;
@@ -213,5 +214,32 @@ fn hidden_cache_is_measured_and_freed() {
     assert!(model.unclaimed_bytes.unwrap() >= 60 * MIB);
     let freed = lease.finish().unwrap().unwrap();
     assert!(freed.freed_bytes() >= WEIGHTS_BYTES + 96 * MIB);
+    assert_eq!(world.runners(), 0);
+}
+
+#[test]
+fn stuck_process_is_killed_where_the_user_allows_it_and_only_there() {
+    let mut settings = Settings::default();
+    settings.unload_max = Duration::from_millis(300);
+    let world = World::new(0, settings.clone());
+    drop(world.manager.lease("m:1b", &Cancel::new()).unwrap());
+    world.fake.shared.scheduler.never_end();
+    let refused = world.manager.unload("m:1b").unwrap();
+    let process = refused.unloaded[0].stuck.as_ref().unwrap().process.unwrap();
+    assert!(!refused.unloaded[0].killed);
+    assert_eq!(world.runners(), 1);
+    // Another process with the same number would have started at another time.
+    let later = ProcessId::new(process.pid, process.start_time + 1);
+    let error = world.sight.kill(later).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(world.runners(), 1);
+
+    settings.kill_stuck = true;
+    let allowed = Manager::new(world.fake.client(), world.sight.clone(), settings);
+    let result = allowed.unload("m:1b").unwrap();
+    let unloaded = &result.unloaded[0];
+    assert!(unloaded.is_gone() && unloaded.killed && !unloaded.gone_from_list);
+    assert_eq!(unloaded.process_ended, Some(true));
+    assert!(result.memory_freed >= WEIGHTS_BYTES);
     assert_eq!(world.runners(), 0);
 }

@@ -377,7 +377,11 @@ impl Inner {
     fn unload(&self, name: &str, reason: UnloadReason) -> Result<UnloadedModel, OllamaError> {
         let (target, limit) = {
             let state = self.state();
-            (state.target(name), state.settings.unload_max)
+            let limit = unload::Limit {
+                time_max: state.settings.unload_max,
+                may_kill: state.settings.kill_stuck,
+            };
+            (state.target(name), limit)
         };
         let unloaded = unload::unload(&self.client, self.sight.as_ref(), &target, limit)?;
         let mut state = self.state();

@@ -31,6 +31,9 @@ pub struct Settings {
     pub unclaimed_bytes_max: u64,
     /// How long an unload may take before it is reported as stuck.
     pub unload_max: Duration,
+    /// Whether a process that is stuck, then, is killed, though we did not start it: a job of another program that uses
+    /// it dies with it. Off by default; only the user can know.
+    pub kill_stuck: bool,
     /// How long a load may show no progress, in its process and on its connection, before it is given up.
     pub load_stall_max: Duration,
     /// Type of the server's KV cache, which it does not tell.
@@ -54,6 +57,7 @@ impl Default for Settings {
             reserve_bytes: 512 << 20,
             unclaimed_bytes_max: 512 << 20,
             unload_max: Duration::from_secs(30),
+            kill_stuck: false,
             load_stall_max: Duration::from_secs(600),
             kv_type: KvType::F16,
             num_gpu: None,
