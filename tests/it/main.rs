@@ -12,6 +12,7 @@ mod decode;
 mod download;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod example;
+mod journal;
 #[cfg(feature = "whisper")]
 mod language;
 mod layers;
@@ -27,7 +28,7 @@ mod pipeline;
 mod program;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod program_models;
-#[cfg(feature = "whisper")]
+#[cfg(all(feature = "whisper", feature = "download"))]
 mod program_pipe;
 #[cfg(feature = "whisper")]
 mod silero;
