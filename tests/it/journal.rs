@@ -154,7 +154,7 @@ fn audio_of_a_stream_is_checked_where_the_journal_ends() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal");
     let bytes = fs::read(SPEECH).unwrap();
-    let mut hear = |bytes: Vec<u8>, at: usize| {
+    let hear = |bytes: Vec<u8>, at: usize| {
         let mut journal = Journal::open(&path).unwrap();
         let mut scribe = Transcriber::new(config(), engine()).unwrap();
         let mut sink = Stops {
@@ -221,13 +221,13 @@ mod program {
     /// Times that the program is killed.
     const KILLS: u32 = 50;
 
-    /// Transcribes 40 s in windows of 6 s, with previous text and the temperature ladder, into `folder`.
+    /// Transcribes 18 s in windows of 5 s, with previous text and the temperature ladder, into `folder`.
     fn command(folder: &Path, name: &str) -> Command {
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().unwrap().parent().unwrap();
         let mut command = Command::new(profile.join("examples/transcribe"));
         command
-            .args("--quiet --threads 1 --window-seconds 6 --duration 40 --format json".split(' '))
+            .args("--quiet --threads 1 --window-seconds 5 --duration 18 --format json".split(' '))
             .args([
                 "--report",
                 &format!("{name}.report"),

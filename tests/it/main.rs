@@ -10,6 +10,8 @@
 mod decode;
 #[cfg(feature = "download")]
 mod download;
+#[cfg(feature = "whisper")]
+mod endurance;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod example;
 mod journal;
