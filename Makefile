@@ -1,7 +1,7 @@
 # What people do here. Every target sets up what it needs; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-library test-monitor sweep fuzz bench lint doc sets
+.PHONY: help setup demo test test-library test-monitor soak sweep fuzz bench lint doc sets
 
 # Where cmake is put when no package manager can install it.
 TOOLS := $(CURDIR)/target/tools
@@ -51,6 +51,9 @@ sweep: setup ## Decodes every fixture cut at 20 places and with 200 bytes change
 
 fuzz: setup ## Fuzzes each target for a minute; needs a nightly compiler and cargo-fuzz, see fuzz/README.md
 	@fuzz/run
+
+soak: setup ## Minutes of files, live inputs, cancels and errors in one process, which must hold what it held before
+	OMP_WAIT_POLICY=passive $(CARGO) test --release -p steadyscribe --test it -- --ignored --exact endurance::soak --nocapture
 
 bench: setup ## Measures speed and memory
 	$(CARGO) bench -p steadyscribe

@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::engine::EngineError;
+use crate::journal::JournalError;
 
 /// Why a transcription could not be made or finished.
 ///
@@ -53,6 +54,10 @@ pub enum Error {
     /// The engine failed. Segments that the sink took before stay valid.
     #[error(transparent)]
     Engine(#[from] EngineError),
+
+    /// The journal cannot be used. What was transcribed before stays valid.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
 
     /// The sink failed: disk full, closed pipe.
     #[error("cannot write the transcript")]

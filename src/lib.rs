@@ -18,6 +18,7 @@
 //! | what is written, and when? | `sink` |
 //! | what may an audio callback do, and where does a backlog go? | `live` |
 //! | when is live speech transcribed? | `pipeline/edge` |
+//! | what does a killed transcription leave, and how does it go on? | `journal` |
 //! | how do threads start, stop and fail? | `pipeline` |
 //! | which models are published, and how do they come here? | `models` |
 //! | what does the rest of the app hold? | `monitor` |
@@ -59,6 +60,8 @@ mod transcript;
 
 pub mod sink;
 
+mod journal;
+
 // Recording: the stages' door for audio that is pushed.
 pub mod live;
 
@@ -75,6 +78,7 @@ pub use engine::whisper::{ModelHeader, Whisper, WhisperOptions};
 pub use error::{ConfigError, Error};
 #[cfg(feature = "whisper")]
 pub use ggml::ModelError;
+pub use journal::{Journal, JournalError};
 pub use live::{Feed, Live, LiveOptions};
 pub use pipeline::{Controls, Progress, Transcriber};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 
-use serde::Serializer;
+use serde::{Deserialize, Deserializer, Serializer};
 
 use crate::audio::SAMPLE_RATE_HZ;
 
@@ -112,6 +112,11 @@ impl fmt::Display for Time {
 /// Writes a time in seconds.
 pub(crate) fn seconds<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(time.seconds())
+}
+
+/// Reads a time in seconds.
+pub(crate) fn from_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+    f64::deserialize(deserializer).map(Time::from_seconds)
 }
 
 /// A stretch of the time line: `start` is inside, `end` is not.

@@ -1,25 +1,33 @@
 //! What was said and when.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::time::{Span, Time, seconds};
+use crate::time::{Span, Time, from_seconds, seconds};
 
 /// A piece of text with start and end, as the engine closed it.
 ///
 /// Segments come in the order of time; `start` and `end` lie inside the audio that was read.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Segment {
     /// Number of the segment in its transcript, from 0.
     pub id: u64,
     /// The channel, if the input was given one: see [`LiveOptions::channel`](crate::live::LiveOptions::channel).
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<u8>,
     /// When the text begins.
-    #[serde(rename = "start_s", serialize_with = "seconds")]
+    #[serde(
+        rename = "start_s",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     pub start: Time,
     /// When the text ends.
-    #[serde(rename = "end_s", serialize_with = "seconds")]
+    #[serde(
+        rename = "end_s",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     pub end: Time,
     /// The text, without white space at its ends, valid UTF-8.
     pub text: String,
@@ -38,7 +46,7 @@ pub struct Segment {
 }
 
 /// The engine's unit of text.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Token {
     /// Number in the model's vocabulary.
@@ -48,10 +56,18 @@ pub struct Token {
     /// Probability, 0 to 1.
     pub p: f32,
     /// When the token begins.
-    #[serde(rename = "start_s", serialize_with = "seconds")]
+    #[serde(
+        rename = "start_s",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     pub start: Time,
     /// When the token ends.
-    #[serde(rename = "end_s", serialize_with = "seconds")]
+    #[serde(
+        rename = "end_s",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     pub end: Time,
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use steadyscribe::sink::Format;
 use steadyscribe::source::RawFormat;
-use steadyscribe::{Config, Time, Vad, WhisperOptions};
+use steadyscribe::{Config, Error, Journal, Time, Vad, WhisperOptions};
 
 use super::quantity;
 
@@ -110,6 +110,14 @@ pub(crate) struct Args {
     #[arg(long, value_name = "TIME", value_parser = quantity::time)]
     duration: Option<Time>,
 
+    /// Keep progress in a file, so that nothing is lost when the program is killed; for one input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+
+    /// Go on where the journal ends; without one, begin
+    #[arg(long, requires = "journal")]
+    pub(crate) resume: bool,
+
     /// Write what was counted and measured to a file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
@@ -168,6 +176,15 @@ impl Args {
         options.prompt.clone_from(&self.prompt);
         options.threads = self.threads.map_or(options.threads, usize::from);
         options
+    }
+
+    /// Opens the journal that was asked for.
+    pub(crate) fn journal(&self) -> Result<Option<Journal>, Error> {
+        let open = |path| match self.resume {
+            true => Journal::open(path),
+            false => Journal::create(path),
+        };
+        Ok(self.journal.as_ref().map(open).transpose()?)
     }
 
     /// Returns how the pipeline works.

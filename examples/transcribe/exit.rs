@@ -5,7 +5,7 @@ use std::io;
 use std::process::ExitCode;
 
 use steadyscribe::models::{FetchError, NameError};
-use steadyscribe::{ConfigError, Ended, Error, ModelError, Summary};
+use steadyscribe::{ConfigError, Ended, Error, JournalError, ModelError, Summary};
 
 use super::outputs::OutputsError;
 
@@ -80,6 +80,9 @@ impl From<Error> for Failure {
         let exit = match &error {
             Error::Config(ConfigError::Budget { .. }) => Exit::BudgetTooSmall,
             Error::Config(_) => Exit::Usage,
+            // The answer is another option; only a disk that fails is a failure.
+            Error::Journal(JournalError::Io { .. }) => Exit::Failed,
+            Error::Journal(_) => Exit::Usage,
             Error::Model(_) => Exit::BadModel,
             Error::Unreadable { .. } | Error::Unsupported { .. } | Error::Undecodable { .. } => {
                 Exit::UnreadableInput

@@ -41,6 +41,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use steadyscribe::budget::Plan;
 use steadyscribe::engine::Engine;
+use steadyscribe::sink::Sink;
 use steadyscribe::source::Source;
 use steadyscribe::{Cancel, Error, SpanS, Summary, Time, Transcriber, Whisper};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -122,6 +123,10 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         return models::run(command);
     }
     let jobs = outputs::jobs(&args.files, &args.formats, args.output.as_deref())?;
+    if args.journal.is_some() && jobs.len() > 1 {
+        let error = "--journal takes one input: give each its own journal";
+        return Err(Failure::new(Exit::Usage, error));
+    }
     let config = args.config();
     let model = Choice::of(args.model.as_deref())?;
     if model == Choice::Fixture && !args.quiet {
@@ -215,11 +220,14 @@ fn transcribe(
             .map_err(|error| Failure::new(Exit::Failed, error))?
     };
     // Only what is written to the same terminal can disturb the bar.
-    let summary = if job.is_shown() {
-        scribe.transcribe(source, &mut bar.around(sink))
+    let mut sink: Box<dyn Sink> = if job.is_shown() {
+        Box::new(bar.around(sink))
     } else {
-        let mut sink = sink;
-        scribe.transcribe(source, &mut sink)
+        Box::new(sink)
+    };
+    let summary = match args.journal()? {
+        Some(mut journal) => scribe.transcribe_with_journal(source, &mut sink, &mut journal),
+        None => scribe.transcribe(source, &mut sink),
     };
     Ok(summary?)
 }

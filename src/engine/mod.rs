@@ -1,6 +1,6 @@
 //! What turns a window of audio into text.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::budget::Footprint;
 use crate::cancel::Cancel;
@@ -24,6 +24,12 @@ pub use shared::Shared;
 pub trait Engine: Send {
     /// Returns the engine's name and model, for reports.
     fn name(&self) -> &str;
+
+    /// Says what its text depends on besides the audio and the [`Request`]: names and values of the model, of options, of how it was
+    /// prepared. A [`Journal`](crate::Journal) is resumed only when all are as they were.
+    fn identity(&self) -> Vec<(String, String)> {
+        vec![("engine".into(), self.name().into())]
+    }
 
     /// Says what the engine will hold in memory, before it holds it: the ways in which it can run, the preferred one
     /// first. The plan picks the first that fits the budget.
@@ -156,7 +162,7 @@ impl Heard {
 }
 
 /// A language, and how sure it is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Language {
     /// Its code, such as `en`.
@@ -211,7 +217,7 @@ pub struct EngineCounts {
 
 impl EngineCounts {
     /// Adds what was counted elsewhere.
-    fn add(&mut self, more: Self) {
+    pub(crate) fn add(&mut self, more: Self) {
         self.encodes += more.encodes;
         self.decode_steps += more.decode_steps;
         self.fallbacks += more.fallbacks;

@@ -97,6 +97,10 @@ impl<E: Engine> Engine for Shared<E> {
         &self.name
     }
 
+    fn identity(&self) -> Vec<(String, String)> {
+        self.common().engine.identity()
+    }
+
     fn footprints(&self) -> Vec<Footprint> {
         self.common().engine.footprints()
     }

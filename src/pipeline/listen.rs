@@ -10,8 +10,9 @@ use super::edge::{Close, Edge, last_speech};
 use super::meter::Meter;
 use super::progress::Progress;
 use crate::cancel::Cancel;
-use crate::config::Config;
-use crate::engine::{Engine, EngineError, Heard, Language, Request};
+use crate::config::{Config, LOOK_AHEAD_SAMPLES};
+use crate::engine::{Engine, EngineCounts, EngineError, Heard, Language, Request};
+use crate::journal::{Checkpoint, Journal, JournalError};
 use crate::memory;
 use crate::pool::Block;
 use crate::time::{Span, Time};
@@ -48,12 +49,39 @@ pub(super) struct Listened {
     pub(super) language: Option<Language>,
 }
 
+impl Listened {
+    /// What the runs before found out, whose journal is resumed.
+    pub(super) fn resumed(last: &Checkpoint) -> Self {
+        let time = Time::from_samples;
+        Self {
+            windows: last.windows,
+            heard_to: time(last.to),
+            skipped: time(last.skipped),
+            uncovered: last
+                .uncovered
+                .iter()
+                .map(|&(start, end)| Span::new(time(start), time(end)))
+                .collect(),
+            uncovered_samples: last.uncovered_samples,
+            language: last.first_language.clone(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Why listening stopped before the input's end.
 #[derive(Debug)]
 pub(super) enum Stop {
     /// The reader of the segments has gone: its error is the cause.
     Unread,
     Engine(EngineError),
+    Journal(JournalError),
+}
+
+impl From<JournalError> for Stop {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
 }
 
 impl From<EngineError> for Stop {
@@ -66,7 +94,7 @@ impl From<EngineError> for Stop {
 ///
 /// Music is speech to a detector and has no text, so that without this bound a concert would be heard three times.
 #[derive(Debug)]
-pub(super) struct Credit(u32);
+pub(super) struct Credit(pub(super) u32);
 
 /// Cost of hearing something again, in windows.
 const CREDIT_SPENT: u32 = 4;
@@ -158,6 +186,20 @@ pub(super) struct Listener<'a> {
     pub(super) credit: Credit,
     pub(super) next_id: u64,
     pub(super) done: Listened,
+    pub(super) record: Option<Recorder<'a>>,
+}
+
+/// Keeps the journal of a transcription.
+pub(super) struct Recorder<'a> {
+    pub(super) journal: &'a mut Journal,
+    /// Where the journal ended when the transcription began, and the checksum of the audio before that.
+    pub(super) resumed: (Time, u32),
+    /// Checksum of the audio that is done with.
+    pub(super) audio: crc32fast::Hasher,
+    /// What the engine had counted when the transcription began, and what the runs before it had.
+    pub(super) counts: (EngineCounts, EngineCounts),
+    /// Spans without text that are in the journal.
+    pub(super) uncovered: usize,
 }
 
 impl Listener<'_> {
@@ -168,6 +210,7 @@ impl Listener<'_> {
         out: &Sender<Segment>,
     ) -> Result<(), Stop> {
         let mut rest: Option<(Block, usize)> = None;
+        self.pass_over(blocks, &mut rest)?;
         loop {
             let filled = self.fill(blocks, &mut rest);
             let ended = filled == Filled::Ended;
@@ -187,6 +230,73 @@ impl Listener<'_> {
             self.hear(span, cut, out)?;
             self.measure(blocks.len(), out.len());
         }
+    }
+
+    /// Hears what the journal's last run had done with, without the engine: so the speech detector stands where it stood.
+    fn pass_over(
+        &mut self,
+        blocks: &Receiver<Block>,
+        rest: &mut Option<(Block, usize)>,
+    ) -> Result<(), Stop> {
+        let Some((to, audio)) = self.record.as_ref().map(|record| record.resumed) else {
+            return Ok(());
+        };
+        while self.window.span().start < to {
+            let ended = self.fill(blocks, rest) == Filled::Ended;
+            if self.cancel.is_cancelled() {
+                return Err(Stop::Engine(EngineError::Cancelled));
+            }
+            let held = self.window.span();
+            if ended && held.end < to {
+                break;
+            }
+            // The detector hears a second more than is passed over, so that no span of speech is open there.
+            let ahead = if ended { 0 } else { LOOK_AHEAD_SAMPLES as u64 };
+            self.consume_to(to.min(held.end - Time::from_samples(ahead)));
+        }
+        let now = self
+            .record
+            .as_ref()
+            .map(|record| record.audio.clone().finalize());
+        if self.window.span().start != to || now != Some(audio) {
+            return Err(Stop::Journal(JournalError::Changed {
+                what: "the audio before the journal's end".into(),
+                was: format!("checksum {audio:08x} at {to}"),
+                now: format!("checksum {:08x}", now.unwrap_or_default()),
+            }));
+        }
+        Ok(())
+    }
+
+    /// Has what a window gave on the disk, with all that the next one depends on.
+    fn commit(&mut self, segments: &[Segment]) -> Result<(), Stop> {
+        let Some(record) = &mut self.record else {
+            return Ok(());
+        };
+        let (before, mut counts) = record.counts;
+        counts.add(self.engine.counts().since(before));
+        let new = &self.done.uncovered[record.uncovered..];
+        let checkpoint = Checkpoint {
+            to: self.done.heard_to.samples(),
+            audio: record.audio.clone().finalize(),
+            previous: self.previous.clone(),
+            language: self.language.clone(),
+            first_language: self.done.language.clone(),
+            credit: self.credit.0,
+            windows: self.done.windows,
+            skipped: self.done.skipped.samples(),
+            uncovered_samples: self.done.uncovered_samples,
+            encodes: counts.encodes,
+            decode_steps: counts.decode_steps,
+            fallbacks: counts.fallbacks,
+            uncovered: new
+                .iter()
+                .map(|gap| (gap.start.samples(), gap.end.samples()))
+                .collect(),
+        };
+        record.uncovered = self.done.uncovered.len();
+        record.journal.commit(checkpoint, segments)?;
+        Ok(())
     }
 
     fn measure(&mut self, blocks: usize, segments: usize) {
@@ -405,10 +515,16 @@ impl Listener<'_> {
             self.hear_gap(span, gap, &mut heard.segments)?;
         }
         self.hand_on(&heard);
-        for segment in heard.segments {
-            self.send(segment, out)?;
+        for segment in &mut heard.segments {
+            segment.id = self.next_id;
+            segment.channel = self.edge.as_ref().and_then(Edge::channel);
+            self.next_id += 1;
         }
         self.consume_to(done.min(span.end));
+        self.commit(&heard.segments)?;
+        for segment in heard.segments {
+            out.send(segment).map_err(|_| Stop::Unread)?;
+        }
         Ok(())
     }
 
@@ -485,14 +601,12 @@ impl Listener<'_> {
         self.done.language.get_or_insert_with(|| language.clone());
     }
 
-    fn send(&mut self, mut segment: Segment, out: &Sender<Segment>) -> Result<(), Stop> {
-        segment.id = self.next_id;
-        segment.channel = self.edge.as_ref().and_then(Edge::channel);
-        self.next_id += 1;
-        out.send(segment).map_err(|_| Stop::Unread)
-    }
-
     fn consume_to(&mut self, time: Time) {
+        if let Some(record) = &mut self.record {
+            let from = self.window.span().start;
+            let done = self.window.slice(Span::new(from, time));
+            record.audio.update(bytemuck::cast_slice(done));
+        }
         self.window.consume_to(time);
         if let Some(speech) = &mut self.speech {
             speech.forget_before(time);

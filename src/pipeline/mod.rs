@@ -11,7 +11,7 @@ pub use self::control::Controls;
 use self::edge::{Edge, Unread};
 use self::feed::{Blocks, Input, feed};
 use self::idle::IdleRelease;
-use self::listen::{Credit, Listened, Listener, PREVIOUS_TOKENS_MAX, Stop};
+use self::listen::{Credit, Listened, Listener, PREVIOUS_TOKENS_MAX, Recorder, Stop};
 use self::meter::Meter;
 pub use self::progress::Progress;
 use crate::budget::Plan;
@@ -20,6 +20,7 @@ use crate::config::{Config, LOOK_AHEAD_SAMPLES, Vad};
 use crate::decode::DecodeStats;
 use crate::engine::{Engine, EngineCounts, EngineError};
 use crate::error::Error;
+use crate::journal::{Identity, Journal};
 use crate::live::Live;
 use crate::memory;
 use crate::pool::Pool;
@@ -206,7 +207,56 @@ impl<E: Engine + 'static> Transcriber<E> {
         mut source: impl Source,
         sink: &mut dyn Sink,
     ) -> Result<Summary, Error> {
-        self.transcribe_input(Input::Encoded(&mut source), Time::ZERO, sink)
+        self.transcribe_input(Input::Encoded(&mut source), Time::ZERO, sink, None)
+    }
+
+    /// Transcribes one input as [`transcribe`](Self::transcribe) does, and keeps a journal of it: killed or cancelled at any
+    /// moment, the next call with that journal goes on there, and at most one window is transcribed again.
+    ///
+    /// The sink is given all segments from the first on, those of the journal at once: what it writes is the same as if nothing
+    /// had happened. Changes of settings while it ran ([`Controls`]) are not kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`transcribe`](Self::transcribe), and [`Error::Journal`] when the journal is of something else or cannot be written.
+    pub fn transcribe_with_journal(
+        &mut self,
+        mut source: impl Source,
+        sink: &mut dyn Sink,
+        journal: &mut Journal,
+    ) -> Result<Summary, Error> {
+        journal.begin(self.identity(&mut source)?)?;
+        let replayed = journal.replay(&mut |segment| sink.segment(segment))?;
+        replayed.map_err(Error::Sink)?;
+        let input = Input::Encoded(&mut source);
+        self.transcribe_input(input, Time::ZERO, sink, Some(journal))
+    }
+
+    /// Returns what the text of an input depends on.
+    fn identity(&self, source: &mut dyn Source) -> Result<Identity, Error> {
+        let Config {
+            window_s,
+            previous_text,
+            vad,
+            start,
+            duration,
+            ..
+        } = &self.config;
+        let input = source.fingerprint()?;
+        let mut identity = vec![
+            ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+            ("input".into(), input.unwrap_or_else(|| "a stream".into())),
+            ("window_s".into(), window_s.to_string()),
+            ("previous_text".into(), previous_text.to_string()),
+            ("vad".into(), format!("{vad:?}")),
+            ("start".into(), start.to_string()),
+            (
+                "duration".into(),
+                duration.map_or_else(|| "all".into(), |d| d.to_string()),
+            ),
+        ];
+        identity.extend(lock(&self.engine).identity());
+        Ok(identity)
     }
 
     /// Transcribes what is pushed into a feed, until the feed is dropped, and hands the segments to `sink` as they come.
@@ -228,7 +278,7 @@ impl<E: Engine + 'static> Transcriber<E> {
         sink: &mut dyn Sink,
     ) -> Result<Summary, Error> {
         let from = live.listen();
-        let summary = self.transcribe_input(Input::Live(live), from, sink);
+        let summary = self.transcribe_input(Input::Live(live), from, sink, None);
         live.leave();
         summary
     }
@@ -239,6 +289,7 @@ impl<E: Engine + 'static> Transcriber<E> {
         input: Input<'_>,
         from: Time,
         sink: &mut dyn Sink,
+        journal: Option<&mut Journal>,
     ) -> Result<Summary, Error> {
         let began = Instant::now();
         let start = from.max(self.config.start);
@@ -247,7 +298,7 @@ impl<E: Engine + 'static> Transcriber<E> {
             speech.reset(start);
         }
         let pool_before = self.pool.stats();
-        let ran = self.run(input, from, sink, began);
+        let ran = self.run(input, from, sink, journal, began);
         if let Some(idle) = &self.idle {
             idle.ended();
         }
@@ -288,22 +339,25 @@ impl<E: Engine + 'static> Transcriber<E> {
         input: Input<'_>,
         from: Time,
         sink: &mut dyn Sink,
+        journal: Option<&mut Journal>,
         began: Instant,
     ) -> Result<Ran, Error> {
         let (blocks_in, blocks_out) = bounded(self.config.pool_blocks);
         let (segments_in, segments_out) = bounded(SEGMENTS_QUEUED_MAX);
         // Dropped when the engine's thread ends, so that the decoder does not wait for blocks that stay in the queue.
         let (alive, taker) = bounded(0);
+        let start = from.max(self.config.start);
         let mut engine = lock(&self.engine);
         engine.prepare(self.plan.chosen())?;
-        let counts = engine.counts();
+        let counts_before = engine.counts();
+        let resumed = Resumed::of(journal, start, counts_before);
+        let (segments_before, counts_resumed) = (resumed.next_id, resumed.counts);
         let window_bytes =
             (window_samples(self.config.window_s) + LOOK_AHEAD_SAMPLES) * size_of::<f32>();
         self.meter
             .allocated(self.pool.held_bytes(), window_bytes as u64);
         let (config, pool, cancel, progress) =
             (&self.config, &self.pool, &self.cancel, &self.progress);
-        let start = from.max(config.start);
         let blocks = Blocks::new(from, config, pool, cancel, (blocks_in, taker));
         let unread = Unread(Edge::of(&input));
         let mut listener = Listener {
@@ -318,11 +372,12 @@ impl<E: Engine + 'static> Transcriber<E> {
             progress,
             meter: &mut self.meter,
             began,
-            previous: Vec::with_capacity(2 * PREVIOUS_TOKENS_MAX),
-            language: None,
-            credit: Credit::default(),
-            next_id: 0,
-            done: Listened::default(),
+            previous: resumed.previous,
+            language: resumed.language,
+            credit: resumed.credit,
+            next_id: resumed.next_id,
+            done: resumed.done,
+            record: resumed.record,
         };
         let name = input.name();
         let (decoded, listened, (segments, written)) = thread::scope(|scope| {
@@ -341,13 +396,60 @@ impl<E: Engine + 'static> Transcriber<E> {
         written.map_err(Error::Sink)?;
         let listened = listened_to(listened)?;
         let decoded = decoded_to(decoded, listened.heard_to > start, name)?;
-        let counts = engine.counts().since(counts);
+        let mut counts = counts_resumed;
+        counts.add(engine.counts().since(counts_before));
         Ok(Ran {
             decoded,
             listened,
-            segments,
+            segments: segments_before + segments,
             counts,
         })
+    }
+}
+
+/// Where a transcription begins: at the start, or where its journal ends.
+struct Resumed<'a> {
+    previous: Vec<u32>,
+    language: Option<String>,
+    credit: Credit,
+    next_id: u64,
+    done: Listened,
+    counts: EngineCounts,
+    record: Option<Recorder<'a>>,
+}
+
+impl<'a> Resumed<'a> {
+    fn of(journal: Option<&'a mut Journal>, start: Time, counts_before: EngineCounts) -> Self {
+        let mut resumed = Self {
+            previous: Vec::with_capacity(2 * PREVIOUS_TOKENS_MAX),
+            language: None,
+            credit: Credit::default(),
+            next_id: 0,
+            done: Listened::default(),
+            counts: EngineCounts::default(),
+            record: None,
+        };
+        let Some(journal) = journal else {
+            return resumed;
+        };
+        resumed.next_id = journal.segments();
+        let mut end = (start, crc32fast::Hasher::new().finalize());
+        if let Some(last) = journal.last() {
+            end = (Time::from_samples(last.to), last.audio);
+            resumed.previous.extend_from_slice(&last.previous);
+            resumed.language.clone_from(&last.language);
+            resumed.credit = Credit(last.credit);
+            resumed.counts = last.counts();
+            resumed.done = Listened::resumed(last);
+        }
+        resumed.record = Some(Recorder {
+            journal,
+            resumed: end,
+            audio: crc32fast::Hasher::new(),
+            counts: (counts_before, resumed.counts),
+            uncovered: resumed.done.uncovered.len(),
+        });
+        resumed
     }
 }
 
@@ -357,6 +459,7 @@ fn listened_to(ended: Result<(Listened, Option<Stop>), Panic>) -> Result<Listene
     match stop {
         Some(Stop::Engine(EngineError::Cancelled)) | Some(Stop::Unread) | None => Ok(listened),
         Some(Stop::Engine(error)) => Err(Error::Engine(error)),
+        Some(Stop::Journal(error)) => Err(Error::Journal(error)),
     }
 }
 

@@ -30,6 +30,15 @@ pub trait Source: Send {
     /// [`Error::Unreadable`] when the input cannot be opened, or not again.
     fn open(&mut self, access: Access) -> Result<Input, Error>;
 
+    /// Returns what tells this input from others, cheaply, or `None`: only its audio tells. For a [`Journal`](crate::Journal).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unreadable`] when the input cannot be read.
+    fn fingerprint(&mut self) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
     /// Tells which token ends a read that waits. Called before [`open`](Self::open) by a transcription with its own.
     ///
     /// Only an input that can be silent for long needs it: once the token is raised, its reads return, with what there
@@ -46,6 +55,10 @@ impl<S: Source + ?Sized> Source for Box<S> {
 
     fn open(&mut self, access: Access) -> Result<Input, Error> {
         (**self).open(access)
+    }
+
+    fn fingerprint(&mut self) -> Result<Option<String>, Error> {
+        (**self).fingerprint()
     }
 
     fn cancelled_by(&mut self, cancel: &Cancel) {

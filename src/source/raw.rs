@@ -237,6 +237,11 @@ impl<S: Source> Source for RawSource<S> {
         })))
     }
 
+    fn fingerprint(&mut self) -> Result<Option<String>, Error> {
+        let of = self.source.fingerprint()?;
+        Ok(of.map(|of| format!("{of}, {}", self.format)))
+    }
+
     fn cancelled_by(&mut self, cancel: &Cancel) {
         self.source.cancelled_by(cancel);
     }

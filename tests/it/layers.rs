@@ -31,7 +31,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
 ];
 
 /// What a stage may name of the stages before it: the types that it receives, and no function.
-const RECEIVED: [(&str, &str, &[&str]); 3] = [
+const RECEIVED: [(&str, &str, &[&str]); 5] = [
     (
         "decode",
         "source",
@@ -39,6 +39,8 @@ const RECEIVED: [(&str, &str, &[&str]); 3] = [
     ),
     ("engine", "transcript", &["Segment", "Token"]),
     ("sink", "transcript", &["Ending", "Segment", "Token"]),
+    ("journal", "transcript", &["Segment"]),
+    ("journal", "engine", &["EngineCounts", "Language"]),
 ];
 
 /// Files that hold tests alone, which may use what they test with.

@@ -10,8 +10,11 @@
 mod decode;
 #[cfg(feature = "download")]
 mod download;
+#[cfg(feature = "whisper")]
+mod endurance;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod example;
+mod journal;
 #[cfg(feature = "whisper")]
 mod language;
 mod layers;
@@ -27,7 +30,7 @@ mod pipeline;
 mod program;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod program_models;
-#[cfg(feature = "whisper")]
+#[cfg(all(feature = "whisper", feature = "download"))]
 mod program_pipe;
 #[cfg(feature = "whisper")]
 mod silero;

@@ -400,6 +400,34 @@ impl Engine for Whisper {
         &self.name
     }
 
+    fn identity(&self) -> Vec<(String, String)> {
+        let WhisperOptions {
+            language,
+            translate,
+            prompt,
+            timestamps,
+            seed,
+            // On one machine neither changes a sum's order.
+            threads: _,
+            use_gpu,
+        } = &self.options;
+        [
+            ("model", self.header.fingerprint.to_string()),
+            (
+                "language",
+                language.clone().unwrap_or_else(|| "auto".into()),
+            ),
+            ("translate", translate.to_string()),
+            ("prompt", prompt.clone()),
+            ("timestamps", timestamps.to_string()),
+            ("seed", seed.to_string()),
+            ("GPU", use_gpu.to_string()),
+            ("flash attention", self.chosen.flash_attention.to_string()),
+        ]
+        .map(|(name, value)| (name.into(), value))
+        .into()
+    }
+
     fn footprints(&self) -> Vec<Footprint> {
         self.header.footprints().to_vec()
     }
