@@ -247,12 +247,11 @@ impl Journal {
 
     /// A file that ends within its first line was killed while that was written; anything else is not ours.
     fn torn_head(&self) -> Result<(), JournalError> {
-        let mut start = Vec::new();
+        let mut start = [0; 4_096];
         let mut file = &self.file;
         file.rewind().map_err(self.io())?;
-        file.take(4_096)
-            .read_to_end(&mut start)
-            .map_err(self.io())?;
+        let count = file.read(&mut start).map_err(self.io())?;
+        let start = &start[..count];
         let key: &[u8] = br#" {"steadyscribe_journal":"#;
         let ours = start.get(8..).is_some_and(|rest| {
             let shared = rest.len().min(key.len());

@@ -109,14 +109,15 @@ impl Source for FileSource {
 
 /// Pieces of a file that are looked at to tell it from others, and their length in bytes.
 const PIECES: u64 = 64;
-const PIECE_BYTES: u64 = 64 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 fn checksum(file: &mut File) -> io::Result<String> {
     let length = file.metadata()?.len();
     let mut hasher = crc32fast::Hasher::new();
-    let mut piece = vec![0; PIECE_BYTES as usize];
-    let between = (length.saturating_sub(PIECE_BYTES)).div_ceil(PIECES - 1);
-    for at in (0..PIECES).map(|n| (n * between.max(PIECE_BYTES)).min(length)) {
+    let mut piece = vec![0; PIECE_BYTES];
+    let piece_bytes = PIECE_BYTES as u64;
+    let between = length.saturating_sub(piece_bytes).div_ceil(PIECES - 1);
+    for at in (0..PIECES).map(|n| (n * between.max(piece_bytes)).min(length)) {
         file.seek(SeekFrom::Start(at))?;
         let mut filled = 0;
         while filled < piece.len() {

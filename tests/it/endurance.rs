@@ -1,5 +1,10 @@
 //! Many at once and many one after another: nothing is mixed up, and nothing is left behind.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the files of these tests are small"
+)]
+
 use std::fs;
 use std::io;
 use std::path::Path;

@@ -1,5 +1,10 @@
 //! Journals: what was transcribed is not lost, and going on gives the same as never stopping.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the files of these tests are small"
+)]
+
 use std::fs;
 use std::io;
 use std::path::Path;
