@@ -34,6 +34,7 @@ demo: setup ## Transcribes a minute of speech, and shows the plan of memory, the
 	@echo; echo "What it will take, before anything is loaded (--plan):"; echo
 	@$(TRANSCRIBE) --quiet --plan
 	@echo; echo "One minute of synthetic speech (fixtures/standup.opus):"; echo
+	@mkdir -p $(dir $(REPORT))
 	@$(TRANSCRIBE) --report $(REPORT) fixtures/standup.opus
 	@echo; echo "What it took (--report):"; echo
 	@cat $(REPORT)
