@@ -17,6 +17,12 @@ const CHUNKS_MAX: usize = 1_024;
 /// Longest format chunk: 22 bytes and the name of the compression, at most 255.
 const FORMAT_BYTES_MAX: u32 = 512;
 
+/// Shortest format chunk: channels, frames, bits of a sample, rate.
+const FORMAT_BYTES_MIN: usize = 18;
+
+/// Most channels that the demuxer takes: it multiplies them with the width of a sample in 16 bits.
+const CHANNELS_MAX: u16 = 32;
+
 /// Bytes of a chunk's header, and those of the audio chunk before its audio.
 const HEADER: u64 = 8;
 const AUDIO_HEADER: u32 = 8;
@@ -53,6 +59,7 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
             "it has no chunk of format, or none of audio".into(),
         ));
     };
+    check(&format)?;
     let mut header = chunk(input, audio, AUDIO_HEADER)?;
     // Whoever writes into a pipe, or is switched off, leaves none: then it goes on to the end.
     let is_told = (AUDIO_HEADER..u32::MAX).contains(&len);
@@ -71,6 +78,21 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     ]
     .concat();
     Ok(layout)
+}
+
+/// Refuses a format over whose numbers the demuxer stumbles.
+fn check(format: &[u8]) -> Result<(), Fault> {
+    if format.len() < HEADER as usize + FORMAT_BYTES_MIN {
+        return Err(Fault::Damaged("its chunk of format is too short".into()));
+    }
+    let channels = u16::from_be_bytes([format[8], format[9]]);
+    if !(1..=CHANNELS_MAX).contains(&channels) {
+        let range = format!("not 1 to {CHANNELS_MAX}");
+        return Err(Fault::Unsupported(format!(
+            "aiff audio of {channels} channels ({range})"
+        )));
+    }
+    Ok(())
 }
 
 /// Reads `len` bytes of a chunk with its header, filled up to an even length.

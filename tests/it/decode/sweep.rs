@@ -3,7 +3,6 @@
 //!
 //! `make test` takes a few places of the small files, `make sweep` 20 cuts and 200 changes of every file.
 
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use steadyscribe::Error;
@@ -26,22 +25,6 @@ const CUT_UNTOLD_S_MAX: f64 = 0.3;
 struct Places {
     cuts: usize,
     changes: usize,
-}
-
-/// Keeps the panics of dependencies off the screen: they are caught, and a printed one takes 50 MB for its backtrace.
-fn hush() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let loud = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            if !panic
-                .location()
-                .is_some_and(|at| at.file().contains("symphonia"))
-            {
-                loud(panic);
-            }
-        }));
-    });
 }
 
 /// A fixed sequence of numbers that look random.
@@ -165,7 +148,6 @@ fn is_lost_in_silence(bytes: &[u8], whole: &Outcome, piped: bool, what: &str) ->
 
 /// Takes one file through all.
 fn sweep(file: &str, places: &Places) {
-    hush();
     let bytes = fixture(file);
     let Ok(whole) = bounded(&bytes, false, file) else {
         return;

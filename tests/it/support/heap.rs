@@ -4,6 +4,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 struct Counting;
@@ -57,8 +58,25 @@ pub(crate) struct Heap {
     pub(crate) allocations: u64,
 }
 
+/// Keeps the panics of dependencies, which are caught, from being printed: with `RUST_BACKTRACE` one takes 50 MB of the heap.
+fn hush() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !panic
+                .location()
+                .is_some_and(|at| at.file().contains("symphonia"))
+            {
+                loud(panic);
+            }
+        }));
+    });
+}
+
 /// Does a piece of work and says what it took.
 pub(crate) fn measure<T>(work: impl FnOnce() -> T) -> (T, Heap) {
+    hush();
     let before = LIVE.get();
     let allocations = ALLOCATIONS.get();
     PEAK.set(before);
