@@ -152,18 +152,33 @@ const LEVEL_MAX: f32 = 32.0;
 
 /// Averages the channels of whole frames into `mono`.
 fn mix(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
-    let sane = |sample: f32| match sample.is_finite() {
-        true => sample.clamp(-LEVEL_MAX, LEVEL_MAX),
-        false => 0.0,
-    };
-    if channels == 1 {
-        mono.extend(interleaved.iter().copied().map(sane));
-        return;
+    // Two are what most files have. Known in number, they are added eight frames at a time.
+    match channels {
+        1 => mono.extend(interleaved.iter().copied().map(sane)),
+        2 => {
+            let (frames, _) = interleaved.as_chunks::<2>();
+            mono.extend(
+                frames
+                    .iter()
+                    .map(|&[left, right]| (sane(left) + sane(right)) * 0.5),
+            );
+        }
+        _ => {
+            #[expect(clippy::cast_precision_loss, reason = "channels are few")]
+            let share = 1.0 / channels as f32;
+            let frames = interleaved.chunks_exact(channels);
+            mono.extend(frames.map(|frame| frame.iter().copied().map(sane).sum::<f32>() * share));
+        }
     }
-    #[expect(clippy::cast_precision_loss, reason = "channels are few")]
-    let share = 1.0 / channels as f32;
-    let frames = interleaved.chunks_exact(channels);
-    mono.extend(frames.map(|frame| frame.iter().copied().map(sane).sum::<f32>() * share));
+}
+
+/// Returns a sample that the filter can bear.
+fn sane(sample: f32) -> f32 {
+    if sample.is_finite() {
+        sample.clamp(-LEVEL_MAX, LEVEL_MAX)
+    } else {
+        0.0
+    }
 }
 
 /// The rate converter, with its delay cut and its length kept.

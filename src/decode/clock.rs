@@ -12,6 +12,8 @@ use symphonia::core::formats::{FormatId, Track};
 use symphonia::core::packet::Packet;
 use symphonia::core::units::TimeBase;
 
+use super::codec::OPUS_RATE_HZ;
+
 /// Delay of an AAC stream that tells none, in frames: the first block has nothing to overlap with, so no encoder can
 /// start with less.
 const AAC_DELAY: i64 = 1_024;
@@ -22,6 +24,9 @@ const MP3_DELAY: i64 = 1_105;
 
 /// Delay of a layer I or II stream, in frames: the two filter banks.
 const MP2_DELAY: i64 = 481;
+
+/// The rate in which Opus' headers count, whatever it is decoded at. Source: RFC 7845, section 4.
+const OPUS_TICKS_HZ: u32 = 48_000;
 
 /// When a packet is heard, in ticks of the container's time base.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +86,11 @@ impl Clock {
             // By the edit list, or by stamps that start below zero.
             0
         } else if delay_ns > 0 {
-            self.rounded_off(delay_ns, params.sample_rate.unwrap_or(0))
+            let rate_hz = match params.codec {
+                CODEC_ID_OPUS => OPUS_RATE_HZ,
+                _ => params.sample_rate.unwrap_or(0),
+            };
+            self.rounded_off(delay_ns, rate_hz)
         } else {
             self.untold_delay(params)
         };
@@ -101,16 +110,18 @@ impl Clock {
         }
     }
 
-    /// Returns Opus' delay in frames of 48 kHz. Source: RFC 7845, section 5.1; of mp4 the same fields in the other
-    /// byte order: Xiph, "Encapsulation of Opus in ISO Base Media File Format", section 4.3.2.
+    /// Returns Opus' delay in frames, to the nearest; headers give it in frames of 48 kHz. Source: RFC 7845, section 5.1; of mp4
+    /// the same fields in the other byte order: Xiph, "Encapsulation of Opus in ISO Base Media File Format", section 4.3.2.
     fn pre_skip(&self, header: &[u8]) -> i64 {
         let Some(&[low, high]) = header.get(10..).and_then(|bytes| bytes.first_chunk()) else {
             return 0;
         };
-        match self.format {
-            FORMAT_ID_ISOMP4 => u16::from_be_bytes([low, high]).into(),
-            _ => u16::from_le_bytes([low, high]).into(),
-        }
+        let told = match self.format {
+            FORMAT_ID_ISOMP4 => u16::from_be_bytes([low, high]),
+            _ => u16::from_le_bytes([low, high]),
+        };
+        let scaled = i64::from(told) * i64::from(OPUS_RATE_HZ);
+        (scaled + i64::from(OPUS_TICKS_HZ / 2)) / i64::from(OPUS_TICKS_HZ)
     }
 
     /// Returns in frames what the demuxer does not take off stamps of a delay, because it takes off whole ticks.

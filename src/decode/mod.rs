@@ -52,7 +52,7 @@ pub struct MediaInfo {
     pub container: &'static str,
     /// Short name of the codec, such as `aac`.
     pub codec: &'static str,
-    /// Rate and channels of the audio, as far as the headers tell.
+    /// Rate and channels that the audio is decoded to, as far as the headers tell. HE-AAC is decoded to its core's rate, Opus to 16 kHz.
     pub format: Format,
     /// Length of the audio as the container declares it. It is missing or wrong for many inputs: show progress by
     /// [`Decoder::position_bytes`] instead.
@@ -101,7 +101,7 @@ pub struct DecodeStats {
 ///
 /// let info = probe("fixtures/formats/opus.webm")?;
 /// assert_eq!((info.container, info.codec), ("matroska", "opus"));
-/// assert_eq!(info.format.rate_hz, 48_000);
+/// assert_eq!(info.format.rate_hz, 16_000);
 /// # Ok::<(), steadyscribe::Error>(())
 /// ```
 pub fn probe(path: impl AsRef<Path>) -> Result<MediaInfo, Error> {

@@ -174,8 +174,9 @@ fn reading_starts_again_at_the_next_cluster() {
             );
             for at in [0.25, 1.1, 1.75, 4.75, 5.6] {
                 let (off_ms, alike) = find_burst(&heard.samples, at);
+                // The stamps of the next cluster are whole milliseconds.
                 assert!(
-                    alike > 0.9 && off_ms.abs() < 1.0,
+                    alike > 0.9 && off_ms.abs() < 1.01,
                     "{what}: {at} s: {off_ms} ms, {alike}"
                 );
             }
