@@ -6,7 +6,7 @@ use super::decision::{Again, Decision, WindowEnd, tell};
 use super::edge::Edge;
 use super::listen::{LEAD_SAMPLES, Listener, Stop};
 use super::record::PREVIOUS_TOKENS_MAX;
-use crate::engine::{Heard, Request};
+use crate::engine::{EngineError, Heard, Request};
 use crate::time::{Span, Time};
 use crate::transcript::{Segment, uncovered};
 
@@ -109,6 +109,10 @@ impl Listener<'_> {
 
     /// Asks the engine for the text of a window; `again` for another text of the same one.
     fn ask(&mut self, span: Span, cut: bool, again: bool) -> Result<Answer, Stop> {
+        // Not left to the engine, which may look at it once for each window.
+        if self.cancel.is_cancelled() {
+            return Err(Stop::Engine(EngineError::Cancelled));
+        }
         self.done.windows += u64::from(!again);
         let previous: &[u32] = if self.config.previous_text {
             &self.previous

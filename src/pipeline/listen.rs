@@ -121,12 +121,23 @@ impl Listener<'_> {
             if self.skip_silence(ended) {
                 continue;
             }
-            if self.controls.take_reclaim() && self.engine.release_state() {
-                memory::trim();
-            }
+            self.obey();
             let (span, cut) = self.next_window(filled);
             self.hear(span, cut, out)?;
             self.measure(blocks.len(), out.len());
+        }
+    }
+
+    /// Does what was asked for between windows.
+    fn obey(&mut self) {
+        loop {
+            if self.controls.take_reclaim() && self.engine.release_state() {
+                memory::trim();
+                self.meter.engine(self.engine.held());
+            }
+            if !self.controls.wait(self.cancel) {
+                return;
+            }
         }
     }
 

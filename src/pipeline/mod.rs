@@ -131,9 +131,17 @@ impl<E: Engine + 'static> Transcriber<E> {
         &self.plan
     }
 
-    /// Returns the token that stops the transcription that runs, and all later ones.
+    /// Returns the token that stops the transcription that runs, and all later ones until it is
+    /// [renewed](Self::renew_cancel).
     #[must_use]
     pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// Makes a new token for the transcriptions that follow, so that they run although one before was cancelled. Those who hold
+    /// the old one no longer reach them. Returns it.
+    pub fn renew_cancel(&mut self) -> Cancel {
+        self.cancel = Cancel::new();
         self.cancel.clone()
     }
 
