@@ -11,6 +11,10 @@ use crate::config::{BLOCK_SAMPLES, Config, LOOK_AHEAD_SAMPLES, Vad};
 use crate::error::ConfigError;
 use crate::time::Time;
 
+mod together;
+
+pub use together::Together;
+
 /// Demuxer, decoder, resampler and detector, and what they leave in the allocator's heap. Measured: 0.3 MB
 /// (wav) to 2.0 MB (Vorbis) of heap, 0.7 MB for most.
 const DECODING_BYTES: u64 = 1_500_000;

@@ -10,17 +10,24 @@
 //! the seed and on a window's position alone, so they need no state.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use self::lines::Lines;
 use crate::engine::{EngineCounts, Language};
+use crate::report::SPANS_MAX;
 use crate::time::Time;
 use crate::transcript::Segment;
 
-/// Longest line that is read: a window of 30 s has some 20 KB.
-const LINE_BYTES_MAX: u64 = 16 << 20;
+mod lines;
+
+/// Most previous text that a record may hold, in tokens: a few times what is handed on.
+const PREVIOUS_TOKENS_MAX: usize = 1_024;
+
+/// No count of a transcription is larger: JSON's own limit for whole numbers.
+const COUNT_MAX: u64 = 1 << 53;
 
 /// Version of the format. A journal of another one is refused.
 const VERSION: u32 = 1;
@@ -132,6 +139,22 @@ impl Checkpoint {
             fallbacks: self.fallbacks,
         }
     }
+
+    /// Returns whether a transcription can have come to this. What was not written by one may have a right checksum all the same.
+    fn is_possible(&self) -> bool {
+        let counts = [
+            self.to,
+            self.windows,
+            self.skipped,
+            self.uncovered_samples,
+            self.encodes,
+            self.decode_steps,
+            self.fallbacks,
+        ];
+        counts.iter().all(|count| *count <= COUNT_MAX)
+            && self.previous.len() <= PREVIOUS_TOKENS_MAX
+            && self.uncovered.len() <= SPANS_MAX
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -239,25 +262,30 @@ impl Journal {
         self.identity = Some(head.identity);
         self.end = lines.end;
         while let Some(record) = lines.next::<Record>().map_err(&fail)? {
+            if !record.checkpoint.is_possible() {
+                break;
+            }
             self.advance(record.checkpoint, record.segments.len());
             self.end = lines.end;
         }
         Ok(())
     }
 
-    /// A file that ends within its first line was killed while that was written; anything else is not ours.
+    /// A file that ends within its first line was killed while that was written; anything else is not ours. So is what is too
+    /// short to tell.
     fn torn_head(&self) -> Result<(), JournalError> {
         let mut start = [0; 4_096];
         let mut file = &self.file;
         file.rewind().map_err(self.io())?;
         let count = file.read(&mut start).map_err(self.io())?;
-        let start = &start[..count];
+        let (sum, rest) = start[..count].split_at(count.min(8));
         let key: &[u8] = br#" {"steadyscribe_journal":"#;
-        let ours = start.get(8..).is_some_and(|rest| {
-            let shared = rest.len().min(key.len());
-            rest[..shared] == key[..shared]
-        });
-        if (ours || start.len() < 8) && !start.contains(&b'\n') {
+        let shared = rest.len().min(key.len());
+        let is_ours = shared > 0
+            && sum.iter().all(u8::is_ascii_hexdigit)
+            && rest[..shared] == key[..shared]
+            && !rest.contains(&b'\n');
+        if is_ours {
             return Ok(());
         }
         Err(JournalError::NotAJournal(self.path.clone()))
@@ -295,8 +323,8 @@ impl Journal {
         &self,
         take: &mut dyn FnMut(&Segment) -> io::Result<()>,
     ) -> Result<io::Result<()>, JournalError> {
-        let file = File::open(&self.path).map_err(self.io())?;
-        let mut lines = Lines::of(&file).map_err(self.io())?;
+        // Not the path, which may be of another file by now; and on Windows a lock keeps other handles out.
+        let mut lines = Lines::of(&self.file).map_err(self.io())?;
         lines.next::<Head>().map_err(self.io())?;
         while lines.end < self.end {
             let Some(record) = lines.next::<Record>().map_err(self.io())? else {
@@ -308,6 +336,8 @@ impl Journal {
                 }
             }
         }
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(self.end)).map_err(self.io())?;
         Ok(Ok(()))
     }
 
@@ -328,7 +358,8 @@ impl Journal {
 
     fn advance(&mut self, checkpoint: Checkpoint, segments: usize) {
         let mut uncovered = std::mem::take(&mut self.last.uncovered);
-        uncovered.extend_from_slice(&checkpoint.uncovered);
+        let room = SPANS_MAX.saturating_sub(uncovered.len());
+        uncovered.extend(checkpoint.uncovered.iter().take(room));
         self.last = Checkpoint {
             uncovered,
             ..checkpoint
@@ -337,10 +368,7 @@ impl Journal {
     }
 
     fn append(&mut self, record: &impl Serialize) -> io::Result<()> {
-        let json = serde_json::to_vec(record)?;
-        let mut line = format!("{:08x} ", crc32fast::hash(&json)).into_bytes();
-        line.extend_from_slice(&json);
-        line.push(b'\n');
+        let line = lines::line(record)?;
         self.file.write_all(&line)?;
         self.file.sync_data()?;
         self.end += line.len() as u64;
@@ -362,42 +390,4 @@ fn check(was: &Identity, now: &Identity) -> Result<(), JournalError> {
         }
     }
     Ok(())
-}
-
-/// Reads records until one is not whole.
-struct Lines<'a> {
-    file: io::Take<BufReader<&'a File>>,
-    line: Vec<u8>,
-    /// End of the last whole record.
-    end: u64,
-}
-
-impl<'a> Lines<'a> {
-    fn of(mut file: &'a File) -> io::Result<Self> {
-        file.rewind()?;
-        Ok(Self {
-            file: BufReader::new(file).take(0),
-            line: Vec::new(),
-            end: 0,
-        })
-    }
-
-    fn next<R: for<'de> Deserialize<'de>>(&mut self) -> io::Result<Option<R>> {
-        self.line.clear();
-        self.file.set_limit(LINE_BYTES_MAX);
-        self.file.read_until(b'\n', &mut self.line)?;
-        let record = whole(&self.line).and_then(|json| serde_json::from_slice(json).ok());
-        if record.is_some() {
-            self.end += self.line.len() as u64;
-        }
-        Ok(record)
-    }
-}
-
-/// Returns the JSON of a line that was written to its end.
-fn whole(line: &[u8]) -> Option<&[u8]> {
-    let (sum, json) = line.strip_suffix(b"\n")?.split_at_checked(9)?;
-    let sum = std::str::from_utf8(sum).ok()?.strip_suffix(' ')?;
-    let sum = u32::from_str_radix(sum, 16).ok()?;
-    (sum == crc32fast::hash(json)).then_some(json)
 }

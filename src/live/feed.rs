@@ -80,8 +80,15 @@ pub(super) struct Ring {
 /// Makes both ends.
 pub(super) fn ring(shared: &Arc<Shared>) -> (Feed, Ring) {
     let (mut samples, mut from) = RingBuffer::new(RING_FRAMES);
-    let (marks, marks_from) = RingBuffer::new(MARKS_MAX);
+    let (mut marks, mut marks_from) = RingBuffer::new(MARKS_MAX);
     // Written once, so that no push is the first to touch a page.
+    let none = Mark {
+        at: 0,
+        rate_hz: 0,
+        hole: Hole::default(),
+    };
+    while marks.push(none).is_ok() {}
+    while marks_from.pop().is_ok() {}
     if let Ok(all) = samples.write_chunk_uninit(RING_FRAMES) {
         all.fill_from_iter(std::iter::repeat(0.0));
     }

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use crate::cancel::Cancel;
 use crate::config::{BLOCK_SAMPLES, Config, WINDOW_S_MIN};
 use crate::error::ConfigError;
 use crate::pool::Resize;
+
+/// How often a transcription that is paused looks whether it may go on. It sees at once that it is cancelled.
+const PAUSE_TICK: Duration = Duration::from_millis(100);
 
 /// Changes a transcriber from any thread. Clones change the same one.
 ///
@@ -20,6 +25,7 @@ struct Shared {
     window_samples_max: usize,
     pool: Resize,
     reclaim: AtomicBool,
+    paused: AtomicBool,
 }
 
 impl Controls {
@@ -30,6 +36,7 @@ impl Controls {
             window_samples_max,
             pool,
             reclaim: AtomicBool::new(false),
+            paused: AtomicBool::new(false),
         }))
     }
 
@@ -68,6 +75,37 @@ impl Controls {
     /// Asks for the engine's working memory back before the next window, which allocates what it needs again.
     pub fn reclaim(&self) {
         self.0.reclaim.store(true, Ordering::Relaxed);
+    }
+
+    /// Holds the transcription in front of its next window, until [`go_on`](Self::go_on); the window that is heard is finished. One that
+    /// starts while it holds waits at once.
+    ///
+    /// It keeps what it has: the model, and up to a window and the pool of audio. [`reclaim`](Self::reclaim) acts meanwhile. A
+    /// live input goes on recording. Cancelling ends the wait. To pause across a restart, cancel a transcription that has a
+    /// [`Journal`](crate::Journal).
+    pub fn pause(&self) {
+        self.0.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets the transcription go on.
+    pub fn go_on(&self) {
+        self.0.paused.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns whether [`pause`](Self::pause) holds.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.0.paused.load(Ordering::Relaxed)
+    }
+
+    /// Waits a while if it is paused, and returns whether it is.
+    pub(super) fn wait(&self, cancel: &Cancel) -> bool {
+        let paused = self.is_paused() && !cancel.is_cancelled();
+        if paused {
+            // It carries nothing: either the time is over, or it is cancelled.
+            let _ = cancel.raised().recv_timeout(PAUSE_TICK);
+        }
+        paused
     }
 
     pub(super) fn window_samples(&self) -> usize {

@@ -3,7 +3,9 @@
 use steadyscribe_monitor::gauge::Unit;
 use steadyscribe_monitor::{Component, Gauge, Gauges, RatioGauge, reader};
 
+use crate::budget::Plan;
 use crate::engine::Held;
+use crate::pool::Pool;
 use crate::report::MemoryReport;
 
 /// The pipeline's gauges and the highest memory of the process that was seen.
@@ -87,11 +89,18 @@ impl Meter {
         self.sample();
     }
 
-    /// Fills in what was measured.
-    pub(super) fn report(&self, report: &mut MemoryReport) {
-        report.peak_private_bytes = self.peak_private_bytes;
-        report.peak_rss_bytes = self.peak_rss_bytes;
+    /// Returns what was planned, what is held and what was measured.
+    pub(super) fn report(&self, plan: &Plan, pool: &Pool) -> MemoryReport {
         let warm = self.warm_private_bytes.unwrap_or(self.peak_private_bytes);
-        report.over_model_and_state_bytes = self.peak_private_bytes - warm;
+        MemoryReport {
+            plan_bytes: plan.peak_bytes(),
+            model_bytes: plan.chosen().model_bytes,
+            state_bytes: plan.chosen().state_bytes,
+            pool_bytes: pool.held_bytes(),
+            pool_blocks_peak: pool.stats().lent_peak,
+            peak_private_bytes: self.peak_private_bytes,
+            peak_rss_bytes: self.peak_rss_bytes,
+            over_model_and_state_bytes: self.peak_private_bytes - warm,
+        }
     }
 }

@@ -1,34 +1,35 @@
 //! All stages together: the only place that knows them all. Threads, bounded queues, shutdown.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Scope, ScopedJoinHandle};
+use std::thread;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Sender, bounded};
 use steadyscribe_monitor::Gauges;
 
 pub use self::control::Controls;
 use self::edge::{Edge, Unread};
 use self::feed::{Blocks, Input, feed};
 use self::idle::IdleRelease;
-use self::listen::{Credit, Listened, Listener, PREVIOUS_TOKENS_MAX, Recorder, Stop};
+use self::listen::Listener;
 use self::meter::Meter;
 pub use self::progress::Progress;
+use self::ran::{Ran, decoded_to, listened_to, rtf};
+use self::record::Resumed;
+use self::threads::{join, spawn, write};
 use crate::budget::Plan;
 use crate::cancel::Cancel;
 use crate::config::{Config, LOOK_AHEAD_SAMPLES, Vad};
-use crate::decode::DecodeStats;
-use crate::engine::{Engine, EngineCounts, EngineError};
+use crate::engine::Engine;
 use crate::error::Error;
-use crate::journal::{Identity, Journal};
+use crate::journal::Journal;
 use crate::live::Live;
 use crate::memory;
 use crate::pool::Pool;
-use crate::report::{self, Ended, MemoryReport, Summary};
+use crate::report::{self, Summary};
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::time::Time;
-use crate::transcript::{Ending, Segment};
 use crate::vad::{LAG_SAMPLES_MAX, SpeechMap};
 use crate::window::Window;
 
@@ -36,10 +37,14 @@ mod control;
 mod decision;
 mod edge;
 mod feed;
+mod hear;
 mod idle;
 mod listen;
 mod meter;
 mod progress;
+mod ran;
+mod record;
+mod threads;
 
 /// Segments that wait for the sink at most. A window gives about ten.
 const SEGMENTS_QUEUED_MAX: usize = 64;
@@ -126,9 +131,17 @@ impl<E: Engine + 'static> Transcriber<E> {
         &self.plan
     }
 
-    /// Returns the token that stops the transcription that runs, and all later ones.
+    /// Returns the token that stops the transcription that runs, and all later ones until it is
+    /// [renewed](Self::renew_cancel).
     #[must_use]
     pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// Makes a new token for the transcriptions that follow, so that they run although one before was cancelled. Those who hold
+    /// the old one no longer reach them. Returns it.
+    pub fn renew_cancel(&mut self) -> Cancel {
+        self.cancel = Cancel::new();
         self.cancel.clone()
     }
 
@@ -225,38 +238,11 @@ impl<E: Engine + 'static> Transcriber<E> {
         sink: &mut dyn Sink,
         journal: &mut Journal,
     ) -> Result<Summary, Error> {
-        journal.begin(self.identity(&mut source)?)?;
+        journal.begin(record::identity(&self.config, &self.engine, &mut source)?)?;
         let replayed = journal.replay(&mut |segment| sink.segment(segment))?;
         replayed.map_err(Error::Sink)?;
         let input = Input::Encoded(&mut source);
         self.transcribe_input(input, Time::ZERO, sink, Some(journal))
-    }
-
-    /// Returns what the text of an input depends on.
-    fn identity(&self, source: &mut dyn Source) -> Result<Identity, Error> {
-        let Config {
-            window_s,
-            previous_text,
-            vad,
-            start,
-            duration,
-            ..
-        } = &self.config;
-        let input = source.fingerprint()?;
-        let mut identity = vec![
-            ("version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-            ("input".into(), input.unwrap_or_else(|| "a stream".into())),
-            ("window_s".into(), window_s.to_string()),
-            ("previous_text".into(), previous_text.to_string()),
-            ("vad".into(), format!("{vad:?}")),
-            ("start".into(), start.to_string()),
-            (
-                "duration".into(),
-                duration.map_or_else(|| "all".into(), |d| d.to_string()),
-            ),
-        ];
-        identity.extend(lock(&self.engine).identity());
-        Ok(identity)
     }
 
     /// Transcribes what is pushed into a feed, until the feed is dropped, and hands the segments to `sink` as they come.
@@ -303,7 +289,7 @@ impl<E: Engine + 'static> Transcriber<E> {
             idle.ended();
         }
         let ran = ran?;
-        let mut summary = ran.summary(start, &self.cancel);
+        let mut summary = ran.summary(start, self.cancel.is_cancelled());
         summary.processing_s = began.elapsed().as_secs_f64();
         summary.rtf = rtf(summary.processing_s, summary.audio_s);
         let pool = self.pool.stats();
@@ -311,24 +297,8 @@ impl<E: Engine + 'static> Transcriber<E> {
             acquired: pool.acquired - pool_before.acquired,
             released: pool.released - pool_before.released,
         };
-        summary.memory = MemoryReport {
-            plan_bytes: self.plan.peak_bytes(),
-            model_bytes: self.plan.chosen().model_bytes,
-            state_bytes: self.plan.chosen().state_bytes,
-            pool_bytes: self.pool.held_bytes(),
-            pool_blocks_peak: pool.lent_peak,
-            ..MemoryReport::default()
-        };
-        self.meter.report(&mut summary.memory);
-        let ending = Ending {
-            duration: ran.listened.heard_to - start,
-            uncovered: ran.listened.uncovered,
-            cancelled: summary.ended == Ended::Cancelled,
-            language: summary
-                .language
-                .as_ref()
-                .map(|language| language.code.clone()),
-        };
+        summary.memory = self.meter.report(&self.plan, &self.pool);
+        let ending = ran.ending(start, &summary);
         sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summary)
     }
@@ -407,166 +377,6 @@ impl<E: Engine + 'static> Transcriber<E> {
     }
 }
 
-/// Where a transcription begins: at the start, or where its journal ends.
-struct Resumed<'a> {
-    previous: Vec<u32>,
-    language: Option<String>,
-    credit: Credit,
-    next_id: u64,
-    done: Listened,
-    counts: EngineCounts,
-    record: Option<Recorder<'a>>,
-}
-
-impl<'a> Resumed<'a> {
-    fn of(journal: Option<&'a mut Journal>, start: Time, counts_before: EngineCounts) -> Self {
-        let mut resumed = Self {
-            previous: Vec::with_capacity(2 * PREVIOUS_TOKENS_MAX),
-            language: None,
-            credit: Credit::default(),
-            next_id: 0,
-            done: Listened::default(),
-            counts: EngineCounts::default(),
-            record: None,
-        };
-        let Some(journal) = journal else {
-            return resumed;
-        };
-        resumed.next_id = journal.segments();
-        let mut end = (start, crc32fast::Hasher::new().finalize());
-        if let Some(last) = journal.last() {
-            end = (Time::from_samples(last.to), last.audio);
-            resumed.previous.extend_from_slice(&last.previous);
-            resumed.language.clone_from(&last.language);
-            resumed.credit = Credit(last.credit);
-            resumed.counts = last.counts();
-            resumed.done = Listened::resumed(last);
-        }
-        resumed.record = Some(Recorder {
-            journal,
-            resumed: end,
-            audio: crc32fast::Hasher::new(),
-            counts: (counts_before, resumed.counts),
-            uncovered: resumed.done.uncovered.len(),
-        });
-        resumed
-    }
-}
-
-/// Returns what the engine's thread found out, unless it failed.
-fn listened_to(ended: Result<(Listened, Option<Stop>), Panic>) -> Result<Listened, Error> {
-    let (listened, stop) = ended.map_err(|panic| EngineError::Panicked(panic.0))?;
-    match stop {
-        Some(Stop::Engine(EngineError::Cancelled)) | Some(Stop::Unread) | None => Ok(listened),
-        Some(Stop::Engine(error)) => Err(Error::Engine(error)),
-        Some(Stop::Journal(error)) => Err(Error::Journal(error)),
-    }
-}
-
-/// Returns how decoding went. A panic is damage of the input if some of it was heard, else an error.
-fn decoded_to(
-    ended: Result<Result<DecodeStats, Error>, Panic>,
-    was_heard: bool,
-    name: String,
-) -> Result<DecodeStats, Error> {
-    match ended {
-        Ok(decoded) => decoded,
-        Err(panic) if was_heard => Ok(DecodeStats {
-            stopped_early: Some(panic.0),
-            ..DecodeStats::default()
-        }),
-        Err(panic) => Err(Error::Undecodable {
-            name,
-            reason: panic.0,
-        }),
-    }
-}
-
-/// What the three threads brought back.
-struct Ran {
-    decoded: DecodeStats,
-    listened: Listened,
-    segments: u64,
-    counts: EngineCounts,
-}
-
-impl Ran {
-    fn summary(&self, start: Time, cancel: &Cancel) -> Summary {
-        let Self {
-            decoded,
-            listened,
-            segments,
-            counts,
-        } = self;
-        let damaged = decoded.stopped_early.is_some()
-            || decoded.damaged_packets > 0
-            || !decoded.damage.is_empty();
-        let mut summary = Summary {
-            language: listened.language.clone(),
-            segments: *segments,
-            audio_s: (listened.heard_to - start).seconds(),
-            speech_s: listened.speech.seconds(),
-            windows: listened.windows,
-            encodes: counts.encodes,
-            decode_steps: counts.decode_steps,
-            fallbacks: counts.fallbacks,
-            skipped_silence_s: listened.skipped.seconds(),
-            uncovered_s: Time::from_samples(listened.uncovered_samples).seconds(),
-            uncovered: listened.uncovered.iter().copied().map(Into::into).collect(),
-            damaged_packets: decoded.damaged_packets,
-            damage: decoded.damage.iter().copied().map(Into::into).collect(),
-            stopped_early: decoded.stopped_early.clone(),
-            ..Summary::default()
-        };
-        summary.ended = match (cancel.is_cancelled(), damaged) {
-            (true, _) => Ended::Cancelled,
-            (false, true) => Ended::Damaged,
-            (false, false) => Ended::Complete,
-        };
-        summary
-    }
-}
-
-/// Writes segments until they end or the sink fails. Returns how many it took.
-fn write(segments: Receiver<Segment>, sink: &mut dyn Sink) -> (u64, std::io::Result<()>) {
-    let mut count = 0;
-    for segment in segments {
-        if let Err(error) = sink.segment(&segment) {
-            // Dropping the receiver stops the engine, which stops the decoder.
-            return (count, Err(error));
-        }
-        count += 1;
-    }
-    (count, Ok(()))
-}
-
-/// What a panic said.
-#[derive(Debug)]
-struct Panic(String);
-
-type Handle<'scope, T> = std::io::Result<ScopedJoinHandle<'scope, T>>;
-
-fn spawn<'scope, T: Send + 'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    name: &str,
-    work: impl FnOnce() -> T + Send + 'scope,
-) -> Handle<'scope, T> {
-    thread::Builder::new()
-        .name(name.into())
-        .spawn_scoped(scope, work)
-}
-
-fn join<T>(handle: Handle<'_, T>) -> Result<T, Panic> {
-    let handle = handle.map_err(|error| Panic(format!("no thread could be started: {error}")))?;
-    handle.join().map_err(|panic| {
-        let said = panic.downcast_ref::<&str>().map(ToString::to_string);
-        Panic(
-            said.or_else(|| panic.downcast_ref().cloned())
-                .unwrap_or_else(|| "panic".into()),
-        )
-    })
-}
-
 /// Locks the engine. A panic while it was locked ended the transcription; the engine stands as it was left.
 fn lock<E>(engine: &Mutex<E>) -> MutexGuard<'_, E> {
     engine.lock().unwrap_or_else(PoisonError::into_inner)
@@ -574,15 +384,6 @@ fn lock<E>(engine: &Mutex<E>) -> MutexGuard<'_, E> {
 
 fn window_samples(window_s: f32) -> usize {
     Time::from_seconds(f64::from(window_s)).samples_since(Time::ZERO)
-}
-
-/// Processing time / audio time, zero before there is audio.
-fn rtf(processing_s: f64, audio_s: f64) -> f64 {
-    if audio_s > 0.0 {
-        processing_s / audio_s
-    } else {
-        0.0
-    }
 }
 
 /// What is known of speech when the window is full must reach behind the latest end of what the engine sees.

@@ -120,16 +120,32 @@ proptest! {
     }
 }
 
+/// Stopped and gone on with, by one transcriber that keeps its engine.
 #[test]
 fn one_journal_goes_on_in_the_same_process() {
     let folder = TempDir::new().unwrap();
     let mut journal = Journal::create(folder.path().join("journal")).unwrap();
-    let (summary, first) = run(config(), &mut journal, 5);
+    let mut scribe = Transcriber::new(config(), engine()).unwrap();
+    let mut hear = |at: usize| {
+        let mut sink = Stops {
+            segments: Vec::new(),
+            at,
+            cancel: scribe.renew_cancel(),
+        };
+        let source = FileSource::open(SPEECH).unwrap();
+        let summary = scribe.transcribe_with_journal(source, &mut sink, &mut journal);
+        (summary.unwrap(), sink.segments, journal.position())
+    };
+    let (summary, first, position) = hear(5);
     assert_eq!(summary.ended, Ended::Cancelled);
-    assert!(journal.position() > Time::ZERO && first.len() < 30);
-    let (summary, segments) = run(config(), &mut journal, 0);
+    assert!(position > Time::ZERO && first.len() < 30);
+    let (summary, segments, _) = hear(0);
     assert_eq!(summary.ended, Ended::Complete);
     assert_eq!(segments, uninterrupted().1);
+    // All of it is in the journal now, and none is heard again.
+    let (summary, segments, _) = hear(0);
+    assert_eq!(segments, uninterrupted().1);
+    assert_eq!(summary.windows, uninterrupted().0.windows);
 }
 
 #[test]
@@ -194,15 +210,14 @@ fn what_is_no_journal_is_left_alone() {
     for bytes in [
         &b"my diary\n"[..],
         b"1234567",
+        b"deadbeef",
         b"deadbeef {\"other\":1}\n",
+        b"my diary {\"steadyscribe_journal\":",
         &[0xff; 9_000],
     ] {
         fs::write(&path, bytes).unwrap();
-        match Journal::open(&path) {
-            // So short that it may be one that was killed at its first byte.
-            Ok(_) => assert!(bytes.len() < 8),
-            Err(error) => assert!(matches!(error, JournalError::NotAJournal(_)), "{error}"),
-        }
+        let error = Journal::open(&path).unwrap_err();
+        assert!(matches!(error, JournalError::NotAJournal(_)), "{error}");
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }
     assert!(matches!(
@@ -216,6 +231,42 @@ fn what_is_no_journal_is_left_alone() {
     assert!(matches!(folder, Err(JournalError::Io { .. })));
 }
 
+/// Killed while the first line was written: it starts anew.
+#[test]
+fn a_torn_first_line_is_no_loss() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal");
+    run(config(), &mut Journal::create(&path).unwrap(), 1);
+    let whole = fs::read(&path).unwrap();
+    for length in [0, 9, 20, 60] {
+        fs::write(&path, &whole[..length]).unwrap();
+        let (_, segments) = run(config(), &mut Journal::open(&path).unwrap(), 0);
+        assert_eq!(segments, uninterrupted().1, "{length} bytes");
+    }
+}
+
+/// A record of numbers that no transcription comes to is as good as none, though its checksum is right.
+#[test]
+fn impossible_records_are_left_out() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("journal");
+    run(config(), &mut Journal::create(&path).unwrap(), 9);
+    let whole = fs::read_to_string(&path).unwrap();
+    let (before, last) = whole.trim_end().rsplit_once('\n').unwrap();
+    let windows = last.split("\"windows\":").nth(1).unwrap();
+    let windows = windows.split(',').next().unwrap();
+    let absurd = last[9..].replace(
+        &format!("\"windows\":{windows}"),
+        "\"windows\":18446744073709551615",
+    );
+    assert_ne!(absurd, last[9..]);
+    let sum = crc32fast::hash(absurd.as_bytes());
+    fs::write(&path, format!("{before}\n{sum:08x} {absurd}\n")).unwrap();
+    let (summary, segments) = run(config(), &mut Journal::open(&path).unwrap(), 0);
+    assert_eq!(segments, uninterrupted().1);
+    assert_eq!(summary.windows, uninterrupted().0.windows);
+}
+
 #[cfg(all(unix, feature = "whisper", feature = "download"))]
 mod program {
     use std::process::{Command, Stdio};
@@ -223,7 +274,7 @@ mod program {
 
     use super::*;
 
-    /// Times that the program is killed.
+    /// Times that the program is killed at work.
     const KILLS: u32 = 50;
 
     /// Transcribes 18 s in windows of 5 s, with previous text and the temperature ladder, into `folder`.
@@ -257,10 +308,10 @@ mod program {
         let folder = folder.path();
         let began = Instant::now();
         assert!(command(folder, "whole").status().unwrap().success());
-        let takes_ms = began.elapsed().as_millis() as u32;
+        let mut takes_ms = began.elapsed().as_millis() as u32;
         let whole = fs::read(folder.join("whole.json")).unwrap();
         let mut state = 20_261_123_u32;
-        let (mut kills, mut at_work) = (0, 0);
+        let (mut kills, mut too_late) = (0, 0);
         while kills < KILLS {
             let _ = fs::remove_file(folder.join("journal"));
             // Killed up to three times before it may end.
@@ -272,10 +323,16 @@ mod program {
                     .unwrap();
                 let delay_ms = u64::from(state >> 8) % u64::from(takes_ms);
                 std::thread::sleep(Duration::from_millis(delay_ms));
-                at_work += u32::from(child.try_wait().unwrap().is_none());
+                let at_work = child.try_wait().unwrap().is_none();
                 child.kill().unwrap();
                 child.wait().unwrap();
-                kills += 1;
+                if at_work {
+                    kills += 1;
+                } else {
+                    // The machine was busier when the whole run was timed, or little was left.
+                    too_late += 1;
+                    takes_ms = (takes_ms - takes_ms / 16).max(100);
+                }
             }
             let mut last = command(folder, "resumed");
             last.args(["--journal", "journal", "--resume"]);
@@ -295,8 +352,7 @@ mod program {
                 assert_eq!(resumed[count], expected[count], "{count} after {kills}");
             }
         }
-        println!("killed {kills} times, {at_work} of them at work");
-        assert!(at_work > KILLS / 2, "{at_work}");
+        println!("killed {kills} times at work, {too_late} times too late");
     }
 
     #[test]

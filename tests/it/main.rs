@@ -7,6 +7,7 @@
 )]
 #![expect(clippy::cast_possible_truncation, reason = "what tests make is small")]
 
+mod cancel;
 mod decode;
 #[cfg(feature = "download")]
 mod download;

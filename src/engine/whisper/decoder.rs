@@ -143,6 +143,7 @@ impl Decoder {
         vocabulary: &Vocabulary,
         previous: &[u32],
         task: Task,
+        cancel: &Cancel,
     ) -> Result<f32, EngineError> {
         self.prompt_len = 0;
         if !previous.is_empty() {
@@ -151,6 +152,9 @@ impl Decoder {
                 piece[filled] = id(token);
                 filled += 1;
                 if filled == PIECE_TOKENS {
+                    if cancel.is_cancelled() {
+                        return Err(EngineError::Cancelled);
+                    }
                     self.feed(state, &piece)?;
                     filled = 0;
                 }

@@ -6,16 +6,16 @@
 
 use std::path::{Path, PathBuf};
 
-use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperState};
+use whisper_rs::WhisperState;
 
 use self::decoder::{Decoder, Odds, Task};
 use self::fallback::{Judged, Repetition};
 use self::vocabulary::Vocabulary;
+use self::weights::{Shelf, Weights};
 use super::{Engine, EngineCounts, EngineError, Heard, Held, Language, Request};
 use crate::audio::WINDOW_SAMPLES_MAX;
 use crate::budget::Footprint;
-use crate::ggml::{ModelError, quiet_logs};
-use crate::models::Model;
+use crate::ggml::ModelError;
 
 mod decoder;
 mod fallback;
@@ -23,13 +23,18 @@ mod language;
 mod model;
 #[cfg(test)]
 mod multilingual;
+mod options;
 #[cfg(test)]
 mod parity;
 mod rules;
 mod segments;
+mod several;
 mod vocabulary;
+mod weights;
 
 pub use model::{Dimensions, Fingerprint, ModelHeader};
+pub use options::WhisperOptions;
+pub use several::Crew;
 
 /// Most tokens of previous text, the user's prompt included. Source: openai/whisper, half of the text context less one.
 const PREVIOUS_TOKENS_MAX: usize = 223;
@@ -37,76 +42,11 @@ const PREVIOUS_TOKENS_MAX: usize = 223;
 /// Most tokens of the user's prompt, so that previous text keeps half of the room.
 const PROMPT_TOKENS_MAX: usize = 111;
 
-/// Most threads that are used unless the caller says otherwise: more gain little on laptops.
-const THREADS_DEFAULT_MAX: usize = 4;
-
-/// How Whisper decodes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct WhisperOptions {
-    /// Language as a code ("de") or an English name ("german"), or `None`: a multilingual model listens for itself, to each window, and
-    /// changes over when it is sure of another language. English-only models take "en" and nothing else.
-    pub language: Option<String>,
-    /// Translate into English instead of writing what was said. Multilingual models only.
-    pub translate: bool,
-    /// Text in front of every window's previous text, for names and spelling. At most 111 tokens of it are used.
-    pub prompt: String,
-    /// Threads for encoding and decoding, 1 to 64.
-    pub threads: usize,
-    /// Whether the model is asked for times. Without them each window is one segment.
-    pub timestamps: bool,
-    /// Seed of the sampling at temperatures above zero: equal seeds give equal texts.
-    pub seed: u64,
-    /// Whether a GPU is used, where one is compiled in.
-    pub use_gpu: bool,
-}
-
-impl Default for WhisperOptions {
-    fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            language: None,
-            translate: false,
-            prompt: String::new(),
-            threads: cores.min(THREADS_DEFAULT_MAX),
-            timestamps: true,
-            seed: 0,
-            use_gpu: true,
-        }
-    }
-}
-
-impl WhisperOptions {
-    /// Checks whether a published model, whose file need not be here, knows the language and can do the task.
-    ///
-    /// # Errors
-    ///
-    /// [`ModelError::Language`] and [`ModelError::EnglishOnly`], with a hint.
-    pub fn check_for(&self, model: &Model) -> Result<(), ModelError> {
-        self.check(model.languages())
-    }
-
-    /// Checks the same for a model of so many languages.
-    fn check(&self, count: u32) -> Result<(), ModelError> {
-        let unknown = |name: &&str| language::number(name, count).is_none();
-        if let Some(name) = self.language.as_deref().filter(unknown) {
-            return Err(ModelError::Language {
-                asked: name.to_owned(),
-                hint: language::hint(name, count),
-            });
-        }
-        if self.translate && count == 1 {
-            return Err(ModelError::EnglishOnly);
-        }
-        Ok(())
-    }
-}
-
 /// The Whisper speech recognizer.
 ///
 /// # Memory
 ///
-/// Weights from [`Engine::prepare`] to [`Engine::unload`], one state from there or from the first window to
+/// Weights from [`Engine::prepare`] to [`Engine::unload`], which [others](Self::another) may share, one state from there or from the first window to
 /// [`Engine::release_state`], and about 3 MB of our own for the engine's life. What they add up to is said beforehand by
 /// [`Engine::footprints`].
 ///
@@ -125,9 +65,13 @@ pub struct Whisper {
     name: String,
     header: ModelHeader,
     options: WhisperOptions,
+    /// The one way to run, where other engines have chosen it.
+    only: Option<Footprint>,
     chosen: Footprint,
-    model: Option<Loaded>,
+    shelf: Shelf,
+    /// Before the model, which is freed when nothing uses it any more.
     state: Option<WhisperState>,
+    model: Option<Loaded>,
     /// One window of samples, behind which zeros stand: whisper.cpp's buffers keep one size.
     padded: Box<[f32]>,
     best: Judged,
@@ -141,7 +85,7 @@ pub struct Whisper {
 /// What belongs to the loaded weights.
 #[derive(Debug)]
 struct Loaded {
-    context: WhisperContext,
+    weights: Weights,
     vocabulary: Vocabulary,
     decoder: Decoder,
     prompt: Vec<u32>,
@@ -169,22 +113,28 @@ impl Whisper {
         let path = path.as_ref();
         let header = ModelHeader::read(path)?;
         options.check(language::count(header.dimensions.n_vocab))?;
+        Ok(Self::new(path, header, options))
+    }
+
+    fn new(path: &Path, header: ModelHeader, options: WhisperOptions) -> Self {
         let stem = path.file_stem().unwrap_or(path.as_os_str());
-        Ok(Self {
+        Self {
             path: path.to_owned(),
             name: format!("whisper {}", stem.to_string_lossy()),
             header,
             options,
+            only: None,
             chosen: Footprint::default(),
-            model: None,
+            shelf: Shelf::default(),
             state: None,
+            model: None,
             padded: vec![0.0; WINDOW_SAMPLES_MAX].into_boxed_slice(),
             best: Judged::new(),
             spare: Judged::new(),
             repetition: Repetition::new(),
             odds: None,
             counts: EngineCounts::default(),
-        })
+        }
     }
 
     /// Returns what the model file says of itself.
@@ -197,17 +147,15 @@ impl Whisper {
         if self.model.is_some() {
             return Ok(());
         }
-        quiet_logs();
-        let mut parameters = WhisperContextParameters::default();
-        parameters
-            .use_gpu(self.options.use_gpu)
-            .flash_attn(self.chosen.flash_attention);
         let refused = |source| ModelError::Refused {
             path: self.path.clone(),
             source,
         };
-        let context = WhisperContext::new_with_params(&self.path, parameters).map_err(refused)?;
-        let vocabulary = Vocabulary::of(&context);
+        let (flash_attention, use_gpu) = (self.chosen.flash_attention, self.options.use_gpu);
+        let weights = self.shelf.take(&self.path, flash_attention, use_gpu);
+        let weights = weights.map_err(refused)?;
+        let context = weights.context();
+        let vocabulary = Vocabulary::of(context);
         let text_context = usize::try_from(context.n_text_ctx()).unwrap_or_default();
         let decoder = Decoder::new(&vocabulary, text_context, self.options.threads);
         let prompt = self.options.prompt.trim();
@@ -224,7 +172,7 @@ impl Whisper {
             tokens.drain(..tokens.len().saturating_sub(PROMPT_TOKENS_MAX));
         }
         self.model = Some(Loaded {
-            context,
+            weights,
             vocabulary,
             decoder,
             prompt: tokens,
@@ -237,7 +185,13 @@ impl Whisper {
         self.load_model()
             .map_err(|error| EngineError::Failed(Box::new(error)))?;
         if let (Some(model), None) = (&self.model, &self.state) {
-            self.state = Some(model.context.create_state().map_err(decoder::failed)?);
+            self.state = Some(
+                model
+                    .weights
+                    .context()
+                    .create_state()
+                    .map_err(decoder::failed)?,
+            );
         }
         Ok(())
     }
@@ -298,12 +252,12 @@ impl Whisper {
             return Ok(false);
         };
         let Loaded {
-            context,
+            weights,
             vocabulary,
             decoder,
             prompt,
-            ..
         } = model;
+        let context = weights.context();
         let task = Task {
             language: vocabulary.languages.map(|(first, _)| first + language),
             translate: self.options.translate,
@@ -316,7 +270,10 @@ impl Whisper {
             .is_none_or(|before| language::code(language) == Some(before));
         let previous = if is_known { request.previous } else { &[] };
         let previous = &previous[previous.len().saturating_sub(room)..];
-        let all: Vec<u32> = prompt.iter().chain(previous).copied().collect();
+        // A token that the model does not know ends the process in whisper.cpp.
+        let known = |token: &u32| (*token as usize) < vocabulary.size;
+        let all = prompt.iter().chain(previous).copied().filter(known);
+        let all: Vec<u32> = all.collect();
         let repetition = &mut self.repetition;
         let (mut prompted, mut no_speech_prob) = (None, 0.0);
         let (used_previous, extra) = fallback::climb(
@@ -327,7 +284,8 @@ impl Whisper {
             &mut |with_previous, sampling, judged| {
                 if prompted != Some(with_previous) {
                     let previous = if with_previous { &all[..] } else { &[] };
-                    no_speech_prob = decoder.prompt(state, vocabulary, previous, task)?;
+                    no_speech_prob =
+                        decoder.prompt(state, vocabulary, previous, task, request.cancel)?;
                     prompted = Some(with_previous);
                 }
                 decoder.draft(
@@ -376,7 +334,7 @@ impl Whisper {
             return heard;
         }
         let cut = segments::cut(
-            &model.context,
+            model.weights.context(),
             &model.vocabulary,
             &draft.words,
             length,
@@ -429,7 +387,8 @@ impl Engine for Whisper {
     }
 
     fn footprints(&self) -> Vec<Footprint> {
-        self.header.footprints().to_vec()
+        let all = || self.header.footprints().to_vec();
+        self.only.map_or_else(all, |only| vec![only])
     }
 
     fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
@@ -461,6 +420,9 @@ impl Engine for Whisper {
         self.ready()?;
         if !request.again {
             self.encode(window)?;
+            if request.cancel.is_cancelled() {
+                return Err(EngineError::Cancelled);
+            }
             self.listen_for_language()?;
         }
         let (language, probability) = self.language_of(request);
@@ -481,10 +443,12 @@ impl Engine for Whisper {
     }
 
     fn held(&self) -> Held {
-        let bytes = |there: bool, bytes| if there { bytes } else { 0 };
+        let way = self.header.footprints()[usize::from(self.chosen.flash_attention)];
+        // Of weights that several hold each has a share, so that all of them add up.
+        let share = |model: &Loaded| way.model_bytes.div_ceil(model.weights.holders());
         Held {
-            model_bytes: bytes(self.model.is_some(), self.chosen.model_bytes),
-            state_bytes: bytes(self.state.is_some(), self.chosen.state_bytes),
+            model_bytes: self.model.as_ref().map_or(0, share),
+            state_bytes: self.state.as_ref().map_or(0, |_| way.state_bytes),
         }
     }
 

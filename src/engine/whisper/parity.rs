@@ -56,7 +56,7 @@ fn greedy(whisper: &mut Whisper, timestamps: bool) -> (Vec<u32>, String, f32) {
     };
     let decoder: &mut Decoder = &mut model.decoder;
     decoder
-        .prompt(state, &model.vocabulary, &[], task)
+        .prompt(state, &model.vocabulary, &[], task, &Cancel::new())
         .expect("the prompt fits");
     let (mut judged, cancel) = (Judged::new(), Cancel::new());
     let sampling = (0.0, &mut Rng::new(0));
@@ -74,7 +74,7 @@ fn greedy(whisper: &mut Whisper, timestamps: bool) -> (Vec<u32>, String, f32) {
     let bytes: Vec<u8> = tokens
         .iter()
         .filter(|&&token| model.vocabulary.is_text(token))
-        .flat_map(|&token| super::vocabulary::bytes(&model.context, token))
+        .flat_map(|&token| super::vocabulary::bytes(model.weights.context(), token))
         .copied()
         .collect();
     (
