@@ -48,6 +48,10 @@ pub struct Config {
     pub previous_text: bool,
     /// How speech is told from silence.
     pub vad: Vad,
+    /// The channel of the input that is transcribed, counted from 0, or `None`: all of them, mixed. Segments are marked with it.
+    /// Where the input has no such channel it is silent. [`Channels`](crate::Channels) transcribes each on its own. A live input has
+    /// [`LiveOptions::channel`](crate::LiveOptions::channel) instead.
+    pub channel: Option<u8>,
     /// Where the transcript starts on the input's time line.
     pub start: Time,
     /// How much of the input is transcribed, or `None` for all of it.
@@ -89,6 +93,7 @@ impl Default for Config {
             window_s: crate::audio::WINDOW_S_MAX,
             previous_text: true,
             vad: Vad::Auto,
+            channel: None,
             start: Time::ZERO,
             duration: None,
             release_state_after: Some(Duration::from_secs(60)),

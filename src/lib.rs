@@ -18,6 +18,7 @@
 //! | what is written, and when? | `sink` |
 //! | what may an audio callback do, and where does a backlog go? | `live` |
 //! | when is live speech transcribed? | `pipeline/edge` |
+//! | what becomes of channels that are transcribed apart? | `pipeline/channels` |
 //! | what does a killed transcription leave, and how does it go on? | `journal` |
 //! | how do threads start, stop and fail? | `pipeline` |
 //! | which models are published, and how do they come here? | `models` |
@@ -80,7 +81,7 @@ pub use error::{ConfigError, Error};
 pub use ggml::ModelError;
 pub use journal::{Journal, JournalError};
 pub use live::{Feed, Live, LiveOptions};
-pub use pipeline::{Controls, Progress, Transcriber};
+pub use pipeline::{Channels, Controls, Progress, Transcriber};
 pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
 pub use source::FileSource;
 pub use time::{Span, Time};

@@ -38,6 +38,8 @@ use crate::audio::{Format, SAMPLE_RATE_HZ};
 /// ```
 #[derive(Debug, Default)]
 pub struct Resampler {
+    /// `None`: all, averaged.
+    channel: Option<usize>,
     stretch: Option<Stretch>,
 }
 
@@ -46,6 +48,16 @@ impl Resampler {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes a resampler that takes one channel, counted from 0, and leaves the others. Where the input has fewer, the output is
+    /// silent.
+    #[must_use]
+    pub fn of_channel(channel: usize) -> Self {
+        Self {
+            channel: Some(channel),
+            stretch: None,
+        }
     }
 
     /// Takes whole frames and gives `out` what is ready of the output, in any number of pieces.
@@ -65,7 +77,7 @@ impl Resampler {
             self.stretch = Some(Stretch::new(format));
         }
         if let Some(stretch) = &mut self.stretch {
-            stretch.push(interleaved, out);
+            stretch.push(interleaved, self.channel, out);
         }
     }
 
@@ -107,13 +119,16 @@ impl Stretch {
         }
     }
 
-    fn push(&mut self, interleaved: &[f32], out: &mut dyn FnMut(&[f32])) {
+    fn push(&mut self, interleaved: &[f32], channel: Option<usize>, out: &mut dyn FnMut(&[f32])) {
         let channels = self.format.channels;
         let mut rest = interleaved;
         while !rest.is_empty() {
             let free = (self.block_len - self.block.len()) * channels;
             let (now, later) = rest.split_at(free.min(rest.len()));
-            mix(now, channels, &mut self.block);
+            match channel {
+                Some(channel) => pick(now, channels, channel, &mut self.block),
+                None => mix(now, channels, &mut self.block),
+            }
             rest = later;
             if self.block.len() == self.block_len {
                 self.flush_block(out);
@@ -170,6 +185,12 @@ fn mix(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
             mono.extend(frames.map(|frame| frame.iter().copied().map(sane).sum::<f32>() * share));
         }
     }
+}
+
+/// Takes one channel of whole frames into `mono`.
+fn pick(interleaved: &[f32], channels: usize, channel: usize, mono: &mut Vec<f32>) {
+    let frames = interleaved.chunks_exact(channels);
+    mono.extend(frames.map(|frame| frame.get(channel).map_or(0.0, |sample| sane(*sample))));
 }
 
 /// Returns a sample that the filter can bear.

@@ -94,6 +94,12 @@ impl Together {
         PROGRAM_BYTES + engines + self.transcribers * self.each_bytes
     }
 
+    /// Returns what each transcriber holds besides model and state, in bytes.
+    #[must_use]
+    pub fn transcriber_bytes(&self) -> u64 {
+        self.each_bytes
+    }
+
     /// A state, and what is held besides for a moment of each of its windows.
     fn state_bytes(&self) -> u64 {
         self.chosen.state_bytes + self.chosen.window_bytes

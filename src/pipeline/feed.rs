@@ -50,10 +50,11 @@ impl Input<'_> {
 pub(super) fn feed(
     input: Input<'_>,
     mut blocks: Blocks<'_>,
+    channel: Option<u8>,
     progress: &Progress,
 ) -> Result<DecodeStats, Error> {
     match input {
-        Input::Encoded(source) => decode(source, &mut blocks, progress),
+        Input::Encoded(source) => decode(source, &mut blocks, channel, progress),
         Input::Live(live) => Ok(listen(live, &mut blocks, progress)),
     }
 }
@@ -61,6 +62,7 @@ pub(super) fn feed(
 fn decode(
     source: &mut dyn Source,
     blocks: &mut Blocks<'_>,
+    channel: Option<u8>,
     progress: &Progress,
 ) -> Result<DecodeStats, Error> {
     source.cancelled_by(blocks.cancel);
@@ -70,7 +72,10 @@ fn decode(
         opened => opened?,
     };
     progress.restart(decoder.info().byte_len);
-    let mut resampler = Resampler::new();
+    let mut resampler = match channel {
+        Some(channel) => Resampler::of_channel(channel.into()),
+        None => Resampler::new(),
+    };
     while !blocks.is_closed() {
         let Some(chunk) = decoder.next()? else { break };
         resampler.push(chunk.format, chunk.samples, &mut |samples| {

@@ -3,9 +3,9 @@
 use crossbeam_channel::Sender;
 
 use super::decision::{Again, Decision, WindowEnd, tell};
-use super::edge::Edge;
 use super::listen::{LEAD_SAMPLES, Listener, Stop};
 use super::record::PREVIOUS_TOKENS_MAX;
+use super::threads::Told;
 use crate::engine::{EngineError, Heard, Request};
 use crate::time::{Span, Time};
 use crate::transcript::{Segment, uncovered};
@@ -81,12 +81,7 @@ impl Answer {
 
 impl Listener<'_> {
     /// Has one window transcribed, checks the text against the speech, and sends it on.
-    pub(super) fn hear(
-        &mut self,
-        span: Span,
-        cut: bool,
-        out: &Sender<Segment>,
-    ) -> Result<(), Stop> {
+    pub(super) fn hear(&mut self, span: Span, cut: bool, out: &Sender<Told>) -> Result<(), Stop> {
         self.credit.earn();
         let mut answer = self.ask(span, cut, false)?;
         if answer.is_wrong() && answer.heard.used_previous {
@@ -169,7 +164,7 @@ impl Listener<'_> {
     }
 
     /// Sends the segments of a window on and moves behind what is done.
-    fn settle(&mut self, answer: Answer, out: &Sender<Segment>) -> Result<(), Stop> {
+    fn settle(&mut self, answer: Answer, out: &Sender<Told>) -> Result<(), Stop> {
         let Answer {
             span,
             mut heard,
@@ -197,15 +192,18 @@ impl Listener<'_> {
         self.hand_on(&heard);
         for segment in &mut heard.segments {
             segment.id = self.next_id;
-            segment.channel = self.edge.as_ref().and_then(Edge::channel);
+            segment.channel = match &self.edge {
+                Some(edge) => edge.channel(),
+                None => self.config.channel,
+            };
             self.next_id += 1;
         }
         self.consume_to(done.min(span.end));
         self.commit(&heard.segments)?;
         for segment in heard.segments {
-            out.send(segment).map_err(|_| Stop::Unread)?;
+            out.send(Told::Segment(segment)).map_err(|_| Stop::Unread)?;
         }
-        Ok(())
+        self.tell_reached(out)
     }
 
     /// Hears speech inside a window that has no text once more, alone; what is still without text is reported.

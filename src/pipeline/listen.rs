@@ -12,6 +12,7 @@ use super::meter::Meter;
 use super::progress::Progress;
 use super::ran::rtf;
 use super::record::Recorder;
+use super::threads::Told;
 use crate::cancel::Cancel;
 use crate::config::Config;
 use crate::engine::{Engine, EngineError, Language};
@@ -19,7 +20,6 @@ use crate::journal::JournalError;
 use crate::memory;
 use crate::pool::Block;
 use crate::time::{Span, Time};
-use crate::transcript::Segment;
 use crate::vad::SpeechMap;
 use crate::window::{Window, window_end};
 
@@ -102,11 +102,7 @@ pub(super) struct Listener<'a> {
 
 impl Listener<'_> {
     /// Turns blocks into segments until the blocks end.
-    pub(super) fn run(
-        &mut self,
-        blocks: &Receiver<Block>,
-        out: &Sender<Segment>,
-    ) -> Result<(), Stop> {
+    pub(super) fn run(&mut self, blocks: &Receiver<Block>, out: &Sender<Told>) -> Result<(), Stop> {
         let mut rest: Option<(Block, usize)> = None;
         self.pass_over(blocks, &mut rest)?;
         loop {
@@ -119,6 +115,7 @@ impl Listener<'_> {
                 return Ok(());
             }
             if self.skip_silence(ended) {
+                self.tell_reached(out)?;
                 continue;
             }
             self.obey();
@@ -253,6 +250,12 @@ impl Listener<'_> {
         };
         let end = window_end(speech.spans(), start, latest, speech.heard_to());
         (Span::new(start, end.at), end.cut)
+    }
+
+    /// Tells the sink how far the transcript is.
+    pub(super) fn tell_reached(&self, out: &Sender<Told>) -> Result<(), Stop> {
+        out.send(Told::Reached(self.done.heard_to))
+            .map_err(|_| Stop::Unread)
     }
 
     pub(super) fn consume_to(&mut self, time: Time) {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::{Sender, bounded};
 use steadyscribe_monitor::Gauges;
 
+pub use self::channels::Channels;
 pub use self::control::Controls;
 use self::edge::{Edge, Unread};
 use self::feed::{Blocks, Input, feed};
@@ -33,6 +34,7 @@ use crate::time::Time;
 use crate::vad::{LAG_SAMPLES_MAX, SpeechMap};
 use crate::window::Window;
 
+mod channels;
 mod control;
 mod decision;
 mod edge;
@@ -351,7 +353,7 @@ impl<E: Engine + 'static> Transcriber<E> {
         };
         let name = input.name();
         let (decoded, listened, (segments, written)) = thread::scope(|scope| {
-            let decode = move || feed(input, blocks, progress);
+            let decode = move || feed(input, blocks, config.channel, progress);
             let listen = move || {
                 let _alive: Sender<()> = alive;
                 let stop = listener.run(&blocks_out, &segments_in).err();

@@ -111,6 +111,7 @@ pub(super) fn identity<E: Engine>(
         window_s,
         previous_text,
         vad,
+        channel,
         start,
         duration,
         ..
@@ -122,6 +123,10 @@ pub(super) fn identity<E: Engine>(
         ("window_s".into(), window_s.to_string()),
         ("previous_text".into(), previous_text.to_string()),
         ("vad".into(), format!("{vad:?}")),
+        (
+            "channel".into(),
+            channel.map_or_else(|| "all".into(), |channel| channel.to_string()),
+        ),
         ("start".into(), start.to_string()),
         (
             "duration".into(),

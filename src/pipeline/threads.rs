@@ -5,20 +5,35 @@ use std::thread::{self, Scope, ScopedJoinHandle};
 use crossbeam_channel::Receiver;
 
 use crate::sink::Sink;
+use crate::time::Time;
 use crate::transcript::Segment;
 
+/// What a sink is told.
+#[derive(Debug)]
+pub(super) enum Told {
+    Segment(Segment),
+    /// No later segment starts before this time.
+    Reached(Time),
+}
+
+impl Told {
+    pub(super) fn to(&self, sink: &mut dyn Sink) -> std::io::Result<()> {
+        match self {
+            Self::Segment(segment) => sink.segment(segment),
+            Self::Reached(time) => sink.reached(*time),
+        }
+    }
+}
+
 /// Writes segments until they end or the sink fails. Returns how many it took.
-pub(super) fn write(
-    segments: Receiver<Segment>,
-    sink: &mut dyn Sink,
-) -> (u64, std::io::Result<()>) {
+pub(super) fn write(told: Receiver<Told>, sink: &mut dyn Sink) -> (u64, std::io::Result<()>) {
     let mut count = 0;
-    for segment in segments {
-        if let Err(error) = sink.segment(&segment) {
+    for told in told {
+        if let Err(error) = told.to(sink) {
             // Dropping the receiver stops the engine, which stops the decoder.
             return (count, Err(error));
         }
-        count += 1;
+        count += u64::from(matches!(told, Told::Segment(_)));
     }
     (count, Ok(()))
 }

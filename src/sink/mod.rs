@@ -12,6 +12,7 @@
 
 use std::io;
 
+use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
 mod csv;
@@ -50,6 +51,17 @@ pub trait Sink {
     /// Whatever the output says: disk full, closed pipe.
     fn segment(&mut self, segment: &Segment) -> io::Result<()>;
 
+    /// Takes notice that no later segment starts before `time`: called behind the segments of each window, and behind silence that
+    /// was skipped. What shows or merges transcripts knows by it that nothing more comes for what was said until then.
+    ///
+    /// # Errors
+    ///
+    /// Whatever the output says.
+    fn reached(&mut self, time: Time) -> io::Result<()> {
+        let _ = time;
+        Ok(())
+    }
+
     /// Ends the transcript: no segment follows. Called once, also when the transcript was cancelled or its input is
     /// damaged, but not after an error of the sink itself.
     ///
@@ -67,6 +79,10 @@ impl<S: Sink + ?Sized> Sink for &mut S {
         (**self).segment(segment)
     }
 
+    fn reached(&mut self, time: Time) -> io::Result<()> {
+        (**self).reached(time)
+    }
+
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {
         (**self).finish(ending)
     }
@@ -75,6 +91,10 @@ impl<S: Sink + ?Sized> Sink for &mut S {
 impl<S: Sink + ?Sized> Sink for Box<S> {
     fn segment(&mut self, segment: &Segment) -> io::Result<()> {
         (**self).segment(segment)
+    }
+
+    fn reached(&mut self, time: Time) -> io::Result<()> {
+        (**self).reached(time)
     }
 
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {

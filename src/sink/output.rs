@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::{Format, Sink};
+use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
 /// Room for what a format writes of one segment, 224 tokens as JSON being the most, so that a segment reaches the file
@@ -251,6 +252,10 @@ impl Tee {
 impl Sink for Tee {
     fn segment(&mut self, segment: &Segment) -> io::Result<()> {
         self.each(|sink| sink.segment(segment))
+    }
+
+    fn reached(&mut self, time: Time) -> io::Result<()> {
+        self.each(|sink| sink.reached(time))
     }
 
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {

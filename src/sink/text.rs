@@ -6,7 +6,8 @@ use super::{Sink, cue};
 use crate::transcript::Segment;
 
 /// Writes the text alone, each segment on a line of its own. White space inside a segment becomes single spaces and
-/// control characters are left out, so that a transcript cannot steer the terminal that shows it.
+/// control characters are left out, so that a transcript cannot steer the terminal that shows it. Where a segment has a channel, its
+/// number stands before the text: `[1] Good morning.`
 ///
 /// # Examples
 ///
@@ -42,6 +43,9 @@ impl<W: Write> Sink for Text<W> {
         let Some(first) = words.next() else {
             return Ok(());
         };
+        if let Some(channel) = segment.channel {
+            write!(self.out, "[{channel}] ")?;
+        }
         self.out.write_all(first.as_bytes())?;
         for word in words {
             write!(self.out, " {word}")?;

@@ -7,6 +7,8 @@ use crate::transcript::{Ending, Segment};
 
 /// Writes WebVTT subtitles, divided as [`Srt`](super::Srt) divides them.
 ///
+/// Where a segment has a channel, it is the cues' voice: `<v channel 1>`.
+///
 /// Source: W3C, WebVTT: The Web Video Text Tracks Format, section 4.1 (syntax) and 4.2.2 (cue text).
 #[derive(Debug)]
 pub struct Vtt<W> {
@@ -50,7 +52,11 @@ impl<W: Write> Sink for Vtt<W> {
                 .replace('&', "&amp;")
                 .replace('<', "&lt;")
                 .replace('>', "&gt;");
-            write!(self.out, "{start} --> {end}\n{text}\n\n")?;
+            writeln!(self.out, "{start} --> {end}")?;
+            if let Some(channel) = segment.channel {
+                write!(self.out, "<v channel {channel}>")?;
+            }
+            write!(self.out, "{text}\n\n")?;
         }
         self.out.flush()
     }

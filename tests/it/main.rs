@@ -8,6 +8,8 @@
 #![expect(clippy::cast_possible_truncation, reason = "what tests make is small")]
 
 mod cancel;
+#[cfg(feature = "whisper")]
+mod channels;
 mod decode;
 #[cfg(feature = "download")]
 mod download;

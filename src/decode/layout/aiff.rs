@@ -17,8 +17,8 @@ const CHUNKS_MAX: usize = 1_024;
 /// Longest format chunk: 22 bytes and the name of the compression, at most 255.
 const FORMAT_BYTES_MAX: u32 = 512;
 
-/// Shortest format chunk: channels, frames, bits of a sample, rate.
-const FORMAT_BYTES_MIN: usize = 18;
+/// Shortest format chunk with its header: channels, frames, bits of a sample, rate.
+const FORMAT_BYTES_MIN: usize = 26;
 
 /// Most channels that the demuxer takes: it multiplies them with the width of a sample in 16 bits.
 const CHANNELS_MAX: u16 = 32;
@@ -82,7 +82,7 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
 
 /// Refuses a format over whose numbers the demuxer stumbles.
 fn check(format: &[u8]) -> Result<(), Fault> {
-    if format.len() < HEADER as usize + FORMAT_BYTES_MIN {
+    if format.len() < FORMAT_BYTES_MIN {
         return Err(Fault::Damaged("its chunk of format is too short".into()));
     }
     let channels = u16::from_be_bytes([format[8], format[9]]);
