@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use steadyscribe::sink::Format;
 use steadyscribe::source::RawFormat;
 use steadyscribe::{Config, Error, Journal, Time, Vad, WhisperOptions};
@@ -102,6 +102,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "auto|off|PATH", default_value = "auto", value_parser = vad)]
     vad: Vad,
 
+    /// Transcribe all channels mixed, or each on its own, as where one person is left and another right
+    #[arg(long, value_enum, default_value_t = Channels::Mix)]
+    pub(crate) channels: Channels,
+
     /// Where to begin, in seconds or h:mm:ss
     #[arg(long, value_name = "TIME", value_parser = quantity::time)]
     start: Option<Time>,
@@ -129,6 +133,15 @@ pub(crate) struct Args {
     /// Say for each window what is decided and why
     #[arg(short, long)]
     pub(crate) verbose: bool,
+}
+
+/// What becomes of several channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Channels {
+    /// One transcript of all together
+    Mix,
+    /// One transcript whose segments are marked with their channel; reads the input once for each
+    Split,
 }
 
 /// What can be done besides transcribing.
@@ -228,6 +241,11 @@ mod tests {
         assert_eq!(config.vad, Vad::Off);
         assert_eq!(config.start, Time::from_seconds(90.0));
         assert_eq!(config.duration, Some(Time::from_seconds(10.0)));
+        assert_eq!(args.channels, Channels::Mix);
+        assert_eq!(
+            parse("--channels split a.wav").unwrap().channels,
+            Channels::Split
+        );
     }
 
     #[test]
@@ -256,6 +274,7 @@ mod tests {
             "--memory-budget much a.wav",
             "--raw s16le:16000 a.wav",
             "--raw s16le:16000:99 a.wav",
+            "--channels left a.wav",
             "--threads 0 a.wav",
             "--threads 65 a.wav",
             "--start -1 a.wav",

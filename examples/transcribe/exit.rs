@@ -22,6 +22,13 @@ pub(crate) enum Exit {
     Cancelled = 130,
 }
 
+impl Exit {
+    /// Returns the first that is no success.
+    pub(crate) fn or(self, later: Self) -> Self {
+        if self == Self::Done { later } else { self }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

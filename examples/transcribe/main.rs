@@ -7,6 +7,7 @@
 //! | how does it end, and with which exit code? | `exit.rs`, Ctrl-C in `interrupt.rs` |
 //! | which model is meant, and how does it come here? | `models.rs` |
 //! | what is shown meanwhile? | `progress.rs`, with `--verbose` `lines.rs` |
+//! | are channels mixed, or transcribed apart? | `scribes.rs` |
 //! | what is measured? | `report.rs` |
 
 #![allow(
@@ -34,19 +35,20 @@ mod outputs;
 mod progress;
 mod quantity;
 mod report;
+mod scribes;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use steadyscribe::budget::Plan;
+use steadyscribe::budget::{Footprint, Plan, Together};
 use steadyscribe::engine::Engine;
 use steadyscribe::sink::Sink;
 use steadyscribe::source::Source;
-use steadyscribe::{Cancel, Error, SpanS, Summary, Time, Transcriber, Whisper};
+use steadyscribe::{Cancel, Config, Error, SpanS, Summary, Time, Whisper};
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Channels, Command};
 use crate::exit::{Exit, Failure};
 use crate::lines::Detail;
 use crate::models::Choice;
@@ -54,6 +56,7 @@ use crate::outputs::Job;
 use crate::progress::Bar;
 use crate::quantity::{clock, megabytes};
 use crate::report::Entry;
+use crate::scribes::Scribes;
 
 /// Most damaged spans that are listed on the terminal. The report has all that were kept.
 const DAMAGE_SHOWN_MAX: usize = 20;
@@ -127,6 +130,9 @@ fn run(args: &Args) -> Result<Exit, Failure> {
         let error = "--journal takes one input: give each its own journal";
         return Err(Failure::new(Exit::Usage, error));
     }
+    if args.channels == Channels::Split {
+        check_split(args, &jobs)?;
+    }
     let config = args.config();
     let model = Choice::of(args.model.as_deref())?;
     if model == Choice::Fixture && !args.quiet {
@@ -136,7 +142,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     }
     // A model that cannot be used is not downloaded first, and a plan needs no file.
     if let (Some(plan), true) = (model.plan(&config, &args.whisper_options())?, args.plan) {
-        return print_plan(&plan);
+        return print_plan(args, &plan);
     }
     let first = match &jobs[..] {
         // A wrong path is an answer that need not wait for the model.
@@ -145,23 +151,48 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     };
     let engine = Whisper::open(model.file(args.quiet)?, args.whisper_options())?;
     if args.plan {
-        return print_plan(&Plan::new(&config, &engine.footprints()).map_err(Error::from)?);
+        return print_plan(
+            args,
+            &Plan::new(&config, &engine.footprints()).map_err(Error::from)?,
+        );
     }
-    let mut scribe = Transcriber::new(config, engine).map_err(Failure::loading)?;
-    if args.verbose {
+    let mut scribes = Scribes::new(args, engine).map_err(Failure::loading)?;
+    if let (Scribes::Mixed(scribe), true) = (&scribes, args.verbose) {
         eprintln!("{}", scribe.plan());
     }
-    let cancel = scribe.cancel();
+    let cancel = scribes.cancel();
     interrupt::install(cancel.clone()).map_err(|error| Failure::new(Exit::Failed, error))?;
-    let (exit, entries) = transcribe_all(args, &jobs, first, &mut scribe, &cancel);
+    let (exit, entries) = transcribe_all(args, &jobs, first, &mut scribes, &cancel);
     if let Some(path) = &args.report {
         report::write(path, &entries).map_err(|error| Failure::new(Exit::Failed, error))?;
     }
     Ok(exit)
 }
 
-fn print_plan(plan: &Plan) -> Result<Exit, Failure> {
-    writeln!(std::io::stdout(), "{plan}").map_err(Error::Sink)?;
+/// Refuses what cannot be had of channels that are transcribed apart.
+fn check_split(args: &Args, jobs: &[Job]) -> Result<(), Failure> {
+    let refused = |error: &str| Err(Failure::new(Exit::Usage, error));
+    if jobs.iter().any(Job::is_stdin) {
+        return refused(
+            "--channels split reads the input once for each channel: give it as a file",
+        );
+    }
+    if args.journal.is_some() {
+        return refused("--channels split keeps no --journal: use one of them");
+    }
+    Ok(())
+}
+
+fn print_plan(args: &Args, plan: &Plan) -> Result<Exit, Failure> {
+    let mut out = std::io::stdout();
+    writeln!(out, "{plan}").map_err(Error::Sink)?;
+    if args.channels == Channels::Split {
+        let mut config: Config = args.config();
+        config.memory_budget_bytes = None;
+        let one = Together::plan(&config, &[Footprint::default()], 1).map_err(Error::from)?;
+        let each_mb = one.transcriber_bytes() as f64 / 1e6;
+        writeln!(out, "{:<24}{each_mb:>9.1} MB", "each further channel").map_err(Error::Sink)?;
+    }
     Ok(Exit::Done)
 }
 
@@ -171,7 +202,7 @@ fn transcribe_all(
     args: &Args,
     jobs: &[Job],
     mut opened: Option<Box<dyn Source>>,
-    scribe: &mut Transcriber<Whisper>,
+    scribes: &mut Scribes,
     cancel: &Cancel,
 ) -> (Exit, Vec<Entry>) {
     let mut first = Exit::Done;
@@ -179,13 +210,17 @@ fn transcribe_all(
     for job in jobs {
         let file = job.name();
         let source = opened.take().map_or_else(|| job.source(args.raw), Ok);
-        let summary = source.map_err(Failure::from);
-        let summary = summary.and_then(|source| transcribe(args, job, source, scribe));
-        let exit = match summary {
-            Ok(summary) => {
-                say(args, job, &summary);
-                let exit = Exit::from(&summary);
-                entries.push(Entry::of(file, summary));
+        let summaries = source.map_err(Failure::from);
+        let summaries = summaries.and_then(|source| transcribe(args, job, source, scribes));
+        let exit = match summaries {
+            Ok(summaries) => {
+                let exits = summaries.iter().map(Exit::from);
+                let exit = exits.reduce(Exit::or).unwrap_or(Exit::Done);
+                for (n, summary) in summaries.into_iter().enumerate() {
+                    let channel = (args.channels == Channels::Split).then_some(n);
+                    say(args, job, channel, &summary);
+                    entries.push(Entry::of(file.clone(), channel, summary));
+                }
                 exit
             }
             Err(failure) if failure.is_closed_pipe() => return (first, entries),
@@ -195,9 +230,7 @@ fn transcribe_all(
                 failure.exit
             }
         };
-        if first == Exit::Done {
-            first = exit;
-        }
+        first = first.or(exit);
         if cancel.is_cancelled() {
             break;
         }
@@ -208,15 +241,16 @@ fn transcribe_all(
 fn transcribe(
     args: &Args,
     job: &Job,
-    source: Box<dyn Source>,
-    scribe: &mut Transcriber<Whisper>,
-) -> Result<Summary, Failure> {
+    mut source: Box<dyn Source>,
+    scribes: &mut Scribes,
+) -> Result<Vec<Summary>, Failure> {
+    let ready = scribes.ready(&mut source).map_err(Failure::loading)?;
     let sink = job.sink().map_err(Error::Sink)?;
     // Verbose lines and a bar would write over each other.
     let bar = if args.quiet || args.verbose {
         Bar::hidden()
     } else {
-        Bar::show(scribe.progress(), &args.config())
+        Bar::show(ready.progress(), &args.config())
             .map_err(|error| Failure::new(Exit::Failed, error))?
     };
     // Only what is written to the same terminal can disturb the bar.
@@ -225,16 +259,15 @@ fn transcribe(
     } else {
         Box::new(sink)
     };
-    let summary = match args.journal()? {
-        Some(mut journal) => scribe.transcribe_with_journal(source, &mut sink, &mut journal),
-        None => scribe.transcribe(source, &mut sink),
-    };
-    Ok(summary?)
+    Ok(ready.transcribe(args, job, source, &mut sink)?)
 }
 
 /// Says how a transcription went. Damage and cancelling are said also when all else is quiet.
-fn say(args: &Args, job: &Job, summary: &Summary) {
-    let file = job.name();
+fn say(args: &Args, job: &Job, channel: Option<usize>, summary: &Summary) {
+    let mut file = job.name();
+    if let Some(channel) = channel {
+        file.push_str(&format!(", channel {channel}"));
+    }
     match Exit::from(summary) {
         Exit::DamagedInput => {
             let why = summary

@@ -174,6 +174,11 @@ fn check_targets(jobs: &[Job]) -> Result<(), OutputsError> {
 }
 
 impl Job {
+    /// Returns whether the input can be read once only.
+    pub(crate) fn is_stdin(&self) -> bool {
+        is_dash(&self.input)
+    }
+
     /// Returns what the input is called in messages and transcripts.
     pub(crate) fn name(&self) -> String {
         if is_dash(&self.input) {

@@ -14,12 +14,15 @@ pub(crate) struct Entry {
     /// `complete`, `damaged`, `cancelled` or `failed`.
     pub(crate) ended: &'static str,
     pub(crate) error: Option<String>,
+    /// Which channel, where each is transcribed on its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) channel: Option<usize>,
     #[serde(flatten)]
     pub(crate) summary: Summary,
 }
 
 impl Entry {
-    pub(crate) fn of(file: String, summary: Summary) -> Self {
+    pub(crate) fn of(file: String, channel: Option<usize>, summary: Summary) -> Self {
         let ended = match summary.ended {
             Ended::Complete => "complete",
             Ended::Damaged => "damaged",
@@ -30,6 +33,7 @@ impl Entry {
             file,
             ended,
             error: None,
+            channel,
             summary,
         }
     }
@@ -39,12 +43,13 @@ impl Entry {
             file,
             ended: "failed",
             error: Some(error),
+            channel: None,
             summary: Summary::default(),
         }
     }
 }
 
-/// Writes the report of one input as an object, that of several as an array. The file appears when it is whole.
+/// Writes the report of one input as an object, that of several, or of several channels, as an array. The file appears when it is whole.
 pub(crate) fn write(path: &Path, entries: &[Entry]) -> std::io::Result<()> {
     let folder = path
         .parent()

@@ -32,6 +32,8 @@ mod pipeline;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod program;
 #[cfg(all(feature = "whisper", feature = "download"))]
+mod program_channels;
+#[cfg(all(feature = "whisper", feature = "download"))]
 mod program_models;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod program_pipe;
