@@ -50,7 +50,7 @@ test-monitor: setup
 sweep: setup ## Decodes every fixture cut at 20 places and with 200 bytes changed (minutes)
 	$(CARGO) test -p steadyscribe --no-default-features --test it sweep -- --include-ignored --nocapture
 
-fuzz: setup ## Fuzzes each target for a minute; needs a nightly compiler and cargo-fuzz, see fuzz/README.md
+fuzz: setup ## Fuzzes each target for a minute, with cargo-fuzz, see fuzz/README.md
 	@fuzz/run
 
 soak: setup ## Minutes of files, live inputs, cancels and errors in one process, which must hold what it held before

@@ -3,7 +3,8 @@
 //! `cargo bench --bench live --no-default-features`
 //!
 //! The worst case on the clock holds whatever else the machine does; the worst case of the thread's own time is what `push`
-//! does. It ends with an error where that is a millisecond or more.
+//! does. It ends with an error where that is a millisecond or more. Faults are pages that the pushes were the first to touch: the ring is
+//! touched when it is made.
 
 #![expect(clippy::print_stdout, reason = "a bench says what it measured")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails may panic")]
@@ -11,6 +12,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use steadyscribe::Time;
 use steadyscribe::live::{Feed, Live, LiveOptions};
 
 /// Pushes of one kind.
@@ -21,6 +23,9 @@ const PUSH_MAX: Duration = Duration::from_millis(1);
 
 /// Frames that may be on the way to the mover: half of the ring.
 const ON_THE_WAY_MAX: usize = 240_000;
+
+/// Audio that the mover has still to resample when it counts as done: 0.1 s.
+const LEFT: Time = Time::from_samples(1_600);
 
 /// How a device calls back.
 struct Device {
@@ -58,41 +63,66 @@ fn own_time() -> Duration {
     Duration::ZERO
 }
 
-/// Pushes, and returns how long each took on the clock and of this thread's time.
-fn run(device: &Device, feed: &mut Feed) -> (Vec<Duration>, Vec<Duration>) {
+/// Pages that this thread was the first to touch, where the system tells.
+fn faults() -> u64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+    // Behind the name, which may hold blanks: state, six numbers, flags, and then the faults.
+    let fields = stat.rsplit(") ").next().unwrap_or_default();
+    let faults = fields.split(' ').nth(7).and_then(|n| n.parse().ok());
+    faults.unwrap_or_default()
+}
+
+/// What pushes cost.
+struct Cost {
+    /// On the clock, in order.
+    clock: Vec<Duration>,
+    /// Of this thread's time, in order.
+    own: Vec<Duration>,
+    /// Of all of them.
+    faults: u64,
+}
+
+fn run(device: &Device, feed: &mut Feed) -> Cost {
     let samples = vec![0.25; device.frames * device.channels];
-    let (mut clock, mut own) = (Vec::with_capacity(PUSHES), Vec::with_capacity(PUSHES));
-    let mut on_the_way = 0;
-    for _ in 0..PUSHES {
+    let (mut clock, mut own) = (vec![Duration::MAX; PUSHES], vec![Duration::MAX; PUSHES]);
+    let watch = feed.watch();
+    let (mut on_the_way, mut pushed_s) = (0, 0.0);
+    faults();
+    let faults_before = faults();
+    for n in 0..PUSHES {
         if on_the_way + device.frames > ON_THE_WAY_MAX {
-            // A device gives its audio over time.
-            std::thread::sleep(Duration::from_millis(25));
+            // A device gives its audio over time; a push into a full ring is no push.
+            while watch.status().pushed + LEFT < Time::from_seconds(pushed_s) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             on_the_way = 0;
         }
         let (own_began, began) = (own_time(), Instant::now());
         let taken = feed.push(&samples, device.rate_hz, device.channels);
         let (took, own_took) = (began.elapsed(), own_time() - own_began);
+        assert_eq!(taken, device.frames, "the ring is full");
         on_the_way += taken;
-        clock.push(took);
-        own.push(own_took);
+        pushed_s += taken as f64 / f64::from(device.rate_hz);
+        (clock[n], own[n]) = (took, own_took);
     }
+    let faults = faults() - faults_before;
     clock.sort();
     own.sort();
-    (clock, own)
+    Cost { clock, own, faults }
 }
 
 fn main() -> ExitCode {
     println!(
-        "{:28} {:>10} {:>10} {:>10} {:>10} {:>12}",
-        "µs of a push", "median", "99.9 %", "worst", "worst, own", "spilled, MB"
+        "{:28} {:>10} {:>10} {:>10} {:>10} {:>8} {:>12}",
+        "µs of a push", "median", "99.9 %", "worst", "worst, own", "faults", "spilled, MB"
     );
     let mut worst = Duration::ZERO;
     for device in &DEVICES {
         let (mut feed, live) = Live::start(LiveOptions::default()).unwrap();
-        let (clock, own) = run(device, &mut feed);
+        let Cost { clock, own, faults } = run(device, &mut feed);
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         println!(
-            "{:28} {:>10.2} {:>10.2} {:>10.1} {:>10.1} {:>12.1}",
+            "{:28} {:>10.2} {:>10.2} {:>10.1} {:>10.1} {faults:>8} {:>12.1}",
             device.name,
             micros(clock[PUSHES / 2]),
             micros(clock[PUSHES - PUSHES / 1_000]),

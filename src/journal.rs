@@ -37,6 +37,10 @@ pub(crate) type Identity = Vec<(String, String)>;
 
 /// The progress of one transcription, in a file.
 ///
+/// To stop now and go on later, raise the transcriber's [`Cancel`](crate::Cancel), and transcribe with the same journal again: in another
+/// process, or with the same transcriber after [`renew_cancel`](crate::Transcriber::renew_cancel). To hold it for a while in memory,
+/// see [`Controls::pause`](crate::Controls::pause).
+///
 /// # Memory
 ///
 /// The last record but its segments, and the spans without text. Records are written and read one at a time.

@@ -47,7 +47,7 @@ impl Bench {
         let samples = (0..LENGTH_S * 16_000).map(|n| (n % 251) as i16);
         let mut bench = Self {
             scribe: Transcriber::new(config, engine).expect("no budget to exceed"),
-            folder: TempDir::new().expect("a folder for journals"),
+            folder: folder(),
             audio: samples.flat_map(i16::to_le_bytes).collect(),
             head: Vec::new(),
         };
@@ -66,9 +66,17 @@ impl Bench {
                 fs::write(path, [&[kind][..], bytes].concat()).expect("a seed");
             };
             seed("whole-file", 0, &written);
-            seed("lines", 1, &[&bench.head[9..], &records.join(&b'\n')[..]].concat());
+            seed(
+                "lines",
+                1,
+                &[&bench.head[9..], &records.join(&b'\n')[..]].concat(),
+            );
             for count in 1..=records.len() {
-                seed(&format!("records-{count}"), 2, &records[..count].join(&b'\n'));
+                seed(
+                    &format!("records-{count}"),
+                    2,
+                    &records[..count].join(&b'\n'),
+                );
             }
         }
         bench
@@ -87,6 +95,13 @@ impl Bench {
             .transcribe_with_journal(source, &mut segments, journal);
         (ended, segments)
     }
+}
+
+/// In memory where there is such a folder: each record is synced.
+fn folder() -> TempDir {
+    TempDir::new_in("/dev/shm")
+        .or_else(|_| TempDir::new())
+        .expect("a folder for journals")
 }
 
 /// What an input stands for.

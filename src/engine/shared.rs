@@ -14,6 +14,9 @@ use crate::budget::Footprint;
 ///
 /// Each transcript has its own language, so that channels may differ in it.
 ///
+/// A transcriber waits for at most one window of each of the others. Where memory is there for it, `Whisper::another` gives each a state of
+/// its own on the same weights, and `Whisper::crew` chooses between the two by the budget.
+///
 /// # Examples
 ///
 /// ```

@@ -156,3 +156,41 @@ fn an_engine_three_times_too_slow_hears_all_of_an_hour() {
     println!("{said}");
     assert!(output.status.success(), "{said}\n{errors}");
 }
+
+#[test]
+#[ignore = "a process of its own: see events_tell_of_the_disk_and_of_what_is_dropped"]
+fn tells() {
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(io::stderr)
+        .init();
+    let (mut feed, live) = Live::start(options(1 << 20)).unwrap();
+    let watch = live.watch();
+    push_ramp(&mut feed, 0, 60 * 16_000);
+    let running = Running::start(everything(), Shows(|_, _: &[f32]| Ok(())), live);
+    wait(&watch, "the engine", |status| status.read == status.pushed);
+    push_ramp(&mut feed, 60 * 16_000, 16_000);
+    assert_eq!(feed.finish(PATIENCE).lag(), Time::ZERO);
+    running.end().1.unwrap();
+}
+
+#[test]
+fn events_tell_of_the_disk_and_of_what_is_dropped() {
+    let output = child("backlog::tells").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let told: Vec<&str> = said
+        .lines()
+        .filter_map(|line| Some(&line[line.find("live: ")?..]))
+        .collect();
+    let expected = [
+        "live: the engine is behind, audio goes to the spill file at_s=",
+        "live: the spill limit is reached, audio is dropped at_s=46.384",
+        "live: the spill file is empty again at_s=60.0",
+        "live: audio is taken again at_s=60.",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}");
+    }
+}

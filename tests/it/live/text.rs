@@ -111,6 +111,32 @@ fn live_text_is_as_good_as_that_of_the_file() {
     );
 }
 
+/// The example plays it eight times faster than it was said: nothing is lost, and the last words come.
+#[test]
+fn the_example_plays_a_file_as_a_microphone_would() {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().unwrap().parent().unwrap();
+    let output = std::process::Command::new(profile.join("examples/live"))
+        .arg(fixture("standup.opus"))
+        .args(["--speed", "8", "--spill-megabytes", "8", "--spill-dir"])
+        .arg(std::env::temp_dir())
+        .output()
+        .unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(
+        told.contains("lag 0.0 s, 0.0 MB on disk, 0.0 s dropped; RTF"),
+        "{told}"
+    );
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let texts = lines.lines().map(|line| line.split_once("] ").unwrap().1);
+    let segments: Vec<Segment> = texts
+        .map(|text| Segment::new(Time::ZERO, Time::ZERO, text))
+        .collect();
+    let (said, wrong) = score("standup.opus", &segments);
+    assert!(wrong <= said / 10, "{wrong} of {said} words: {lines}");
+}
+
 #[test]
 fn taking_turns_changes_no_text() {
     let transcribe = |engine: Shared<Whisper>| {
