@@ -213,7 +213,7 @@ impl Table {
             })
         };
         let models =
-            |manager: &Manager| Some(manager.model_memory_usage().ok()?.total_model_memory);
+            |manager: &Manager| Some(manager.get_model_memory_usage().ok()?.total_model_memory);
         eprintln!(
             "{:9.1}  {:>12}  {:>12}  {:>17}  {moment}",
             self.started.elapsed().as_secs_f64(),

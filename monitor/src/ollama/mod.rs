@@ -10,11 +10,12 @@
 //! | question | file |
 //! |---|---|
 //! | What may be sent, what comes back? | `client`, `wire`, `answers`, `profile`, `keep_alive`, `host` |
+//! | How is it sent, and for how long is it waited? | `exchange`, `transport`, `cancel` |
 //! | What went wrong, and what now? | `error` |
 //! | How much memory, and which context fits? | `info`, `shape`, `estimate`, `plan`, `quantization` |
-//! | Who goes first, when is a model unloaded? | `manager/books` (policy), `manager/load` (deeds) |
-//! | Is it really gone? In which state is it? | `unload`, `state`, `sight` |
-//! | What does it cost? | `report`, `manager/usage` |
+//! | Who goes first, when is a model unloaded? | `manager/books`, `manager/admit` (policy), `manager/load`, `manager/unloading` (deeds) |
+//! | Is it really gone? In which state is it? | `unload`, `outcome`, `state`, `sight` |
+//! | What does it cost? | `report`, `advice`, `manager/usage` |
 //! | A server of our own | `serve` |
 //!
 //! It blocks, speaks plain HTTP to loopback, and uses no thread of its own: call it from a thread that may wait.
@@ -25,6 +26,7 @@
 //! estimates of all models stay within the limit at every load. No process is ever killed but a server of our own
 //! and, where the user has allowed that, one that holds a model and does not go.
 
+mod advice;
 mod answers;
 mod cancel;
 mod client;
@@ -32,10 +34,12 @@ mod client;
 pub mod command;
 mod error;
 mod estimate;
+mod exchange;
 mod host;
 mod info;
 mod keep_alive;
 mod manager;
+mod outcome;
 mod plan;
 mod profile;
 mod quantization;
@@ -58,6 +62,7 @@ pub use host::{Host, HostError};
 pub use info::{Info, ModelInfo};
 pub use keep_alive::KeepAlive;
 pub use manager::{Event, Lease, Manager, ManagerError, Settings, UnloadReason};
+pub use outcome::{KeptModel, ModelUnloadResult, Stuck, UnloadedModel};
 pub use plan::{CTX_STEPS, DoesNotFit, Plan, PlanOptions, plan};
 pub use profile::{LoadProfile, NUM_BATCH};
 pub use quantization::{Quantization, QuantizationAdvice, recommend};
@@ -67,6 +72,6 @@ pub use shape::{ModelShape, ShapeError};
 pub use sight::{Local, Runner, Sight};
 pub use state::ModelState;
 pub use transport::{Patience, Within};
-pub use unload::{KeptModel, ModelUnloadResult, Stuck, UnloadedModel};
+
 pub use version::Version;
 pub use wire::{Details, InstalledModel, Message, Piece, PullStep, RunningModel, Show, is_cloud};

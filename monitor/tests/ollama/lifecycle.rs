@@ -331,7 +331,7 @@ fn ghost_is_loaded_again() {
         1,
         "the list does not notice"
     );
-    let report = world.manager.model_memory_usage().unwrap();
+    let report = world.manager.get_model_memory_usage().unwrap();
     assert_eq!(report.loaded_models[0].state, ModelState::Ghost);
     drop(world.lease("m0:1b").unwrap());
     assert_eq!(world.names(), ["m0:1b"]);

@@ -205,7 +205,7 @@ impl Play {
     }
 
     fn ours_bytes(&self) -> Result<u64, TestCaseError> {
-        let report = self.world.manager.model_memory_usage();
+        let report = self.world.manager.get_model_memory_usage();
         let report = report.map_err(|error| TestCaseError::fail(error.to_string()))?;
         let ours = report.loaded_models.iter().filter(|model| model.is_ours);
         Ok(ours.map(|model| model.memory_usage).sum())

@@ -56,7 +56,7 @@ impl World {
     }
 
     fn model(&self, wanted: impl Fn(&LoadedModel) -> bool) -> LoadedModel {
-        let report = self.manager.model_memory_usage().unwrap();
+        let report = self.manager.get_model_memory_usage().unwrap();
         report.loaded_models.into_iter().find(wanted).unwrap()
     }
 
@@ -132,7 +132,7 @@ fn orphan_is_reported_with_its_process() {
     let model = world.model(|model| model.pid == Some(pid));
     assert_eq!(model.state, ModelState::Orphan);
     assert!(model.private_bytes.unwrap() >= 32 * MIB);
-    let report = world.manager.model_memory_usage().unwrap();
+    let report = world.manager.get_model_memory_usage().unwrap();
     let advice = report.optimization_opportunities;
     assert!(
         advice

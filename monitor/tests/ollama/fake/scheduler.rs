@@ -120,7 +120,7 @@ impl Scheduler {
                 let model = &loaded.model;
                 let mut entry = json!({
                     "name": model.name, "model": model.name, "size": loaded.bytes, "size_vram": 0,
-                    "digest": model.digest, "details": model.details(), "expires_at": rfc3339(expires_at)
+                    "digest": model.digest, "details": model.details(minor), "expires_at": rfc3339(expires_at)
                 });
                 if minor >= 10 {
                     entry["context_length"] = json!(loaded.options.ctx(model));
@@ -226,24 +226,30 @@ impl Scheduler {
         }
         self.load(model, options, keep_alive, setup, bytes, stream)
             .and_then(|id| {
-                self.spoil(id, fault)
+                self.spoil(id, fault, setup.minor)
                     .map_or(Ok(id), |response| Err(Some(response)))
             })
     }
 
     /// Lets a load end as the fault says.
-    fn spoil(&self, id: u64, fault: Option<Fault>) -> Option<Response> {
-        let text = match fault? {
-            Fault::LoadKilled => "signal: killed",
-            Fault::LoadFailed => "exit status 1: error loading model: missing tensor",
-            Fault::MapFailed => "exit status 1: mmap failed: Cannot allocate memory",
+    fn spoil(&self, id: u64, fault: Option<Fault>, minor: u32) -> Option<Response> {
+        let runner = if minor < 30 {
+            "llama runner"
+        } else {
+            "llama-server"
+        };
+        let ended = |how: &str| format!("{runner} process has terminated: {how}");
+        let message = match fault? {
+            Fault::LoadKilled => ended("signal: killed"),
+            Fault::LoadFailed => ended("exit status 1: error loading model: missing tensor"),
+            Fault::MapFailed => ended("exit status 1: mmap failed: Cannot allocate memory"),
+            Fault::LoadStalled => format!("timed out waiting for {runner} to start - "),
             _ => return None,
         };
         let mut state = self.state.lock().unwrap();
         if let Some(at) = state.loaded.iter().position(|loaded| loaded.id == id) {
             self.processes.end(state.loaded.remove(at).pid);
         }
-        let message = format!("llama-server process has terminated: {text}");
         Some(Response::error(500, &message))
     }
 
