@@ -10,6 +10,8 @@ mod fake;
 #[cfg(target_os = "linux")]
 mod helper;
 mod lifecycle;
+mod others;
 mod property;
 #[cfg(target_os = "linux")]
 mod real;
+mod unloading;

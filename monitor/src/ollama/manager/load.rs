@@ -25,12 +25,15 @@ impl Inner {
         let list = client.running()?;
         self.settle(&list);
         let mut description = self.describe(client, name)?;
-        let (key, _, _) = self.state().user_count(name);
+        let (key, _, users) = self.state().user_count(name);
         if key != name {
             description = self.describe(client, &key)?;
         }
         let name = key.as_str();
-        if let Some(reason) = self.reason_to_reload(name, &description) {
+        // Whoever uses it, under whichever name, pins it.
+        if users == 0
+            && let Some(reason) = self.reason_to_reload(name, &description)
+        {
             self.unload_or_fail(name, reason)?;
         }
         let taken = {

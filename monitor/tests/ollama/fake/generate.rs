@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use steadyscribe_monitor::ollama::is_cloud;
 
 use super::answer::not_found;
-use super::http::{Chunks, Response};
+use super::http::{Chunks, Response, is_closed};
 use super::model::{self, Model, Options};
 use super::{Fault, Shared};
 
@@ -92,7 +92,20 @@ impl Shared {
             Response::error(500, message).write(stream)
         } else {
             self.scheduler.grow(loaded, setup.prompt_cache_bytes);
-            tokens(stream, name, is_chat, fault, setup.token_ms)
+            {
+                let most = body
+                    .get("options")
+                    .and_then(|options| options.get("num_predict"));
+                let most = most.and_then(Value::as_u64).unwrap_or(u64::MAX);
+                let answer = Answer {
+                    name,
+                    is_chat,
+                    fault,
+                    token_ms: setup.token_ms,
+                    most,
+                };
+                answer.write(stream)
+            }
         };
         self.scheduler.release(loaded, keep_alive);
         answered
@@ -167,29 +180,53 @@ fn piece(name: &str, is_chat: bool, text: &str) -> Value {
     }
 }
 
-fn tokens(
-    stream: &TcpStream,
-    name: &str,
+/// An answer of at most three tokens.
+struct Answer<'a> {
+    name: &'a str,
     is_chat: bool,
     fault: Option<Fault>,
     token_ms: u64,
-) -> std::io::Result<()> {
-    let mut chunks = Chunks::begin(stream)?;
-    for text in ["one ", "two ", "three"] {
-        chunks.line(&piece(name, is_chat, text))?;
-        match fault {
-            Some(Fault::Truncated) => return chunks.end(),
-            Some(Fault::ErrorInStream) => {
-                let message = "an error was encountered while running the model: unexpected EOF";
-                chunks.line(&json!({ "error": message }))?;
-                return chunks.end();
+    most: u64,
+}
+
+impl Answer<'_> {
+    /// Takes the time of a token. `false`: the client has gone, at which the server stops.
+    fn think(&self, stream: &TcpStream) -> bool {
+        for _ in 0..self.token_ms.div_ceil(5) {
+            std::thread::sleep(Duration::from_millis(5));
+            if is_closed(stream) {
+                return false;
             }
-            _ => std::thread::sleep(Duration::from_millis(token_ms)),
         }
+        true
     }
-    let mut last = single(name, is_chat, "stop");
-    last["prompt_eval_count"] = json!(4);
-    last["eval_count"] = json!(3);
-    chunks.line(&last)?;
-    chunks.end()
+
+    fn write(&self, stream: &TcpStream) -> std::io::Result<()> {
+        let mut chunks = Chunks::begin(stream)?;
+        let mut count = 0;
+        for text in ["one ", "two ", "three"] {
+            if count == self.most {
+                break;
+            }
+            chunks.line(&piece(self.name, self.is_chat, text))?;
+            count += 1;
+            match self.fault {
+                Some(Fault::Truncated) => return chunks.end(),
+                Some(Fault::ErrorInStream) => {
+                    let message =
+                        "an error was encountered while running the model: unexpected EOF";
+                    chunks.line(&json!({ "error": message }))?;
+                    return chunks.end();
+                }
+                _ if !self.think(stream) => return Ok(()),
+                _ => {}
+            }
+        }
+        let reason = if count == self.most { "length" } else { "stop" };
+        let mut last = single(self.name, self.is_chat, reason);
+        last["prompt_eval_count"] = json!(4);
+        last["eval_count"] = json!(count);
+        chunks.line(&last)?;
+        chunks.end()
+    }
 }

@@ -14,6 +14,7 @@ mod scheduler;
 pub mod sight;
 
 use std::collections::VecDeque;
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -168,6 +169,21 @@ impl Fake {
         let requests = self.shared.requests.lock().unwrap();
         let of_path = requests.iter().filter(|request| request.0 == path);
         of_path.map(|request| request.1.clone()).collect()
+    }
+
+    /// A request of another program, which the client would not write.
+    pub fn post(&self, path: &str, body: &Value) -> String {
+        let body = body.to_string();
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// Ends every process and forgets every model, as a restart does; loads in progress break off.

@@ -46,6 +46,8 @@ struct State {
 #[derive(Debug)]
 pub struct Scheduler {
     clock: Clock,
+    /// Time of day when the clock began.
+    began: OffsetDateTime,
     processes: Arc<dyn Processes>,
     state: Arc<Mutex<State>>,
     /// One load at a time.
@@ -55,6 +57,7 @@ pub struct Scheduler {
 impl Scheduler {
     pub(super) fn new(clock: Clock, processes: Arc<dyn Processes>) -> Self {
         Self {
+            began: OffsetDateTime::now_utc() - clock.now(),
             clock,
             processes,
             state: Arc::default(),
@@ -120,7 +123,7 @@ impl Scheduler {
                 let model = &loaded.model;
                 let mut entry = json!({
                     "name": model.name, "model": model.name, "size": loaded.bytes, "size_vram": 0,
-                    "digest": model.digest, "details": model.details(minor), "expires_at": rfc3339(expires_at)
+                    "digest": model.digest, "details": model.details(minor), "expires_at": rfc3339(self.began + expires_at)
                 });
                 if minor >= 10 {
                     entry["context_length"] = json!(loaded.options.ctx(model));
@@ -359,10 +362,9 @@ impl Scheduler {
     }
 }
 
-/// The clock as time of day, in the server's own offset, to the nanosecond.
-fn rfc3339(at: Duration) -> String {
-    let start = OffsetDateTime::from_unix_timestamp(1_787_000_000).unwrap();
+/// A time in the server's own offset, to the nanosecond.
+fn rfc3339(at: OffsetDateTime) -> String {
     let offset = time::UtcOffset::from_hms(2, 0, 0).unwrap();
-    let at = start + at + Duration::from_nanos(123_456_789);
+    let at = at.replace_nanosecond(123_456_789).unwrap();
     at.to_offset(offset).format(&Rfc3339).unwrap()
 }

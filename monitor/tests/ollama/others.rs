@@ -1,0 +1,229 @@
+//! What other programs and other versions of the server do to our models.
+
+use steadyscribe_monitor::ollama::{
+    Event, ManagerError, ModelState, OllamaError, Quantization, Settings,
+};
+
+use crate::fake::Setup;
+use crate::fake::model::Model;
+use crate::lifecycle::{MIB, World, models};
+
+#[test]
+fn restart_of_the_server_is_noticed() {
+    let world = World::new(models(&[100]));
+    drop(world.lease("m0:1b").unwrap());
+    world.fake.restart();
+    world.lease("m0:1b").unwrap();
+    assert_eq!(world.loads(), 2);
+    assert!(world.manager.events().contains(&Event::Vanished {
+        model: "m0:1b".to_owned()
+    }));
+}
+
+#[test]
+fn ghost_is_loaded_again() {
+    let world = World::new(models(&[100]));
+    drop(world.lease("m0:1b").unwrap());
+    world.fake.shared.scheduler.crash("m0:1b");
+    assert_eq!(
+        world.fake.client().running().unwrap().len(),
+        1,
+        "the list does not notice"
+    );
+    let report = world.manager.get_model_memory_usage().unwrap();
+    assert_eq!(report.loaded_models[0].state, ModelState::Ghost);
+    drop(world.lease("m0:1b").unwrap());
+    assert_eq!(world.names(), ["m0:1b"]);
+}
+
+#[test]
+fn other_programs_context_is_taken_over_when_it_is_larger() {
+    let world = World::new(models(&[100]));
+    world.manager.optimize_context_window(4096);
+    drop(world.lease("m0:1b").unwrap());
+    world.manager.optimize_context_window(16384);
+    let other = |ctx| steadyscribe_monitor::ollama::LoadProfile::new(ctx);
+    let keep = steadyscribe_monitor::ollama::KeepAlive::Forever;
+    world
+        .fake
+        .client()
+        .load("m0:1b", &other(8192), keep, None)
+        .unwrap();
+    assert_eq!(world.lease("m0:1b").unwrap().profile().num_ctx, 8192);
+    world
+        .fake
+        .client()
+        .load("m0:1b", &other(2048), keep, None)
+        .unwrap();
+    assert_eq!(
+        world.lease("m0:1b").unwrap().profile().num_ctx,
+        16384,
+        "theirs was too small"
+    );
+    let foreign = world.manager.events().into_iter();
+    assert_eq!(
+        foreign
+            .filter(|event| matches!(event, Event::ForeignReload { .. }))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn old_server_is_planned_for_its_four_requests_at_once() {
+    let lease_ctx = |minor| {
+        let world = World::new(Setup {
+            minor,
+            ..models(&[1000])
+        });
+        world.lease("m0:1b").unwrap().profile().num_ctx
+    };
+    assert_eq!((lease_ctx(33), lease_ctx(9)), (8192, 4096));
+}
+
+#[test]
+fn figures_for_each_layer_are_asked_for() {
+    let mut model = Model::small("m0:1b", 100 * MIB);
+    model.info["llama.attention.head_count_kv"] = serde_json::Value::Null;
+    model.arrays = serde_json::json!({"llama.attention.head_count_kv": [4, 4, 4, 4, 4, 4, 4, 4],
+        "tokenizer.ggml.tokens": ["a", "b"]});
+    let world = World::new(Setup::of([model]));
+    world.lease("m0:1b").unwrap();
+    let verbose: Vec<_> = world
+        .fake
+        .bodies("/api/show")
+        .iter()
+        .map(|body| body["verbose"].clone())
+        .collect();
+    assert_eq!(verbose, [false, true]);
+}
+
+#[test]
+fn user_of_the_other_interface_reloads_our_model_and_is_named() {
+    let world = World::new(models(&[100]));
+    drop(world.lease("m0:1b").unwrap());
+    let body =
+        serde_json::json!({"model": "m0:1b", "messages": [{"role": "user", "content": "hello"}]});
+    let answer = world.fake.post("/v1/chat/completions", &body);
+    assert!(answer.contains("chat.completion"), "{answer}");
+    assert_eq!(world.loads(), 2, "it can say no context");
+    assert_eq!(world.lease("m0:1b").unwrap().profile().num_ctx, 8192);
+    assert!(world.manager.events().contains(&Event::ForeignReload {
+        model: "m0:1b".to_owned(),
+        our_ctx: 8192,
+        their_ctx: 4096
+    }));
+}
+
+#[test]
+fn server_is_asked_for_its_version_at_each_load() {
+    let world = World::new(Setup {
+        minor: 9,
+        ..models(&[1000])
+    });
+    assert_eq!(world.lease("m0:1b").unwrap().profile().num_ctx, 4096);
+    world.fake.restart();
+    world.fake.shared.setup.lock().unwrap().minor = 33;
+    assert_eq!(world.lease("m0:1b").unwrap().profile().num_ctx, 8192);
+}
+
+#[test]
+fn model_of_another_computer_is_not_managed() {
+    let mut model = Model::small("far:70b", MIB);
+    model.remote_host = Some("https://ollama.com:443".to_owned());
+    let world = World::new(Setup::of([model]));
+    for name in ["far:70b", "gpt-oss:120b-cloud"] {
+        let error = world.lease(name).unwrap_err();
+        let is_expected = match &error {
+            ManagerError::Ollama(OllamaError::Cloud { .. }) => name == "far:70b",
+            ManagerError::Ollama(OllamaError::NotInstalled { .. }) => name != "far:70b",
+            _ => false,
+        };
+        assert!(is_expected, "{error}");
+    }
+    assert!(
+        world.fake.bodies("/api/generate").is_empty(),
+        "nothing was sent for it"
+    );
+}
+
+#[test]
+fn smaller_quantization_is_recommended_with_what_it_saves() {
+    let mut large = Model::small("m:3b-fp16", 600 * MIB);
+    large.quantization = "F16";
+    let small = Model::small("m:3b", 200 * MIB);
+    let mut settings = Settings::default();
+    settings.quantization = Some(Quantization::Int4);
+    let world = World::with(Setup::of([large, small]), settings);
+    let advice = world
+        .manager
+        .quantization_advice("m:3b-fp16")
+        .unwrap()
+        .unwrap();
+    assert_eq!((advice.model.as_str(), advice.is_installed), ("m:3b", true));
+    assert_eq!(advice.saved_bytes, 400 * MIB);
+    assert_eq!(world.manager.quantization_advice("m:3b").unwrap(), None);
+    let _lease = world.lease("m:3b-fp16").unwrap();
+    let report = world.manager.get_model_memory_usage().unwrap();
+    let line = "m:3b-fp16: m:3b is installed and saves 0.39 GiB of weights".to_owned();
+    assert!(
+        report.optimization_opportunities.contains(&line),
+        "{:?}",
+        report.optimization_opportunities
+    );
+}
+
+#[test]
+fn reports_have_the_documents_names() {
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value.as_object().unwrap().keys().cloned().collect()
+    };
+    let world = World::new(models(&[100]));
+    drop(world.lease("m0:1b").unwrap());
+    let report = world.manager.get_model_memory_usage().unwrap();
+    let report = serde_json::to_value(report).unwrap();
+    assert_eq!(
+        keys(&report),
+        [
+            "cacheMemoryUsage",
+            "contextWindowSize",
+            "loadedModels",
+            "memoryMappingEnabled",
+            "optimizationOpportunities",
+            "totalModelMemory"
+        ]
+    );
+    let model = &report["loadedModels"][0];
+    for key in [
+        "name",
+        "memoryUsage",
+        "lastUsed",
+        "isMemoryMapped",
+        "contextSize",
+    ] {
+        assert!(!model[key].is_null(), "{key}: {model}");
+    }
+    assert_eq!(model["state"], "Resident");
+    assert_eq!(report["totalModelMemory"], model["memoryUsage"]);
+    assert_eq!(
+        report["cacheMemoryUsage"], model["memoryUsage"],
+        "nobody uses it now"
+    );
+    assert!(model["claimedBytes"].is_u64() && model["privateBytes"].is_u64());
+    let result = world.manager.unload_unused_models().unwrap();
+    let result = serde_json::to_value(result).unwrap();
+    assert_eq!(keys(&result), ["kept", "memoryFreed", "unloaded"]);
+    assert_eq!(result["unloaded"][0]["memoryBack"], true);
+    assert!(result["unloaded"][0]["difference"].is_string());
+}
+
+#[test]
+fn ghost_is_named_in_the_report() {
+    let world = World::new(models(&[100]));
+    drop(world.lease("m0:1b").unwrap());
+    world.fake.shared.scheduler.crash("m0:1b");
+    let report = world.manager.get_model_memory_usage().unwrap();
+    assert_eq!(report.loaded_models[0].state, ModelState::Ghost);
+    let advice = report.optimization_opportunities.join(" ");
+    assert!(advice.contains("its process has ended"), "{advice}");
+}
