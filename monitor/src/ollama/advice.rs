@@ -20,12 +20,12 @@ pub(super) fn difference(
     let more = private.saturating_sub(claimed);
     let less = claimed.saturating_sub(private);
     if more.max(less) < SAME_BYTES {
-        return format!("what the server claims, {}", gib(claimed));
+        return format!("the process holds what the server claims, {}", gib(claimed));
     }
     if less > 0 {
         let mapped = reclaimable.unwrap_or(0).min(less);
         let rest = less - mapped;
-        let mut why = format!("{} less than claimed", gib(less));
+        let mut why = format!("the process holds {} less than claimed", gib(less));
         if mapped >= SAME_BYTES {
             why += &format!("; {} are mapped file pages", gib(mapped));
         }
@@ -40,18 +40,18 @@ pub(super) fn difference(
     match overhead {
         Some(overhead) if more <= overhead.saturating_add(SAME_BYTES) => {
             format!(
-                "{} more than claimed: the process around the model",
+                "the process holds {} more than claimed: the program itself",
                 gib(more)
             )
         }
         Some(overhead) => format!(
-            "{} more than claimed: {} for the process around the model, {} most likely old prompts",
+            "the process holds {} more than claimed: {} for the program itself, {} most likely old prompts",
             gib(more),
             gib(overhead),
             gib(more - overhead)
         ),
         None => format!(
-            "{} more than claimed: the process around the model and old prompts",
+            "the process holds {} more than claimed: the program itself and old prompts",
             gib(more)
         ),
     }
@@ -172,41 +172,47 @@ mod tests {
                 let text = difference(claimed * MIB, private * MIB, Some(mapped * MIB), overhead);
                 assert_eq!(text, expected);
             };
-        check(2048, 2050, 0, None, "what the server claims, 2.00 GiB");
+        check(
+            2048,
+            2050,
+            0,
+            None,
+            "the process holds what the server claims, 2.00 GiB",
+        );
         check(
             2048,
             2152,
             0,
             Some(107),
-            "0.10 GiB more than claimed: the process around the model",
+            "the process holds 104 MiB more than claimed: the program itself",
         );
         check(
             2048,
             3072,
             0,
             Some(103),
-            "1.00 GiB more than claimed: 0.10 GiB for the process around the model, 0.89 GiB most likely old prompts",
+            "the process holds 1.00 GiB more than claimed: 103 MiB for the program itself, 921 MiB most likely old prompts",
         );
         check(
             2048,
             3072,
             0,
             None,
-            "1.00 GiB more than claimed: the process around the model and old prompts",
+            "the process holds 1.00 GiB more than claimed: the program itself and old prompts",
         );
         check(
             3072,
             2048,
             2000,
             None,
-            "1.00 GiB less than claimed; 1.00 GiB are mapped file pages",
+            "the process holds 1.00 GiB less than claimed; 1.00 GiB are mapped file pages",
         );
         check(
             3072,
             2048,
             512,
             None,
-            "1.00 GiB less than claimed; 0.50 GiB are mapped file pages; 0.50 GiB are not touched yet, or counted twice by \
+            "the process holds 1.00 GiB less than claimed; 512 MiB are mapped file pages; 512 MiB are not touched yet, or counted twice by \
              the server, as some versions do with mapped weights",
         );
     }

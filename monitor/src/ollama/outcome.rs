@@ -68,6 +68,12 @@ impl UnloadedModel {
         self.stuck.is_none()
     }
 
+    /// Returns whether anything held it before.
+    #[must_use]
+    pub fn was_in_memory(&self) -> bool {
+        self.claimed_bytes.is_some() || self.private_bytes.is_some()
+    }
+
     /// Bytes that its process gave back.
     #[must_use]
     pub fn freed_bytes(&self) -> u64 {

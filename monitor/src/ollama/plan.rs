@@ -175,7 +175,12 @@ fn reason(
 
 /// Bytes for people.
 pub(super) fn gib(bytes: u64) -> String {
-    let hundredths = (u128::from(bytes) * 100) >> 30;
+    const MIB: u64 = 1 << 20;
+    let mib = bytes.saturating_add(MIB / 2) / MIB;
+    if mib < 1024 {
+        return format!("{mib} MiB");
+    }
+    let hundredths = (u128::from(bytes) * 100 + (1 << 29)) >> 30;
     format!("{}.{:02} GiB", hundredths / 100, hundredths % 100)
 }
 
@@ -274,6 +279,15 @@ mod tests {
         assert_eq!(steps(&shape, &options), [1024]);
         options.ctx_max = 4096;
         assert_eq!(steps(&shape, &options), [2048, 4096]);
+    }
+
+    #[test]
+    fn bytes_are_rounded_for_people() {
+        assert_eq!(gib(0), "0 MiB");
+        assert_eq!(gib((1 << 20) * 5 / 2), "3 MiB");
+        assert_eq!(gib((1 << 30) - 1), "1.00 GiB");
+        assert_eq!(gib(1_610_612_736), "1.50 GiB");
+        assert_eq!(gib(u64::MAX), "17179869184.00 GiB");
     }
 
     proptest! {

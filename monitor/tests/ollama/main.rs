@@ -5,6 +5,8 @@
 
 mod chaos;
 mod client;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod command;
 mod conformance;
 mod fake;
 #[cfg(target_os = "linux")]

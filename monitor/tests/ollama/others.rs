@@ -165,7 +165,7 @@ fn smaller_quantization_is_recommended_with_what_it_saves() {
     assert_eq!(world.manager.quantization_advice("m:3b").unwrap(), None);
     let _lease = world.lease("m:3b-fp16").unwrap();
     let report = world.manager.get_model_memory_usage().unwrap();
-    let line = "m:3b-fp16: m:3b is installed and saves 0.39 GiB of weights".to_owned();
+    let line = "m:3b-fp16: m:3b is installed and saves 400 MiB of weights".to_owned();
     assert!(
         report.optimization_opportunities.contains(&line),
         "{:?}",

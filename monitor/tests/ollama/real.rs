@@ -18,17 +18,17 @@ use crate::fake::{Fake, Setup};
 const MIB: u64 = 1 << 20;
 const WEIGHTS_BYTES: u64 = 48 * MIB;
 
-struct World {
-    fake: Fake,
+pub struct World {
+    pub fake: Fake,
     manager: Manager,
-    processes: Arc<Real>,
+    pub processes: Arc<Real>,
     sight: Arc<Local>,
-    blob: String,
+    pub blob: String,
     _folder: TempDir,
 }
 
 impl World {
-    fn new(prompt_cache_bytes: u64, settings: Settings) -> Self {
+    pub fn new(prompt_cache_bytes: u64, settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut model = Model::small("m:1b", WEIGHTS_BYTES);
         let blob = folder.path().join(format!("sha256-{}", model.digest));
@@ -61,7 +61,7 @@ impl World {
     }
 
     /// Processes that hold this world's model; other tests have theirs.
-    fn runners(&self) -> usize {
+    pub fn runners(&self) -> usize {
         let runners = self.sight.runners().unwrap();
         runners
             .iter()
@@ -147,6 +147,45 @@ fn orphan_is_reported_with_its_process() {
 }
 
 #[test]
+fn orphan_is_killed_where_the_user_allows_it_and_only_there() {
+    let world = World::new(0, Settings::default());
+    let (mut parent, pid) = world.processes.start_orphan(&world.blob, 32 * MIB);
+    let input = parent.stdin.take();
+    parent.wait().unwrap();
+    let refused = world.manager.unload("m:1b").unwrap();
+    let orphan = refused.unloaded.iter().find(|unloaded| unloaded.was_orphan);
+    let stuck = orphan.unwrap().stuck.as_ref().unwrap();
+    assert_eq!(stuck.process.unwrap().pid, pid);
+    assert!(
+        stuck.remedy.contains(&format!("process {pid} holds 3")),
+        "{}",
+        stuck.remedy
+    );
+    assert_eq!(world.runners(), 1, "it lives");
+
+    let mut settings = Settings::default();
+    settings.kill_stuck = true;
+    let allowed = Manager::new(world.fake.client(), world.sight.clone(), settings);
+    let lease = allowed.lease("m:1b", &Cancel::new()).unwrap();
+    assert_eq!(world.runners(), 2);
+    drop(lease);
+    let result = allowed.unload("m:1b").unwrap();
+    let killed: Vec<bool> = result
+        .unloaded
+        .iter()
+        .map(|unloaded| unloaded.killed)
+        .collect();
+    assert_eq!(
+        killed,
+        [false, true],
+        "the living one was asked, the orphan was not"
+    );
+    assert!(result.is_clean());
+    assert_eq!(world.runners(), 0);
+    drop(input);
+}
+
+#[test]
 fn own_server_has_its_environment_and_leaves_nothing_behind() {
     use std::os::unix::fs::PermissionsExt;
 
@@ -180,16 +219,15 @@ fn own_server_has_its_environment_and_leaves_nothing_behind() {
     };
     let pid = of_blob().unwrap().id.pid;
     let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
-    for variable in [
-        "LLAMA_ARG_CACHE_RAM=0",
-        "OLLAMA_KV_CACHE_TYPE=q8_0",
-        "OLLAMA_NUM_PARALLEL=1",
-    ] {
+    for (variable, value) in preset.environment() {
+        let expected = format!("{variable}={value}");
         assert!(
-            environment.split('\0').any(|set| set == variable),
-            "{variable}"
+            environment.split('\0').any(|set| set == expected),
+            "{expected}"
         );
     }
+    assert!(environment.contains("LLAMA_ARG_CACHE_RAM=0\0"));
+    assert!(environment.contains("OLLAMA_KV_CACHE_TYPE=q8_0\0"));
     let stopped = server.stop().unwrap();
     assert_eq!(stopped.unloaded[0].process_ended, Some(true));
     assert!(of_blob().is_none());

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::manager::KEEP_ALIVE_SLACK;
 use super::{
     Cancel, Client, DoesNotFit, Host, HostError, Local, Manager, ManagerError, ModelShape,
     ModelUnloadResult, OllamaError, Plan, PlanOptions, ServerTraits, Settings, ShapeError, Show,
@@ -142,6 +143,10 @@ impl Server {
     ) -> Result<(), CommandError> {
         let mut left = count.unwrap_or(u64::MAX);
         loop {
+            if !self.json {
+                let (hour, minute, second) = self.sight.wall().to_hms();
+                write!(out, "{hour:02}:{minute:02}:{second:02} UTC  ")?;
+            }
             let shown = self.status(out);
             left = left.saturating_sub(1);
             match shown {
@@ -223,12 +228,16 @@ impl Server {
         if self.json {
             return print_json(out, &manager.get_model_memory_usage()?);
         }
-        let profile = lease.profile();
+        let got = lease.profile().num_ctx;
+        let stays = manager.settings().idle_timeout.unwrap_or_default() + KEEP_ALIVE_SLACK;
+        write!(out, "{}: {got} tokens of context", lease.model())?;
+        if matches!(num_ctx, NumCtx::Fixed(asked) if asked > got) {
+            write!(out, ", it was trained for no more")?;
+        }
         writeln!(
             out,
-            "{}: {} tokens of context",
-            lease.model(),
-            profile.num_ctx
+            "; the server keeps it for {} s after each request",
+            stays.as_secs()
         )?;
         write!(out, "{}", status_text(&manager.get_model_memory_usage()?))?;
         Ok(())
@@ -254,6 +263,9 @@ impl Server {
             write!(out, "{}", unload_text(&result))?;
         }
         done?;
+        if !self.json && result.unloaded.is_empty() && result.kept.is_empty() {
+            writeln!(out, "no model was in memory")?;
+        }
         if result.is_clean() {
             Ok(())
         } else {

@@ -57,14 +57,22 @@ pub(super) fn plan_text(name: &str, planned: &Result<Plan, DoesNotFit>) -> Strin
         Ok(plan) => (&plan.estimate, plan.reason.clone()),
         Err(refused) => (&refused.estimate, refused.to_string()),
     };
-    format!(
-        "{name}: {reason}\n  weights {}, copy for mapping {}, cache {}, compute {}, process {}\n",
+    let mut text = format!(
+        "{name}: {reason}\n  weights {}, cache {}, compute {}, program {}",
         gib(estimate.weights_bytes),
-        gib(estimate.repacked_bytes),
         gib(estimate.kv_bytes),
         gib(estimate.compute_bytes),
         gib(estimate.overhead_bytes),
-    )
+    );
+    if estimate.repacked_bytes > 0 {
+        _ = write!(
+            text,
+            ", second copy of mapped weights {}",
+            gib(estimate.repacked_bytes)
+        );
+    }
+    text.push('\n');
+    text
 }
 
 /// Writing to a string does not fail.
@@ -75,19 +83,21 @@ pub(super) fn status_text(report: &ModelMemoryReport) -> String {
     }
     for model in &report.loaded_models {
         let figure = |bytes: Option<u64>| bytes.map_or("?".to_owned(), gib);
+        let context = match model.context_size {
+            0 => "?".to_owned(),
+            tokens => tokens.to_string(),
+        };
         _ = writeln!(
             text,
-            "{:<30} {:>10?} {:>8} tokens  server says {:>9}  private {:>9}  unclaimed {:>9}  pid {}",
+            "{:<30} {:<13} {context:>7} tokens, {:>9} private, {:>9} claimed, process {}",
             model.name,
-            model.state,
-            model.context_size,
-            figure(model.claimed_bytes),
+            format!("{:?}", model.state),
             figure(model.private_bytes),
-            figure(model.unclaimed_bytes),
+            figure(model.claimed_bytes),
             model.pid.map_or("?".to_owned(), |pid| pid.to_string()),
         );
         if let Some(difference) = &model.difference {
-            _ = writeln!(text, "  its process holds {difference}");
+            _ = writeln!(text, "  {difference}");
         }
     }
     for opportunity in &report.optimization_opportunities {
@@ -104,6 +114,10 @@ pub(super) fn unload_text(result: &ModelUnloadResult) -> String {
             _ = writeln!(text, "{name} does not go: {}", stuck.remedy);
             continue;
         }
+        if !unloaded.was_in_memory() {
+            _ = writeln!(text, "{name} was not in memory");
+            continue;
+        }
         let how = match (unloaded.was_orphan, unloaded.killed) {
             (false, false) => "",
             (false, true) => ", killed",
@@ -117,7 +131,7 @@ pub(super) fn unload_text(result: &ModelUnloadResult) -> String {
             gib(unloaded.freed_bytes())
         );
         if let Some(difference) = &unloaded.difference {
-            _ = writeln!(text, "  its process held {difference}");
+            _ = writeln!(text, "  {difference}");
         }
         if unloaded.memory_back == Some(false) {
             _ = writeln!(
@@ -134,9 +148,6 @@ pub(super) fn unload_text(result: &ModelUnloadResult) -> String {
     }
     for kept in &result.kept {
         _ = writeln!(text, "{} stays: {}", kept.name, kept.reason);
-    }
-    if text.is_empty() {
-        text.push_str("no model was in memory\n");
     }
     text
 }

@@ -52,7 +52,7 @@ const DESCRIPTIONS_MAX: usize = 64;
 
 /// The server's own timer unloads a model this long after ours would have: it is there for the case that this process
 /// ends first.
-const KEEP_ALIVE_SLACK: Duration = Duration::from_secs(30);
+pub(super) const KEEP_ALIVE_SLACK: Duration = Duration::from_secs(30);
 
 /// Loads models when they are asked for, shares them, and unloads them when nobody does. Clones share everything.
 ///
