@@ -20,12 +20,12 @@ pub(super) fn difference(
     let more = private.saturating_sub(claimed);
     let less = claimed.saturating_sub(private);
     if more.max(less) < SAME_BYTES {
-        return format!("the process holds what the server claims, {}", gib(claimed));
+        return format!("private memory as the server claims, {}", gib(claimed));
     }
     if less > 0 {
         let mapped = reclaimable.unwrap_or(0).min(less);
         let rest = less - mapped;
-        let mut why = format!("the process holds {} less than claimed", gib(less));
+        let mut why = format!("{} less private memory than the server claims", gib(less));
         if mapped >= SAME_BYTES {
             why += &format!("; {} are mapped file pages", gib(mapped));
         }
@@ -40,18 +40,18 @@ pub(super) fn difference(
     match overhead {
         Some(overhead) if more <= overhead.saturating_add(SAME_BYTES) => {
             format!(
-                "the process holds {} more than claimed: the program itself",
+                "{} more private memory than the server claims: the program itself",
                 gib(more)
             )
         }
         Some(overhead) => format!(
-            "the process holds {} more than claimed: {} for the program itself, {} most likely old prompts",
+            "{} more private memory than the server claims: {} for the program itself, {} most likely old prompts",
             gib(more),
             gib(overhead),
             gib(more - overhead)
         ),
         None => format!(
-            "the process holds {} more than claimed: the program itself and old prompts",
+            "{} more private memory than the server claims: the program itself and old prompts",
             gib(more)
         ),
     }
@@ -177,42 +177,42 @@ mod tests {
             2050,
             0,
             None,
-            "the process holds what the server claims, 2.00 GiB",
+            "private memory as the server claims, 2.00 GiB",
         );
         check(
             2048,
             2152,
             0,
             Some(107),
-            "the process holds 104 MiB more than claimed: the program itself",
+            "104 MiB more private memory than the server claims: the program itself",
         );
         check(
             2048,
             3072,
             0,
             Some(103),
-            "the process holds 1.00 GiB more than claimed: 103 MiB for the program itself, 921 MiB most likely old prompts",
+            "1.00 GiB more private memory than the server claims: 103 MiB for the program itself, 921 MiB most likely old prompts",
         );
         check(
             2048,
             3072,
             0,
             None,
-            "the process holds 1.00 GiB more than claimed: the program itself and old prompts",
+            "1.00 GiB more private memory than the server claims: the program itself and old prompts",
         );
         check(
             3072,
             2048,
             2000,
             None,
-            "the process holds 1.00 GiB less than claimed; 1.00 GiB are mapped file pages",
+            "1.00 GiB less private memory than the server claims; 1.00 GiB are mapped file pages",
         );
         check(
             3072,
             2048,
             512,
             None,
-            "the process holds 1.00 GiB less than claimed; 512 MiB are mapped file pages; 512 MiB are not touched yet, or counted twice by \
+            "1.00 GiB less private memory than the server claims; 512 MiB are mapped file pages; 512 MiB are not touched yet, or counted twice by \
              the server, as some versions do with mapped weights",
         );
     }

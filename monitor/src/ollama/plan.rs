@@ -53,8 +53,8 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error(
-    "the smallest context, {num_ctx} tokens, needs {}; {} are available",
-    gib(estimate.total_bytes), gib(*available_bytes)
+    "the smallest context, {num_ctx} tokens, needs {}, and {} are available: free {}, or take a smaller model",
+    gib(estimate.total_bytes), gib(*available_bytes), gib(self.missing_bytes())
 )]
 pub struct DoesNotFit {
     /// The smallest context that was tried.
@@ -249,7 +249,8 @@ mod tests {
         );
         assert_eq!(
             refusal.to_string(),
-            "the smallest context, 2048 tokens, needs 2.27 GiB; 1.00 GiB are available"
+            "the smallest context, 2048 tokens, needs 2.27 GiB, and 1.00 GiB are available: free 1.27 GiB, or take a \
+             smaller model"
         );
     }
 

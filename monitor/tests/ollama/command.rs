@@ -233,8 +233,10 @@ fn errors_say_what_to_do() {
     assert!(err.contains("cannot read /none.json"), "{err}");
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("show.json");
-    let show = world.fake.shared.show_of("m:1b");
-    std::fs::write(&file, show.to_string()).unwrap();
+    let answer = world
+        .fake
+        .post("/api/show", &serde_json::json!({"model": "m:1b"}));
+    std::fs::write(&file, answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     let words = format!("plan --show-file {}", file.display());
     let (_, err) = check_fails(&host, &words, 1);
     assert!(err.contains("holds no \"size\""), "{err}");

@@ -11,7 +11,7 @@ pub enum ManagerError {
     #[error(transparent)]
     Ollama(#[from] OllamaError),
     /// Nothing was loaded, because it does not fit beside what is in use: wait for those, or take a smaller model.
-    #[error("model {model} does not fit{}; take a smaller model", beside(in_use))]
+    #[error("model {model} does not fit{}", beside(in_use))]
     NoRoom {
         /// The model.
         model: String,

@@ -121,11 +121,6 @@ impl Shared {
         json!({ "models": models })
     }
 
-    /// What `show` says of an installed model.
-    pub fn show_of(&self, name: &str) -> Value {
-        self.find(name).unwrap().show(false, self.minor())
-    }
-
     fn show(&self, body: &Value) -> Response {
         let Some(name) = body["model"].as_str() else {
             return Response::error(400, "model is required");

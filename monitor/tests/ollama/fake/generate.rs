@@ -11,6 +11,18 @@ use super::http::{Chunks, Response, is_closed};
 use super::model::{self, Model, Options};
 use super::{Fault, Shared};
 
+/// What a request asks for, as far as it is right.
+struct Asked {
+    name: String,
+    model: Model,
+    is_chat: bool,
+    /// It has neither prompt nor messages: it loads or unloads.
+    is_empty: bool,
+    keep_alive: Option<Duration>,
+    options: Options,
+    tokens_max: u64,
+}
+
 impl Shared {
     pub(super) fn generate(
         &self,
@@ -18,96 +30,94 @@ impl Shared {
         path: &str,
         body: &Value,
     ) -> std::io::Result<()> {
-        let is_chat = path == "/api/chat";
-        let empty = Map::new();
-        let body = body.as_object().unwrap_or(&empty);
-        let name = body
-            .get("model")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        if is_chat && name.is_empty() {
-            return Response::error(400, "model is required").write(stream);
+        match self.asked(path, body) {
+            Ok(asked) => self.do_asked(stream, &asked),
+            Err(response) => response.write(stream),
         }
-        if is_cloud(name) {
+    }
+
+    /// Reads a request, in the order in which the server finds what is wrong with it. An unload is done on the way.
+    fn asked(&self, path: &str, body: &Value) -> Result<Asked, Response> {
+        let is_chat = path == "/api/chat";
+        let name = body["model"].as_str().unwrap_or_default().to_owned();
+        if is_chat && name.is_empty() {
+            return Err(Response::error(400, "model is required"));
+        }
+        if is_cloud(&name) {
             let signin =
                 json!({"error": "unauthorized", "signin_url": "https://ollama.com/connect"});
-            return Response::json(401, &signin).write(stream);
+            return Err(Response::json(401, &signin));
         }
-        let Some(model) = self.find(name) else {
-            return not_found(name).write(stream);
-        };
-        let keep_alive = match model::keep_alive(body.get("keep_alive")) {
-            Ok(keep_alive) => keep_alive,
-            Err(message) => return Response::error(400, &message).write(stream),
-        };
-        let prompt = body
-            .get("prompt")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let messages = body.get("messages").and_then(Value::as_array);
+        let model = self.find(&name).ok_or_else(|| not_found(&name))?;
+        let keep_alive = model::keep_alive(body.get("keep_alive"))
+            .map_err(|message| Response::error(400, &message))?;
+        let prompt = body["prompt"].as_str().unwrap_or_default();
         let is_empty = if is_chat {
-            messages.is_none_or(Vec::is_empty)
+            body["messages"].as_array().is_none_or(Vec::is_empty)
         } else {
             prompt.is_empty()
         };
         if is_empty && keep_alive == Some(Duration::ZERO) {
-            self.scheduler
-                .unload(&model, self.setup.lock().unwrap().unload_ms);
-            return Response::json(200, &single(name, is_chat, "unload")).write(stream);
+            let unload_ms = self.setup.lock().unwrap().unload_ms;
+            self.scheduler.unload(&model, unload_ms);
+            return Err(Response::json(200, &single(&name, is_chat, "unload")));
         }
         if !model.can_generate {
             let what = if is_chat { "chat" } else { "generate" };
-            return Response::error(400, &format!("\"{name}\" does not support {what}"))
-                .write(stream);
+            let message = format!("\"{name}\" does not support {what}");
+            return Err(Response::error(400, &message));
         }
-        let options = match Options::parse(body) {
-            Ok(options) => options,
-            Err(message) => return Response::error(500, &message).write(stream),
-        };
-        if prompt.len() as u64 / 4 > options.ctx(&model)
-            && body.get("truncate") == Some(&json!(false))
-        {
-            return Response::error(400, "the input length exceeds the context length")
-                .write(stream);
+        let empty = Map::new();
+        let options = Options::parse(body.as_object().unwrap_or(&empty))
+            .map_err(|message| Response::error(500, &message))?;
+        if prompt.len() as u64 / 4 > options.ctx(&model) && body["truncate"] == false {
+            let message = "the input length exceeds the context length";
+            return Err(Response::error(400, message));
         }
+        Ok(Asked {
+            name,
+            model,
+            is_chat,
+            is_empty,
+            keep_alive,
+            options,
+            tokens_max: body["options"]["num_predict"].as_u64().unwrap_or(u64::MAX),
+        })
+    }
+
+    fn do_asked(&self, stream: &TcpStream, asked: &Asked) -> std::io::Result<()> {
         let fault = self.take_fault(|fault| match fault {
-            Fault::MapFailed => options.use_mmap == Some(true),
-            Fault::ErrorInStream | Fault::Truncated | Fault::RunnerStopped => !is_empty,
+            Fault::MapFailed => asked.options.use_mmap == Some(true),
+            Fault::ErrorInStream | Fault::Truncated | Fault::RunnerStopped => !asked.is_empty,
             _ => true,
         });
         let setup = self.setup.lock().unwrap().clone();
-        let loaded = match self
-            .scheduler
-            .acquire(&model, &options, keep_alive, &setup, fault, stream)
-        {
-            Ok(loaded) => loaded,
-            Err(Some(response)) => return response.write(stream),
-            Err(None) => return Ok(()), // the client has gone, or the server restarts
-        };
-        let answered = if is_empty {
-            Response::json(200, &single(name, is_chat, "load")).write(stream)
+        let (model, options) = (&asked.model, &asked.options);
+        let loaded =
+            match self
+                .scheduler
+                .acquire(model, options, asked.keep_alive, &setup, fault, stream)
+            {
+                Ok(loaded) => loaded,
+                Err(Some(response)) => return response.write(stream),
+                Err(None) => return Ok(()), // the client has gone, or the server restarts
+            };
+        let answered = if asked.is_empty {
+            Response::json(200, &single(&asked.name, asked.is_chat, "load")).write(stream)
         } else if fault == Some(Fault::RunnerStopped) {
             let message = "model runner has unexpectedly stopped, this may be due to resource limitations or an internal \
                            error, check ollama server logs for details";
             Response::error(500, message).write(stream)
         } else {
             self.scheduler.grow(loaded, setup.prompt_cache_bytes);
-            {
-                let most = body
-                    .get("options")
-                    .and_then(|options| options.get("num_predict"));
-                let most = most.and_then(Value::as_u64).unwrap_or(u64::MAX);
-                let answer = Answer {
-                    name,
-                    is_chat,
-                    fault,
-                    token_ms: setup.token_ms,
-                    most,
-                };
-                answer.write(stream)
-            }
+            let answer = Answer {
+                asked,
+                fault,
+                token_ms: setup.token_ms,
+            };
+            answer.write(stream)
         };
-        self.scheduler.release(loaded, keep_alive);
+        self.scheduler.release(loaded, asked.keep_alive);
         answered
     }
 
@@ -182,11 +192,9 @@ fn piece(name: &str, is_chat: bool, text: &str) -> Value {
 
 /// An answer of at most three tokens.
 struct Answer<'a> {
-    name: &'a str,
-    is_chat: bool,
+    asked: &'a Asked,
     fault: Option<Fault>,
     token_ms: u64,
-    most: u64,
 }
 
 impl Answer<'_> {
@@ -205,10 +213,10 @@ impl Answer<'_> {
         let mut chunks = Chunks::begin(stream)?;
         let mut count = 0;
         for text in ["one ", "two ", "three"] {
-            if count == self.most {
+            if count == self.asked.tokens_max {
                 break;
             }
-            chunks.line(&piece(self.name, self.is_chat, text))?;
+            chunks.line(&piece(&self.asked.name, self.asked.is_chat, text))?;
             count += 1;
             match self.fault {
                 Some(Fault::Truncated) => return chunks.end(),
@@ -222,8 +230,12 @@ impl Answer<'_> {
                 _ => {}
             }
         }
-        let reason = if count == self.most { "length" } else { "stop" };
-        let mut last = single(self.name, self.is_chat, reason);
+        let reason = if count == self.asked.tokens_max {
+            "length"
+        } else {
+            "stop"
+        };
+        let mut last = single(&self.asked.name, self.asked.is_chat, reason);
         last["prompt_eval_count"] = json!(4);
         last["eval_count"] = json!(count);
         chunks.line(&last)?;
