@@ -1,7 +1,8 @@
 //! What other programs and other versions of the server do to our models.
 
 use steadyscribe_monitor::ollama::{
-    Event, ManagerError, ModelState, OllamaError, Quantization, Settings,
+    Cancel, Estimate, Event, LoadProfile, ManagerError, ModelState, OllamaError, Prompt,
+    Quantization, ServerTraits, Settings,
 };
 
 use crate::fake::Setup;
@@ -173,26 +174,47 @@ fn smaller_quantization_is_recommended_with_what_it_saves() {
     );
 }
 
+/// Holds the keys of an object against an interface of the TypeScript declarations.
+fn check_declared(interface: &str, value: &serde_json::Value) {
+    let text = include_str!("../../types/ollama.d.ts");
+    let start = format!("export interface {interface} {{");
+    let lines = text.lines().skip_while(|line| *line != start).skip(1);
+    let fields = lines.take_while(|line| *line != "}");
+    let declared: Vec<&str> = fields
+        .filter_map(|line| line.trim().split_once(": "))
+        .map(|(field, _)| field)
+        .filter(|field| !field.starts_with("/**"))
+        .collect();
+    assert!(!declared.is_empty(), "{interface}");
+    let object = value.as_object().unwrap();
+    for key in object.keys() {
+        let is_declared = declared
+            .iter()
+            .any(|field| field.trim_end_matches('?') == key);
+        assert!(is_declared, "{interface} does not declare {key}");
+    }
+    for field in declared.iter().filter(|field| !field.ends_with('?')) {
+        assert!(object.contains_key(*field), "{interface} has no {field}");
+    }
+}
+
 #[test]
 fn reports_have_the_documents_names() {
-    let keys = |value: &serde_json::Value| -> Vec<String> {
-        value.as_object().unwrap().keys().cloned().collect()
-    };
     let world = World::new(models(&[100]));
     drop(world.lease("m0:1b").unwrap());
     let report = world.manager.get_model_memory_usage().unwrap();
     let report = serde_json::to_value(report).unwrap();
-    assert_eq!(
-        keys(&report),
-        [
-            "cacheMemoryUsage",
-            "contextWindowSize",
-            "loadedModels",
-            "memoryMappingEnabled",
-            "optimizationOpportunities",
-            "totalModelMemory"
-        ]
-    );
+    for key in [
+        "loadedModels",
+        "totalModelMemory",
+        "cacheMemoryUsage",
+        "memoryMappingEnabled",
+        "contextWindowSize",
+        "optimizationOpportunities",
+    ] {
+        assert!(!report[key].is_null(), "{key}: {report}");
+    }
+    check_declared("ModelMemoryReport", &report);
     let model = &report["loadedModels"][0];
     for key in [
         "name",
@@ -203,6 +225,7 @@ fn reports_have_the_documents_names() {
     ] {
         assert!(!model[key].is_null(), "{key}: {model}");
     }
+    check_declared("LoadedModel", model);
     assert_eq!(model["state"], "Resident");
     assert_eq!(report["totalModelMemory"], model["memoryUsage"]);
     assert_eq!(
@@ -210,11 +233,45 @@ fn reports_have_the_documents_names() {
         "nobody uses it now"
     );
     assert!(model["claimedBytes"].is_u64() && model["privateBytes"].is_u64());
+
+    let in_use = world.lease("m0:1b").unwrap();
+    let result = serde_json::to_value(world.manager.unload("m0:1b").unwrap()).unwrap();
+    check_declared("KeptModel", &result["kept"][0]);
+    drop(in_use);
+    world.fake.shared.scheduler.never_end();
     let result = world.manager.unload_unused_models().unwrap();
     let result = serde_json::to_value(result).unwrap();
-    assert_eq!(keys(&result), ["kept", "memoryFreed", "unloaded"]);
-    assert_eq!(result["unloaded"][0]["memoryBack"], true);
-    assert!(result["unloaded"][0]["difference"].is_string());
+    check_declared("ModelUnloadResult", &result);
+    check_declared("UnloadedModel", &result["unloaded"][0]);
+    let stuck = &result["unloaded"][0]["stuck"];
+    check_declared("Stuck", stuck);
+    check_declared("ProcessId", &stuck["process"]);
+
+    let shape = world.manager.shape("m0:1b").unwrap();
+    let estimate = Estimate::new(&shape, &LoadProfile::new(2048), ServerTraits::default());
+    check_declared("Estimate", &serde_json::to_value(estimate).unwrap());
+}
+
+#[test]
+fn short_time_of_another_program_does_not_break_a_lease() {
+    let world = World::new(models(&[100]));
+    let lease = world.lease("m0:1b").unwrap();
+    let body = serde_json::json!({"model": "m0:1b", "keep_alive": "1s", "options":
+        {"num_ctx": 8192, "num_batch": 512, "use_mmap": false}});
+    world.fake.post("/api/generate", &body);
+    assert_eq!(world.loads(), 1, "the same profile");
+    world.pass(2);
+    assert!(
+        world.fake.client().running().unwrap().is_empty(),
+        "the server let it go"
+    );
+    world.manager.tick().unwrap();
+    let answers = lease.generate(&Prompt::text("hello"), &Cancel::new());
+    assert_eq!(answers.unwrap().whole().unwrap().0, "one two three");
+    assert_eq!(world.loads(), 2);
+    drop(lease);
+    assert!(world.manager.unload_unused_models().unwrap().is_clean());
+    assert!(world.names().is_empty());
 }
 
 #[test]

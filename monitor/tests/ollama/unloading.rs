@@ -1,13 +1,17 @@
 //! Out of memory: what is verified, asked again, reported as stuck, and killed where that is allowed.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{
-    Cancel, KeepAlive, Lease, LoadProfile, ModelState, Prompt, Settings,
+    Cancel, KeepAlive, Lease, LoadProfile, Manager, ModelState, Prompt, Runner, Settings, Sight,
 };
+use steadyscribe_monitor::reader::ProcessId;
+use time::OffsetDateTime;
 
 use crate::fake::Setup;
 use crate::fake::model::Model;
+use crate::fake::sight::MadeUp;
 use crate::lifecycle::{MIB, World, models};
 
 #[test]
@@ -182,42 +186,77 @@ fn model_that_others_are_loading_is_asked_again_until_it_goes() {
     }
 }
 
+/// A sight in whose first sleep something happens.
+struct Interrupted {
+    sight: Arc<MadeUp>,
+    deed: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl std::fmt::Debug for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.sight.fmt(f)
+    }
+}
+
+impl Sight for Interrupted {
+    fn available_bytes(&self) -> Option<u64> {
+        self.sight.available_bytes()
+    }
+
+    fn runners(&self) -> Option<Vec<Runner>> {
+        self.sight.runners()
+    }
+
+    fn now(&self) -> Duration {
+        self.sight.now()
+    }
+
+    fn wall(&self) -> OffsetDateTime {
+        self.sight.wall()
+    }
+
+    fn sleep(&self, time: Duration) {
+        let deed = self.deed.lock().unwrap().take();
+        deed.map_or_else(|| self.sight.sleep(time), |deed| deed());
+    }
+
+    fn kill(&self, id: ProcessId) -> std::io::Result<()> {
+        self.sight.kill(id)
+    }
+}
+
 #[test]
 fn model_that_others_load_again_is_neither_waited_for_nor_killed() {
-    let mut settings = Settings::default();
-    settings.kill_stuck = true;
-    let world = World::with(models(&[100]), settings);
+    let world = World::new(models(&[100]));
     drop(world.lease("m0:1b").unwrap());
-    world.fake.shared.setup.lock().unwrap().unload_ms = 50;
-    let was_asked = || {
-        let bodies = world.fake.bodies("/api/generate");
-        bodies.iter().any(|body| body["keep_alive"] == 0)
+    world.fake.shared.setup.lock().unwrap().unload_ms = 60_000;
+    let fake = Arc::new(world.fake);
+    let (server, others) = (Arc::clone(&fake), fake.client());
+    let deed = move || {
+        // The process ends, and another program is at once the next one.
+        server.restart();
+        let profile = LoadProfile::new(4096);
+        others
+            .load("m0:1b", &profile, KeepAlive::Forever, None)
+            .unwrap();
     };
-    let unloaded = std::thread::scope(|scope| {
-        let others = scope.spawn(|| {
-            while !was_asked() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            // The server lets this wait until the process has ended, and starts another one at once.
-            let profile = LoadProfile::new(4096);
-            let client = world.fake.client();
-            client.load("m0:1b", &profile, KeepAlive::Forever, None)
-        });
-        let result = world.manager.unload("m0:1b").unwrap();
-        others.join().unwrap().unwrap();
-        result.unloaded.into_iter().next().unwrap()
-    });
+    let sight = Interrupted {
+        sight: Arc::clone(&world.sight),
+        deed: Mutex::new(Some(Box::new(deed))),
+    };
+    let mut settings = world.manager.settings();
+    settings.kill_stuck = true;
+    let manager = Manager::new(fake.client(), Arc::new(sight), settings);
+    let unloaded = manager.unload("m0:1b").unwrap().unloaded.remove(0);
     assert_eq!(unloaded.process_ended, Some(true), "ours has");
     assert!(!unloaded.killed && unloaded.waited_ms < 30_000);
-    // Where the other process was seen in time, it is named.
-    if let Some(stuck) = unloaded.stuck {
-        assert_eq!(stuck.process.unwrap().pid, 2);
-        assert!(
-            stuck.remedy.contains("has loaded it again"),
-            "{}",
-            stuck.remedy
-        );
-    }
+    let stuck = unloaded.stuck.unwrap();
+    assert_eq!(stuck.process.unwrap().pid, 2);
+    assert!(
+        stuck.remedy.contains("has loaded it again"),
+        "{}",
+        stuck.remedy
+    );
     assert_eq!(world.sight.processes.runners()[0].id.pid, 2, "theirs lives");
 }
 
