@@ -20,11 +20,29 @@
 //!
 //! It blocks, speaks plain HTTP to loopback, and uses no thread of its own: call it from a thread that may wait.
 //!
+//! # Examples
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use steadyscribe_monitor::ollama::{Cancel, Client, Host, Local, Manager, Prompt, Settings};
+//!
+//! let host = Host::from_env()?;
+//! let sight = Arc::new(Local::of_host(&host));
+//! let manager = Manager::new(Client::new(host), sight, Settings::default());
+//! let lease = manager.lease("llama3.2:3b", &Cancel::new())?; // planned, admitted, loaded once for all callers
+//! let (text, _) = lease.generate(&Prompt::text("Why is the sky blue?"), &Cancel::new())?.whole()?;
+//! lease.finish()?; // frees what the job left in the process
+//! let result = manager.unload_unused_models()?; // list, process and memory say that it is gone
+//! println!("{text}, and {} bytes are free again", result.memory_freed);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Invariants
 //!
-//! A model that is leased is never unloaded. A model is loaded once, with one profile, which every request repeats. The
-//! estimates of all models stay within the limit at every load. No process is ever killed but a server of our own
-//! and, where the user has allowed that, one that holds a model and does not go.
+//! A model that is leased is never unloaded, under whichever of its names. A model is loaded once, with one profile,
+//! which every request repeats. The estimates of all models stay within the limit at every load. No process is ever
+//! killed but a server of our own with its models' processes and, where the user has allowed that, one that holds a
+//! model and does not go, or whose server has ended.
 
 mod advice;
 mod answers;

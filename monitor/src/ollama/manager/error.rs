@@ -22,7 +22,7 @@ pub enum ManagerError {
         in_use: Vec<String>,
     },
     /// The server holds as many models as it may, and none of them can go: wait for those in use, or raise
-    /// `OLLAMA_MAX_LOADED_MODELS` and [`Settings::models_max`] together.
+    /// `OLLAMA_MAX_LOADED_MODELS` and [`Settings::models_max`](super::Settings::models_max) together.
     #[error(
         "model {model} would be one more than the {models_max} that the server holds{}",
         beside(in_use)

@@ -102,23 +102,33 @@ impl Shared {
                 Err(Some(response)) => return response.write(stream),
                 Err(None) => return Ok(()), // the client has gone, or the server restarts
             };
-        let answered = if asked.is_empty {
-            Response::json(200, &single(&asked.name, asked.is_chat, "load")).write(stream)
-        } else if fault == Some(Fault::RunnerStopped) {
+        // Who reads the end of an answer may take the request for ended: so it ends before.
+        let release = || self.scheduler.release(loaded, asked.keep_alive);
+        if asked.is_empty {
+            release();
+            return Response::json(200, &single(&asked.name, asked.is_chat, "load")).write(stream);
+        }
+        if fault == Some(Fault::RunnerStopped) {
+            release();
             let message = "model runner has unexpectedly stopped, this may be due to resource limitations or an internal \
                            error, check ollama server logs for details";
-            Response::error(500, message).write(stream)
-        } else {
-            self.scheduler.grow(loaded, setup.prompt_cache_bytes);
-            let answer = Answer {
-                asked,
-                fault,
-                token_ms: setup.token_ms,
-            };
-            answer.write(stream)
+            return Response::error(500, message).write(stream);
+        }
+        self.scheduler.grow(loaded, setup.prompt_cache_bytes);
+        let answer = Answer {
+            asked,
+            fault,
+            token_ms: setup.token_ms,
         };
-        self.scheduler.release(loaded, asked.keep_alive);
-        answered
+        let written = answer.write(stream);
+        release();
+        match written? {
+            Some((mut chunks, last)) => {
+                chunks.line(&last)?;
+                chunks.end()
+            }
+            None => Ok(()),
+        }
     }
 
     /// An embedding: with nothing to embed it only loads. There is no unload form of it.
@@ -164,9 +174,8 @@ impl Shared {
             .acquire(model, &options, keep_alive, &setup, None, stream)
         {
             Ok(loaded) => {
-                let answered = Response::json(200, answer).write(stream);
                 self.scheduler.release(loaded, keep_alive);
-                answered
+                Response::json(200, answer).write(stream)
             }
             Err(Some(response)) => response.write(stream),
             Err(None) => Ok(()),
@@ -209,7 +218,8 @@ impl Answer<'_> {
         true
     }
 
-    fn write(&self, stream: &TcpStream) -> std::io::Result<()> {
+    /// Writes all but the last line, and returns that. `None`: it does not come to that.
+    fn write<'s>(&self, stream: &'s TcpStream) -> std::io::Result<Option<(Chunks<'s>, Value)>> {
         let mut chunks = Chunks::begin(stream)?;
         let mut count = 0;
         for text in ["one ", "two ", "three"] {
@@ -219,14 +229,13 @@ impl Answer<'_> {
             chunks.line(&piece(&self.asked.name, self.asked.is_chat, text))?;
             count += 1;
             match self.fault {
-                Some(Fault::Truncated) => return chunks.end(),
+                Some(Fault::Truncated) => return chunks.end().map(|()| None),
                 Some(Fault::ErrorInStream) => {
                     let message =
                         "an error was encountered while running the model: unexpected EOF";
-                    chunks.line(&json!({ "error": message }))?;
-                    return chunks.end();
+                    return Ok(Some((chunks, json!({ "error": message }))));
                 }
-                _ if !self.think(stream) => return Ok(()),
+                _ if !self.think(stream) => return Ok(None),
                 _ => {}
             }
         }
@@ -238,7 +247,6 @@ impl Answer<'_> {
         let mut last = single(&self.asked.name, self.asked.is_chat, reason);
         last["prompt_eval_count"] = json!(4);
         last["eval_count"] = json!(count);
-        chunks.line(&last)?;
-        chunks.end()
+        Ok(Some((chunks, last)))
     }
 }
