@@ -213,7 +213,7 @@ impl Table {
             })
         };
         let models =
-            |manager: &Manager| Some(manager.model_memory_usage().ok()?.total_model_memory);
+            |manager: &Manager| Some(manager.get_model_memory_usage().ok()?.total_model_memory);
         eprintln!(
             "{:9.1}  {:>12}  {:>12}  {:>17}  {moment}",
             self.started.elapsed().as_secs_f64(),
@@ -233,7 +233,7 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Prints an error with its causes and what can be done about it.
+/// Prints an error, which says what can be done about it, with its causes.
 fn explain(error: &(dyn Error + 'static)) {
     eprint!("error: {error}");
     let mut cause = error.source();
@@ -242,24 +242,4 @@ fn explain(error: &(dyn Error + 'static)) {
         cause = error.source();
     }
     eprintln!();
-    if let Some(remedy) = remedy(error) {
-        eprintln!("{remedy}");
-    }
-}
-
-fn remedy(error: &(dyn Error + 'static)) -> Option<&'static str> {
-    let of_server = |error: &OllamaError| match error {
-        OllamaError::NotRunning { .. } => {
-            Some("start it with `ollama serve`, or say with --host or OLLAMA_HOST where it runs")
-        }
-        OllamaError::NotInstalled { .. } => {
-            Some("install it with `ollama pull MODEL`, or name another with --llm")
-        }
-        _ => None,
-    };
-    match error.downcast_ref::<ManagerError>() {
-        Some(ManagerError::Ollama(error)) => of_server(error),
-        Some(ManagerError::NoRoom { .. }) => Some("name a smaller model with --llm"),
-        _ => error.downcast_ref().and_then(of_server),
-    }
 }

@@ -27,6 +27,8 @@ mod memory;
 mod memory_plan;
 #[cfg(feature = "whisper")]
 mod model_header;
+#[cfg(all(target_os = "linux", feature = "whisper", feature = "download"))]
+mod ollama_cycle;
 mod pipe;
 mod pipeline;
 #[cfg(all(feature = "whisper", feature = "download"))]

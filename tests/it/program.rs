@@ -20,14 +20,19 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// The program, which `cargo test` builds beside this test.
 pub(crate) fn program() -> Command {
+    example("transcribe")
+}
+
+/// A program of the examples.
+pub(crate) fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().unwrap().parent().unwrap();
     let program = profile
         .join("examples")
-        .join(format!("transcribe{}", std::env::consts::EXE_SUFFIX));
+        .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     assert!(
         program.is_file(),
-        "{} is missing: cargo build --example transcribe",
+        "{} is missing: cargo build --examples",
         program.display()
     );
     Command::new(program)

@@ -18,6 +18,13 @@ const LINE_BYTES_MAX: u64 = 8 << 20;
 pub trait Line: DeserializeOwned {
     /// Returns whether nothing follows.
     fn is_last(&self) -> bool;
+
+    /// Sorts the error of a line by what the request was for.
+    #[must_use]
+    fn sort(error: OllamaError, model: &str) -> OllamaError {
+        let _ = model;
+        error
+    }
 }
 
 impl Line for Piece {
@@ -29,6 +36,10 @@ impl Line for Piece {
 impl Line for PullStep {
     fn is_last(&self) -> bool {
         self.status == "success"
+    }
+
+    fn sort(error: OllamaError, model: &str) -> OllamaError {
+        error.of_pull(model)
     }
 }
 
@@ -101,20 +112,17 @@ impl<T: Line> Answers<T> {
         match read {
             Err(error) => return Err(self.broken(error)),
             Ok(0) => {
-                return Err(OllamaError::RunnerEnded {
+                let error = OllamaError::RunnerEnded {
                     model: self.model.clone(),
                     message: "the answer broke off before its end".to_owned(),
-                });
+                };
+                return Err(T::sort(error, &self.model));
             }
             Ok(_) => {}
         }
         if let Ok(failure) = serde_json::from_slice::<Failure>(&self.line) {
-            return Err(OllamaError::from_failure(
-                &self.url,
-                &self.model,
-                200,
-                failure.error,
-            ));
+            let error = OllamaError::from_failure(&self.url, &self.model, 200, failure.error);
+            return Err(T::sort(error, &self.model));
         }
         serde_json::from_slice(&self.line).map_err(|error| {
             if error.is_eof() {

@@ -13,7 +13,9 @@ const QUOTE_CHARS_MAX: usize = 300;
 #[non_exhaustive]
 pub enum OllamaError {
     /// Nothing listens there: start Ollama, or correct `OLLAMA_HOST`.
-    #[error("no Ollama answers at {url}")]
+    #[error(
+        "no Ollama answers at {url}; start it with `ollama serve`, or say in OLLAMA_HOST where it runs"
+    )]
     NotRunning {
         /// Where it was looked for.
         url: String,
@@ -23,19 +25,31 @@ pub enum OllamaError {
     },
 
     /// The model is not installed: pull it.
-    #[error("model {model} is not installed")]
+    #[error("model {model} is not installed; `ollama pull {model}` fetches it")]
     NotInstalled {
         /// Its name.
         model: String,
     },
 
+    /// The model could not be fetched: look at its name and at the connection to the registry. What is there already is
+    /// kept, and the next pull goes on from it.
+    #[error("model {model} could not be pulled: {message}")]
+    NotPulled {
+        /// Its name.
+        model: String,
+        /// What the server said.
+        message: String,
+    },
+
     /// The server's queue is full: try again later.
-    #[error("the server is busy; its queue is full")]
+    #[error("the server is busy, its queue is full; try again later")]
     Busy,
 
     /// The machine or the server's own check has no memory for the model: load it with a smaller context, or unload
     /// something first.
-    #[error("model {model} does not fit into memory: {message}")]
+    #[error(
+        "model {model} does not fit into memory; take a smaller context, or unload something first: {message}"
+    )]
     OutOfMemory {
         /// Its name.
         model: String,
@@ -44,7 +58,7 @@ pub enum OllamaError {
     },
 
     /// The model's file could not be mapped: load it with `use_mmap` off.
-    #[error("the file of model {model} could not be mapped: {message}")]
+    #[error("the file of model {model} could not be mapped; load it without mapping: {message}")]
     MapFailed {
         /// Its name.
         model: String,
@@ -53,7 +67,7 @@ pub enum OllamaError {
     },
 
     /// The model's process ended in the middle of the work: repeat the request, which loads the model again.
-    #[error("the process of model {model} ended: {message}")]
+    #[error("the process of model {model} ended; try again: {message}")]
     RunnerEnded {
         /// Its name.
         model: String,
@@ -62,7 +76,7 @@ pub enum OllamaError {
     },
 
     /// The model did not load within the server's own limit or ours: look at the disk, then try again.
-    #[error("nothing was heard of model {model} for {} s", silent.as_secs())]
+    #[error("nothing was heard of {model} for {} s; look at the disk and at the server's log, then try again", silent.as_secs())]
     Stalled {
         /// The model, or the path of the request where there is none.
         model: String,
@@ -78,7 +92,7 @@ pub enum OllamaError {
     },
 
     /// The model cannot do this: take another one.
-    #[error("model {model} cannot do this: {message}")]
+    #[error("model {model} cannot do this; take another one: {message}")]
     Unsupported {
         /// Its name.
         model: String,
@@ -87,7 +101,9 @@ pub enum OllamaError {
     },
 
     /// The prompt does not fit into the context: shorten it, or load the model with a larger one.
-    #[error("the prompt does not fit into the context of model {model}: {message}")]
+    #[error(
+        "the prompt does not fit into the context of model {model}; shorten it, or load the model with a larger one: {message}"
+    )]
     PromptTooLong {
         /// Its name.
         model: String,
@@ -96,7 +112,7 @@ pub enum OllamaError {
     },
 
     /// The name stands for a model on somebody else's computer, which has no memory here: nothing to manage.
-    #[error("model {model} runs in the cloud")]
+    #[error("model {model} runs in the cloud; it has no memory here to manage")]
     Cloud {
         /// Its name.
         model: String,
@@ -107,7 +123,7 @@ pub enum OllamaError {
     Cancelled,
 
     /// The connection broke: the server ended or restarted. Try again; what was loaded may be gone.
-    #[error("the connection to {url} broke")]
+    #[error("the connection to {url} broke; try again")]
     Broken {
         /// The server.
         url: String,
@@ -117,7 +133,9 @@ pub enum OllamaError {
     },
 
     /// The answer is not one of Ollama's: another program listens there, or a proxy stands before it.
-    #[error("{url} answers {status}: {quote}")]
+    #[error(
+        "{url} answers {status}, which this client does not know; see the server's log, or what else listens there: {quote}"
+    )]
     Foreign {
         /// What was asked.
         url: String,
@@ -136,6 +154,20 @@ impl OllamaError {
             self,
             Self::Busy | Self::Broken { .. } | Self::RunnerEnded { .. } | Self::NotRunning { .. }
         )
+    }
+
+    /// What the server says of a pull is about the registry, whatever else it sounds like.
+    pub(super) fn of_pull(self, model: &str) -> Self {
+        let message = match self {
+            Self::NotInstalled { .. } => "the registry does not have it".to_owned(),
+            Self::RunnerEnded { message, .. } | Self::BadRequest { message } => message,
+            Self::Foreign { status, quote, .. } if status >= 400 => quote,
+            other => return other,
+        };
+        Self::NotPulled {
+            model: model.to_owned(),
+            message,
+        }
     }
 
     /// Reads an answer that is no success.

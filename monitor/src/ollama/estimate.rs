@@ -3,6 +3,9 @@
 //! The server's own forecast counts the file and an f16 cache; it leaves out the compute buffer, the cache's type and
 //! the process, and since 0.30 it is asked on GPUs only. What is counted here was measured against a real
 //! `llama-server` on a CPU and against the logs of Ollama's own tests.
+//!
+//! What a header does not tell is not counted: a CPU that repacks the weights keeps a second copy of an embedding that is
+//! also the output, where its type is one that is repacked (34 MiB of 229 measured).
 
 use serde::Serialize;
 
@@ -226,28 +229,27 @@ mod tests {
         (bytes + MIB / 2) / MIB
     }
 
-    /// One row of the table: KV in MiB for each type, compute in MiB, all in MiB for f16.
-    fn check(num_ctx: u32, kv: [u64; 3], compute: u64, total: u64) {
+    /// One row of the table, in MiB: KV for each type, compute, and all for each type.
+    fn check(num_ctx: u32, kv: [u64; 3], compute: u64, totals: [u64; 3]) {
         let types = [KvType::F16, KvType::Q8_0, KvType::Q4_0];
         let shape = llama();
-        for (kv_type, expected) in types.into_iter().zip(kv) {
+        for ((kv_type, expected), total) in types.into_iter().zip(kv).zip(totals) {
             let estimate = Estimate::new(&shape, &LoadProfile::new(num_ctx), server(kv_type));
             assert_eq!(estimate.kv_bytes, expected * MIB, "{num_ctx} {kv_type:?}");
             assert_eq!(estimate.compute_bytes, compute * MIB, "{num_ctx}");
-            if kv_type == KvType::F16 {
-                assert_eq!(mib(estimate.claimed_bytes()), total, "{num_ctx}");
-            }
+            let claimed = mib(estimate.claimed_bytes());
+            assert_eq!(claimed, total, "{num_ctx} {kv_type:?}");
         }
     }
 
     #[test]
     fn llama32_takes_what_its_table_says() {
-        check(2048, [224, 119, 63], 73, 2215);
-        check(4096, [448, 238, 126], 75, 2441);
-        check(8192, [896, 476, 252], 79, 2893);
-        check(16384, [1792, 952, 504], 87, 3797);
-        check(32768, [3584, 1904, 1008], 103, 5605);
-        check(131_072, [14336, 7616, 4032], 199, 16453);
+        check(2048, [224, 119, 63], 73, [2215, 2110, 2054]);
+        check(4096, [448, 238, 126], 75, [2441, 2231, 2119]);
+        check(8192, [896, 476, 252], 79, [2893, 2473, 2249]);
+        check(16384, [1792, 952, 504], 87, [3797, 2957, 2509]);
+        check(32768, [3584, 1904, 1008], 103, [5605, 3925, 3029]);
+        check(131_072, [14336, 7616, 4032], 199, [16453, 9733, 6149]);
     }
 
     #[test]

@@ -92,6 +92,12 @@ impl FromStr for Host {
     fn from_str(text: &str) -> Result<Self, HostError> {
         let text = text.trim().trim_matches(['"', '\'']).trim();
         let (rest, port_default) = match text.split_once("://") {
+            // The server's own abbreviation of an address with TLS.
+            None if text == "ollama.com" => {
+                return Err(HostError::Tls {
+                    address: text.to_owned(),
+                });
+            }
             None => (text, PORT_DEFAULT),
             Some(("http", rest)) => (rest, 80),
             Some(("https", _)) => {
@@ -201,7 +207,14 @@ mod tests {
     fn tls_is_refused_with_a_remedy() {
         let error = "https://example.com".parse::<Host>().unwrap_err();
         assert!(matches!(error, HostError::Tls { .. }));
-        assert!("ftp://x".parse::<Host>().is_err());
+        assert!(matches!(
+            "ollama.com".parse::<Host>(),
+            Err(HostError::Tls { .. })
+        ));
+        assert!(matches!(
+            "ftp://x".parse::<Host>(),
+            Err(HostError::Scheme { .. })
+        ));
     }
 
     #[test]

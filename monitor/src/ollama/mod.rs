@@ -10,21 +10,41 @@
 //! | question | file |
 //! |---|---|
 //! | What may be sent, what comes back? | `client`, `wire`, `answers`, `profile`, `keep_alive`, `host` |
+//! | How is it sent, and for how long is it waited? | `exchange`, `transport`, `cancel` |
 //! | What went wrong, and what now? | `error` |
 //! | How much memory, and which context fits? | `info`, `shape`, `estimate`, `plan`, `quantization` |
-//! | Who goes first, when is a model unloaded? | `manager/books` (policy), `manager/load` (deeds) |
-//! | Is it really gone? In which state is it? | `unload`, `state`, `sight` |
-//! | What does it cost? | `report`, `manager/usage` |
+//! | Who goes first, when is a model unloaded? | `manager/books`, `manager/admit` (policy), `manager/load`, `manager/unloading` (deeds) |
+//! | Is it really gone? In which state is it? | `unload`, `outcome`, `state`, `sight` |
+//! | What does it cost? | `report`, `advice`, `manager/usage` |
 //! | A server of our own | `serve` |
 //!
 //! It blocks, speaks plain HTTP to loopback, and uses no thread of its own: call it from a thread that may wait.
 //!
+//! # Examples
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use steadyscribe_monitor::ollama::{Cancel, Client, Host, Local, Manager, Prompt, Settings};
+//!
+//! let host = Host::from_env()?;
+//! let sight = Arc::new(Local::of_host(&host));
+//! let manager = Manager::new(Client::new(host), sight, Settings::default());
+//! let lease = manager.lease("llama3.2:3b", &Cancel::new())?; // planned, admitted, loaded once for all callers
+//! let (text, _) = lease.generate(&Prompt::text("Why is the sky blue?"), &Cancel::new())?.whole()?;
+//! lease.finish()?; // frees what the job left in the process
+//! let result = manager.unload_unused_models()?; // list, process and memory say that it is gone
+//! println!("{text}, and {} bytes are free again", result.memory_freed);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Invariants
 //!
-//! A model that is leased is never unloaded. A model is loaded once, with one profile, which every request repeats. The
-//! estimates of all models stay within the limit at every load. No process is ever killed but a server of our own
-//! and, where the user has allowed that, one that holds a model and does not go.
+//! A model that is leased is never unloaded, under whichever of its names. A model is loaded once, with one profile,
+//! which every request repeats. The estimates of all models stay within the limit at every load. No process is ever
+//! killed but a server of our own with its models' processes and, where the user has allowed that, one that holds a
+//! model and does not go, or whose server has ended.
 
+mod advice;
 mod answers;
 mod cancel;
 mod client;
@@ -32,10 +52,12 @@ mod client;
 pub mod command;
 mod error;
 mod estimate;
+mod exchange;
 mod host;
 mod info;
 mod keep_alive;
 mod manager;
+mod outcome;
 mod plan;
 mod profile;
 mod quantization;
@@ -58,6 +80,7 @@ pub use host::{Host, HostError};
 pub use info::{Info, ModelInfo};
 pub use keep_alive::KeepAlive;
 pub use manager::{Event, Lease, Manager, ManagerError, Settings, UnloadReason};
+pub use outcome::{KeptModel, ModelUnloadResult, Stuck, UnloadedModel};
 pub use plan::{CTX_STEPS, DoesNotFit, Plan, PlanOptions, plan};
 pub use profile::{LoadProfile, NUM_BATCH};
 pub use quantization::{Quantization, QuantizationAdvice, recommend};
@@ -67,6 +90,6 @@ pub use shape::{ModelShape, ShapeError};
 pub use sight::{Local, Runner, Sight};
 pub use state::ModelState;
 pub use transport::{Patience, Within};
-pub use unload::{KeptModel, ModelUnloadResult, Stuck, UnloadedModel};
+
 pub use version::Version;
 pub use wire::{Details, InstalledModel, Message, Piece, PullStep, RunningModel, Show, is_cloud};

@@ -53,8 +53,8 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error(
-    "the smallest context, {num_ctx} tokens, needs {}; {} are available",
-    gib(estimate.total_bytes), gib(*available_bytes)
+    "the smallest context, {num_ctx} tokens, needs {}, and {} are available: free {}, or take a smaller model",
+    gib(estimate.total_bytes), gib(*available_bytes), gib(self.missing_bytes())
 )]
 pub struct DoesNotFit {
     /// The smallest context that was tried.
@@ -175,7 +175,12 @@ fn reason(
 
 /// Bytes for people.
 pub(super) fn gib(bytes: u64) -> String {
-    let hundredths = (u128::from(bytes) * 100) >> 30;
+    const MIB: u64 = 1 << 20;
+    let mib = bytes.saturating_add(MIB / 2) / MIB;
+    if mib < 1024 {
+        return format!("{mib} MiB");
+    }
+    let hundredths = (u128::from(bytes) * 100 + (1 << 29)) >> 30;
     format!("{}.{:02} GiB", hundredths / 100, hundredths % 100)
 }
 
@@ -244,7 +249,8 @@ mod tests {
         );
         assert_eq!(
             refusal.to_string(),
-            "the smallest context, 2048 tokens, needs 2.27 GiB; 1.00 GiB are available"
+            "the smallest context, 2048 tokens, needs 2.27 GiB, and 1.00 GiB are available: free 1.27 GiB, or take a \
+             smaller model"
         );
     }
 
@@ -274,6 +280,15 @@ mod tests {
         assert_eq!(steps(&shape, &options), [1024]);
         options.ctx_max = 4096;
         assert_eq!(steps(&shape, &options), [2048, 4096]);
+    }
+
+    #[test]
+    fn bytes_are_rounded_for_people() {
+        assert_eq!(gib(0), "0 MiB");
+        assert_eq!(gib((1 << 20) * 5 / 2), "3 MiB");
+        assert_eq!(gib((1 << 30) - 1), "1.00 GiB");
+        assert_eq!(gib(1_610_612_736), "1.50 GiB");
+        assert_eq!(gib(u64::MAX), "17179869184.00 GiB");
     }
 
     proptest! {

@@ -4,13 +4,11 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::plan::gib;
+use super::advice::{difference, opportunities};
 use super::sight::Runner;
 use super::state::{Evidence, ModelState, find_listed};
-use super::{Estimate, KvType, LoadProfile, ModelShape, RunningModel, ServerTraits};
-
-/// Savings below this are not worth a line.
-const WORTH_BYTES: u64 = 64 << 20;
+use super::unload::Target;
+use super::{Estimate, LoadProfile, ModelShape, QuantizationAdvice, RunningModel, ServerTraits};
 
 /// Models and their memory, in the document's names.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -61,6 +59,8 @@ pub struct LoadedModel {
     pub reclaimable_bytes: Option<u64>,
     /// Private bytes beyond what the server claims and a process needs: mostly its hidden cache of prompts.
     pub unclaimed_bytes: Option<u64>,
+    /// Why the server's claim and the process differ, in one sentence. `None`: there is only one of them.
+    pub difference: Option<String>,
     /// Number of its process.
     pub pid: Option<u32>,
 }
@@ -85,6 +85,12 @@ pub(super) struct Facts<'a> {
     pub(super) list: &'a [RunningModel],
     pub(super) runners: Option<&'a [Runner]>,
     pub(super) ours: &'a [Ours],
+    /// Smaller models than those that are loaded, by the loaded ones' names.
+    pub(super) smaller: &'a [(String, QuantizationAdvice)],
+    /// Models that were asked to go and are still there.
+    pub(super) stopping: &'a [Target],
+    /// Names of models by the files of their weights.
+    pub(super) names: &'a [(String, String)],
     /// Files of models that are not ours, by digest.
     pub(super) blobs: &'a [(String, String)],
     pub(super) memory_mapping: bool,
@@ -112,7 +118,7 @@ impl Facts<'_> {
                 .filter(|model| model.is_ours && model.users == 0)),
             memory_mapping_enabled: self.memory_mapping,
             context_window_size: self.ctx_max,
-            optimization_opportunities: self.opportunities(&models),
+            optimization_opportunities: opportunities(&models, self.ours, self.smaller),
             loaded_models: models,
         }
     }
@@ -136,7 +142,9 @@ impl Facts<'_> {
             runner,
             sees_runners: self.runners.is_some() && blob.is_some(),
             our_ctx: ours.map(|ours| ours.profile.num_ctx),
-            unload_asked: false,
+            unload_asked: self.stopping.iter().any(|target| {
+                find_listed(std::slice::from_ref(model), &target.name, &target.digest).is_some()
+            }),
         };
         let memory = runner.and_then(|runner| runner.memory);
         let private_bytes = memory.map(|memory| memory.private_bytes);
@@ -161,19 +169,25 @@ impl Facts<'_> {
                     .saturating_sub(model.host_bytes())
                     .saturating_sub(overhead)
             }),
+            difference: private_bytes.map(|bytes| {
+                let overhead = ours.map(|ours| ours.estimate.overhead_bytes);
+                difference(model.host_bytes(), bytes, reclaimable_bytes, overhead)
+            }),
             pid: runner.map(|runner| runner.id.pid),
         }
     }
 
     /// A process whose model is not listed: it loads, or its server has ended.
     fn unlisted(&self, runner: &Runner) -> LoadedModel {
+        let is_stopping = |target: &Target| target.blob.as_ref() == Some(&runner.model_path);
         let evidence = Evidence {
             runner: Some(runner),
             sees_runners: true,
+            unload_asked: self.stopping.iter().any(is_stopping),
             ..Evidence::default()
         };
-        let of_blob = |ours: &&Ours| ours.blob.as_ref() == Some(&runner.model_path);
-        let name = self.ours.iter().find(of_blob).map(|ours| &ours.name);
+        let of_blob = |(blob, _): &&(String, String)| *blob == runner.model_path;
+        let name = self.names.iter().find(of_blob).map(|(_, name)| name);
         LoadedModel {
             name: name.unwrap_or(&runner.model_path).clone(),
             memory_usage: runner.private_bytes(),
@@ -187,85 +201,8 @@ impl Facts<'_> {
             private_bytes: Some(runner.private_bytes()),
             reclaimable_bytes: runner.memory.and_then(|memory| memory.reclaimable_bytes),
             unclaimed_bytes: None,
+            difference: None,
             pid: Some(runner.id.pid),
-        }
-    }
-
-    fn opportunities(&self, models: &[LoadedModel]) -> Vec<String> {
-        let mut found = Vec::new();
-        for model in models {
-            of_state(model, &mut found);
-            let name = &model.name;
-            if let Some(bytes) = model.unclaimed_bytes.filter(|bytes| *bytes >= WORTH_BYTES) {
-                found.push(format!(
-                    "{name}: its process holds {} beyond the model, most likely old prompts; unloading frees it, and \
-                     LLAMA_ARG_CACHE_RAM=0 in the server's environment prevents it",
-                    gib(bytes)
-                ));
-            }
-            if let Some(bytes) = model.reclaimable_bytes.filter(|_| model.is_memory_mapped) {
-                found.push(format!(
-                    "{name}: {} of its weights are mapped, which frees nothing while it works; without mapping a CPU \
-                     needs no second copy of them",
-                    gib(bytes)
-                ));
-            }
-        }
-        for ours in self.ours {
-            of_profile(ours, &mut found);
-        }
-        found
-    }
-}
-
-fn of_state(model: &LoadedModel, found: &mut Vec<String>) {
-    let (name, bytes) = (&model.name, gib(model.memory_usage));
-    match (model.state, model.pid) {
-        (ModelState::Orphan, Some(pid)) => found.push(format!(
-            "process {pid} holds {bytes} for a server that has ended: end it"
-        )),
-        (ModelState::Ghost, _) => {
-            found.push(format!("{name} is listed, but its process has ended"))
-        }
-        (ModelState::ForeignReload, _) => found.push(format!(
-            "another program loads {name} with {} tokens of context: set the same in both",
-            model.context_size
-        )),
-        _ if model.is_ours && model.users == 0 && model.memory_usage >= WORTH_BYTES => {
-            found.push(format!("{name} is not in use: unloading frees {bytes}"));
-        }
-        _ => {}
-    }
-}
-
-fn of_profile(ours: &Ours, found: &mut Vec<String>) {
-    let Some(shape) = &ours.shape else { return };
-    let name = &ours.name;
-    let now = ours.estimate.total_bytes;
-    let half = LoadProfile {
-        num_ctx: ours.profile.num_ctx / 2,
-        ..ours.profile.clone()
-    };
-    let saved = now.saturating_sub(Estimate::new(shape, &half, ours.server).total_bytes);
-    if saved >= WORTH_BYTES {
-        found.push(format!(
-            "{name}: {} tokens of context instead of {} save {}",
-            half.num_ctx,
-            ours.profile.num_ctx,
-            gib(saved)
-        ));
-    }
-    if ours.server.kv_type == KvType::F16 {
-        let server = ServerTraits {
-            kv_type: KvType::Q8_0,
-            ..ours.server
-        };
-        let saved = now.saturating_sub(Estimate::new(shape, &ours.profile, server).total_bytes);
-        if saved >= WORTH_BYTES {
-            found.push(format!(
-                "{name}: OLLAMA_KV_CACHE_TYPE=q8_0 with OLLAMA_FLASH_ATTENTION=1 in the server's environment saves {}",
-                gib(saved)
-            ));
         }
     }
 }

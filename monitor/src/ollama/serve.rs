@@ -168,7 +168,12 @@ impl OwnServer {
 
     fn unload_all(&mut self) -> Result<ModelUnloadResult, OllamaError> {
         let sight = Arc::new(Local::of_host(self.client.host()));
-        let manager = Manager::new(self.client.clone(), sight, Settings::default());
+        // The processes of its models descend from one that we started, and would be orphans when it is gone.
+        let settings = Settings {
+            kill_stuck: true,
+            ..Settings::default()
+        };
+        let manager = Manager::new(self.client.clone(), sight, settings);
         let mut result = ModelUnloadResult::default();
         for model in self.client.running()? {
             for unloaded in manager.unload(&model.name)?.unloaded {

@@ -39,7 +39,7 @@ pub struct ModelShape {
 #[non_exhaustive]
 pub enum ShapeError {
     /// The answer to `show` does not hold a figure: ask with `verbose`, or give it by hand.
-    #[error("the description of the model holds no {key}")]
+    #[error("the description of the model holds no {key}; take the whole answer of /api/show")]
     Missing {
         /// The key, without the architecture.
         key: &'static str,

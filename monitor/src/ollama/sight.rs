@@ -13,15 +13,16 @@ use crate::reader::{ProcessId, ProcessMemory, System};
 
 /// Names of processes that hold a model, as the kernel cuts them: since 0.30, up to 0.24 (with `runner` as first
 /// argument), up to 0.4.
-const RUNNER_NAMES: [&str; 4] = [
+const RUNNER_NAMES: [&str; 5] = [
     "llama-server",
     "llama-server.exe",
     "ollama",
+    "ollama.exe",
     "ollama_llama_se",
 ];
 
-/// Name of the server's process.
-const SERVER_NAME: &str = "ollama";
+/// Names of the server's process.
+const SERVER_NAMES: [&str; 2] = ["ollama", "ollama.exe"];
 
 /// A process that holds a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -130,16 +131,22 @@ impl Sight for Local {
         let own = system.identify(std::process::id()).ok()?;
         system.arguments(own).ok()?;
         let listener = system.listener(self.port, &entries).ok().flatten();
-        let servers: Vec<u32> = entries
+        let is = |entry: &Entry, names: &[&str]| names.iter().any(|name| entry.is_named(name));
+        let servers: Vec<ProcessId> = entries
             .iter()
-            .filter(|entry| entry.is_named(SERVER_NAME) || Some(entry.id) == listener)
-            .map(|entry| entry.id.pid)
+            .filter(|entry| is(entry, &SERVER_NAMES) || Some(entry.id) == listener)
+            .map(|entry| entry.id)
             .collect();
-        let named = |entry: &&Entry| RUNNER_NAMES.iter().any(|name| entry.is_named(name));
-        let runners = entries.iter().filter(named);
+        let runners = || entries.iter().filter(|entry| is(entry, &RUNNER_NAMES));
+        // A tunnel or a container's proxy may listen in the server's place.
+        let listener = listener.filter(|id| {
+            let mut children = runners().filter(|entry| entry.parent_pid == id.pid);
+            let named = entries.iter().find(|entry| entry.id == *id);
+            children.next().is_some() || named.is_some_and(|entry| is(entry, &SERVER_NAMES))
+        });
         Some(
-            runners
-                .filter_map(|entry| runner(system, entry, &servers))
+            runners()
+                .filter_map(|entry| runner(system, entry, owner(entry, &servers, listener)?))
                 .collect(),
         )
     }
@@ -162,20 +169,40 @@ impl Sight for Local {
     }
 }
 
-fn runner(system: &System, entry: &Entry, servers: &[u32]) -> Option<Runner> {
+/// Who will end a runner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// The server that we speak to, or one that cannot be told from it.
+    Server,
+    /// Nobody: its server has ended.
+    Nobody,
+}
+
+/// Tells whose a runner is. `None`: another server's, which is not asked and must not lose it. Which server is ours is
+/// known by the port it listens on, where that can be read: of a service of another user it cannot.
+fn owner(entry: &Entry, servers: &[ProcessId], listener: Option<ProcessId>) -> Option<Owner> {
+    let parent = servers.iter().find(|id| id.pid == entry.parent_pid);
+    match (parent, listener) {
+        (None, _) => Some(Owner::Nobody),
+        (Some(parent), Some(listener)) if *parent != listener => None,
+        (Some(_), _) => Some(Owner::Server),
+    }
+}
+
+fn runner(system: &System, entry: &Entry, owner: Owner) -> Option<Runner> {
     let arguments = system.arguments(entry.id).ok()?;
     Some(Runner {
         id: entry.id,
         model_path: blob_argument(entry.name(), &arguments)?.to_owned(),
         memory: system.memory_of(entry.id).ok(),
-        is_orphan: !servers.contains(&entry.parent_pid),
+        is_orphan: owner == Owner::Nobody,
     })
 }
 
 /// The file of weights that a runner was started with. A `llama-server` that the user runs with a file of his own is
 /// none of the server's.
 fn blob_argument<'a>(name: &str, arguments: &'a [String]) -> Option<&'a str> {
-    if name == SERVER_NAME && arguments.get(1).map(String::as_str) != Some("runner") {
+    if SERVER_NAMES.contains(&name) && arguments.get(1).map(String::as_str) != Some("runner") {
         return None;
     }
     let at = arguments
@@ -215,6 +242,21 @@ mod tests {
             "/t/ollama_llama_server --model /m/blobs/sha256-ab",
             blob,
         );
+    }
+
+    #[test]
+    fn runner_belongs_to_the_server_that_started_it() {
+        let id = |pid| ProcessId::new(pid, 1);
+        let servers = [id(10), id(20)];
+        let check = |parent_pid, listener: Option<u32>, expected| {
+            let entry = Entry::new(id(30), parent_pid, "llama-server");
+            assert_eq!(owner(&entry, &servers, listener.map(id)), expected);
+        };
+        check(10, Some(10), Some(Owner::Server));
+        check(20, Some(10), None);
+        check(20, None, Some(Owner::Server));
+        check(1, Some(10), Some(Owner::Nobody));
+        check(1, None, Some(Owner::Nobody));
     }
 
     #[test]

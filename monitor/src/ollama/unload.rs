@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
-
+use super::advice::difference;
+use super::outcome::{Stuck, UnloadedModel};
 use super::sight::{Runner, Sight};
 use super::state::find_listed;
 use super::{Client, OllamaError};
@@ -14,6 +14,9 @@ use crate::reader::ProcessId;
 
 /// How often the server and the processes are looked at.
 const POLL: Duration = Duration::from_millis(100);
+
+/// A model that is still listed after this time is asked to go again: the server does nothing to one that loads.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// A reaped process of 0.5 GB took 190 ms; what is not back after this time was taken by somebody else.
 const MEMORY_BACK_MAX: Duration = Duration::from_secs(2);
@@ -42,66 +45,6 @@ pub(super) struct Target {
     pub(super) blob: Option<String>,
 }
 
-/// What became of one model that was unloaded. Both figures of its size are given: what the server claimed, and what
-/// the system showed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct UnloadedModel {
-    /// Its name.
-    pub name: String,
-    /// Bytes of main memory that the server claimed for it. `None`: it was not listed.
-    pub claimed_bytes: Option<u64>,
-    /// Private bytes of its process before. `None`: the process could not be seen.
-    pub private_bytes: Option<u64>,
-    /// Bytes that became available on the whole machine meanwhile; negative where others took more. File pages of the
-    /// weights stay in the page cache and count as available both times.
-    pub available_change_bytes: Option<i64>,
-    /// Whether the server lists it no more.
-    pub gone_from_list: bool,
-    /// Whether its process has ended. `None`: it could not be seen.
-    pub process_ended: Option<bool>,
-    /// Whether its process did not go and was killed, which [`Settings::kill_stuck`](super::Settings::kill_stuck) allowed.
-    /// The server may list it until the next request for it.
-    pub killed: bool,
-    /// Whether at least 80 % of the private bytes became available within two seconds of the end. `None`: unknown.
-    pub memory_back: Option<bool>,
-    /// Time from the request to the end of the process, or to giving up.
-    pub waited_ms: u64,
-    /// The process that is still there, and what can be done: only where it is stuck.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stuck: Option<Stuck>,
-}
-
-impl UnloadedModel {
-    /// Returns whether the model is out of memory as far as can be seen.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.stuck.is_none()
-    }
-
-    /// Bytes that its process gave back.
-    #[must_use]
-    pub fn freed_bytes(&self) -> u64 {
-        if self.is_gone() {
-            self.private_bytes.or(self.claimed_bytes).unwrap_or(0)
-        } else {
-            0
-        }
-    }
-}
-
-/// A model that did not go within the time, and whose process was not killed, or could not be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct Stuck {
-    /// The process that holds it, where it can be seen.
-    pub process: Option<ProcessId>,
-    /// What a user can do.
-    pub remedy: String,
-}
-
 /// Asks for an unload and waits, at most the time of `limit`, until it has happened.
 pub(super) fn unload(
     client: &Client,
@@ -112,49 +55,68 @@ pub(super) fn unload(
     let list = client.running()?;
     let listed = find_listed(&list, &target.name, &target.digest);
     let runner = runner_of(sight, target).flatten();
-    let available_before = sight.available_bytes();
-    let mut unloaded = UnloadedModel {
-        name: target.name.clone(),
-        claimed_bytes: listed.map(super::RunningModel::host_bytes),
-        private_bytes: runner
-            .as_ref()
-            .and_then(|runner| Some(runner.memory?.private_bytes)),
-        available_change_bytes: None,
-        gone_from_list: listed.is_none(),
-        process_ended: None,
-        killed: false,
-        memory_back: None,
-        waited_ms: 0,
-        stuck: None,
+    let before = Before {
+        at: sight.now(),
+        available_bytes: sight.available_bytes(),
     };
-    let asked_at = sight.now();
+    let mut unloaded = UnloadedModel::new(&target.name, listed, runner.as_ref());
+    let reclaimable_bytes = runner
+        .as_ref()
+        .and_then(|runner| runner.memory?.reclaimable_bytes);
+    wait_until_gone(client, sight, target, limit, runner.as_ref(), &mut unloaded)?;
+    before.compare(sight, &mut unloaded);
+    unloaded.difference = match (unloaded.claimed_bytes, unloaded.private_bytes) {
+        (Some(claimed), Some(private)) => {
+            Some(difference(claimed, private, reclaimable_bytes, None))
+        }
+        _ => None,
+    };
+    Ok(unloaded)
+}
+
+/// Asks, and looks until the model is gone or stuck.
+fn wait_until_gone(
+    client: &Client,
+    sight: &dyn Sight,
+    target: &Target,
+    limit: Limit,
+    runner: Option<&Runner>,
+    unloaded: &mut UnloadedModel,
+) -> Result<(), OllamaError> {
+    let mut asked_at = sight.now();
     let mut deadline = asked_at.saturating_add(limit.time_max);
     client.request_unload(&target.name)?;
     loop {
         let list = client.running()?;
         unloaded.gone_from_list = find_listed(&list, &target.name, &target.digest).is_none();
-        unloaded.process_ended = runner.as_ref().map(|runner| !lives(sight, runner.id));
+        unloaded.process_ended = runner.map(|runner| !lives(sight, runner.id));
         // The server does not notice by itself that a process was killed, and goes on listing it.
         let is_unlisted = unloaded.gone_from_list || unloaded.killed;
-        if is_unlisted && unloaded.process_ended != Some(false) {
-            break;
+        let has_ended = unloaded.process_ended != Some(false);
+        if is_unlisted && has_ended {
+            return Ok(());
         }
-        if sight.now() >= deadline {
+        if runner.is_some()
+            && has_ended
+            && let Some(other) = runner_of(sight, target).flatten()
+        {
+            unloaded.stuck = Some(Stuck::loaded_again(&target.name, other.id));
+            return Ok(());
+        }
+        let now = sight.now();
+        if now >= deadline {
             let kill = limit.may_kill && !unloaded.killed;
-            if let Err(stuck) = last_resort(sight, &mut unloaded, runner.as_ref(), kill) {
+            if let Err(stuck) = last_resort(sight, unloaded, runner, kill) {
                 unloaded.stuck = Some(stuck);
-                break;
+                return Ok(());
             }
             deadline = sight.now().saturating_add(KILL_MAX);
+        } else if !unloaded.gone_from_list && now.saturating_sub(asked_at) >= ASK_AGAIN {
+            client.request_unload(&target.name)?;
+            asked_at = now;
         }
         sight.sleep(POLL);
     }
-    let waited = sight.now().saturating_sub(asked_at);
-    unloaded.waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-    if unloaded.is_gone() {
-        wait_for_memory(sight, available_before, &mut unloaded);
-    }
-    Ok(unloaded)
 }
 
 /// Kills the process where that is allowed and it is still there.
@@ -164,7 +126,7 @@ fn last_resort(
     runner: Option<&Runner>,
     may_kill: bool,
 ) -> Result<(), Stuck> {
-    let mut stuck = stuck(unloaded, runner);
+    let mut stuck = Stuck::of_server(unloaded, runner);
     let is_there = unloaded.process_ended == Some(false);
     let Some(id) = stuck.process.filter(|_| may_kill && is_there) else {
         return Err(stuck);
@@ -194,8 +156,26 @@ fn lives(sight: &dyn Sight, id: ProcessId) -> bool {
         .is_some_and(|runners| runners.iter().any(|runner| runner.id == id))
 }
 
-fn wait_for_memory(sight: &dyn Sight, before: Option<u64>, unloaded: &mut UnloadedModel) {
-    let Some(before) = before else { return };
+/// How things stood when an unload began.
+struct Before {
+    at: Duration,
+    available_bytes: Option<u64>,
+}
+
+impl Before {
+    /// Enters how long it took, and what became available since.
+    fn compare(&self, sight: &dyn Sight, unloaded: &mut UnloadedModel) {
+        let waited = sight.now().saturating_sub(self.at);
+        unloaded.waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+        if unloaded.is_gone()
+            && let Some(before) = self.available_bytes
+        {
+            wait_for_memory(sight, before, unloaded);
+        }
+    }
+}
+
+fn wait_for_memory(sight: &dyn Sight, before: u64, unloaded: &mut UnloadedModel) {
     let since = sight.now();
     loop {
         let Some(available) = sight.available_bytes() else {
@@ -215,60 +195,58 @@ fn wait_for_memory(sight: &dyn Sight, before: Option<u64>, unloaded: &mut Unload
     }
 }
 
-fn stuck(unloaded: &UnloadedModel, runner: Option<&Runner>) -> Stuck {
-    let remedy = match runner {
-        Some(runner) if unloaded.gone_from_list => format!(
-            "the server has let go of {}, but process {} still runs: end it",
-            unloaded.name, runner.id.pid
-        ),
-        Some(runner) => format!(
-            "a request of another program may still use {}: wait for it, restart Ollama, or end process {}",
-            unloaded.name, runner.id.pid
-        ),
-        None => format!(
-            "a request of another program may still use {}: wait for it, or restart Ollama",
-            unloaded.name
-        ),
+/// Ends a process that a server has left behind, where that is allowed: there is nobody to ask.
+pub(super) fn end_orphan(
+    sight: &dyn Sight,
+    name: &str,
+    orphan: &Runner,
+    may_kill: bool,
+) -> UnloadedModel {
+    let before = Before {
+        at: sight.now(),
+        available_bytes: sight.available_bytes(),
     };
-    Stuck {
-        process: runner.map(|runner| runner.id),
-        remedy,
+    let mut unloaded = UnloadedModel::new(name, None, Some(orphan));
+    unloaded.process_ended = Some(!is_orphan(sight, orphan.id));
+    if unloaded.process_ended == Some(false)
+        && let Err(stuck) = kill_orphan(sight, &mut unloaded, orphan, may_kill)
+    {
+        unloaded.stuck = Some(stuck);
     }
+    before.compare(sight, &mut unloaded);
+    unloaded
 }
 
-/// What became of several models that were unloaded.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct ModelUnloadResult {
-    /// The models that were asked to go, stuck ones among them.
-    pub unloaded: Vec<UnloadedModel>,
-    /// The models that stay, and why.
-    pub kept: Vec<KeptModel>,
-    /// Private bytes that the ended processes gave back; the server's claim where a process could not be seen.
-    pub memory_freed: u64,
+fn kill_orphan(
+    sight: &dyn Sight,
+    unloaded: &mut UnloadedModel,
+    orphan: &Runner,
+    may_kill: bool,
+) -> Result<(), Stuck> {
+    let mut stuck = Stuck::of_nobody(&unloaded.name, orphan);
+    if !may_kill {
+        return Err(stuck);
+    }
+    if let Err(error) = sight.kill(orphan.id) {
+        stuck.remedy = format!("{}; it could not be killed: {error}", stuck.remedy);
+        return Err(stuck);
+    }
+    unloaded.killed = true;
+    let deadline = sight.now().saturating_add(KILL_MAX);
+    while lives(sight, orphan.id) {
+        if sight.now() >= deadline {
+            return Err(stuck);
+        }
+        sight.sleep(POLL);
+    }
+    unloaded.process_ended = Some(true);
+    Ok(())
 }
 
-impl ModelUnloadResult {
-    pub(super) fn add(&mut self, unloaded: UnloadedModel) {
-        self.memory_freed = self.memory_freed.saturating_add(unloaded.freed_bytes());
-        self.unloaded.push(unloaded);
-    }
-
-    /// Returns whether nothing is stuck.
-    #[must_use]
-    pub fn is_clean(&self) -> bool {
-        self.unloaded.iter().all(UnloadedModel::is_gone)
-    }
-}
-
-/// A model that stays in memory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct KeptModel {
-    /// Its name.
-    pub name: String,
-    /// Why it stays.
-    pub reason: &'static str,
+/// Whether the process still lives, and nobody has come to own it.
+fn is_orphan(sight: &dyn Sight, id: ProcessId) -> bool {
+    sight.runners().is_some_and(|runners| {
+        let mut same = runners.iter().filter(|runner| runner.id == id);
+        same.any(|runner| runner.is_orphan)
+    })
 }

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use steadyscribe_monitor::ollama::{Cancel, ManagerError, OllamaError};
+use steadyscribe_monitor::ollama::{Cancel, ManagerError, OllamaError, Settings};
 
 use crate::fake::model::Model;
+use crate::fake::process::Processes;
 use crate::fake::{Fault, Setup};
 use crate::lifecycle::World;
 
@@ -111,4 +112,27 @@ fn server_that_is_gone_is_said_so() {
         manager.tick().unwrap().unloaded.is_empty(),
         "nothing is held: nothing is asked"
     );
+}
+
+#[test]
+fn load_is_waited_for_while_its_process_grows_and_no_longer() {
+    let mut settings = Settings::default();
+    settings.load_stall_max = Duration::from_secs(3);
+    let stalled = World::with(small(60_000), settings.clone());
+    let growing = World::with(small(7_000), settings);
+    std::thread::scope(|scope| {
+        let stalls = scope.spawn(|| stalled.lease("m:1b").unwrap_err());
+        let grows = scope.spawn(|| growing.lease("m:1b"));
+        while !grows.is_finished() {
+            growing.sight.processes.grow(1, 1 << 20);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        grows.join().unwrap().unwrap();
+        let error = stalls.join().unwrap();
+        assert!(
+            matches!(error, ManagerError::Ollama(OllamaError::Stalled { .. })),
+            "{error}"
+        );
+    });
+    assert_eq!(growing.loads(), 1, "it was not begun again");
 }

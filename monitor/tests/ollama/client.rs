@@ -39,7 +39,10 @@ fn answers_of_every_version_are_read() {
         load(&client, 2048).unwrap();
         let running = client.running().unwrap();
         assert_eq!(running[0].context_length, has_context.then_some(2048));
-        assert_eq!(running[0].expiry().unwrap().year(), 2318);
+        assert!(
+            running[0].expiry().unwrap().year() > 2300,
+            "for ever is 292 years"
+        );
         assert_eq!(running[0].host_bytes(), running[0].size_bytes);
         let show = client.show("m:1b", false).unwrap();
         assert!(show.blob_path().unwrap().starts_with("/m/blobs/sha256-"));
@@ -110,6 +113,10 @@ fn errors_tell_what_to_do() {
     assert!(matches!(
         check(Fault::LoadFailed),
         OllamaError::RunnerEnded { .. }
+    ));
+    assert!(matches!(
+        check(Fault::LoadStalled),
+        OllamaError::Stalled { .. }
     ));
     assert!(matches!(check(Fault::QueueFull), OllamaError::Busy));
     assert!(matches!(check(Fault::Reset), OllamaError::Broken { .. }));
@@ -229,5 +236,146 @@ fn pull_shows_its_progress_and_its_failure() {
     assert_eq!(steps[2].completed_bytes, Some(50));
     assert_eq!(steps.last().unwrap().status, "success");
     assert_eq!(client.installed().unwrap().len(), 2);
-    assert!(client.pull("missing:1b").unwrap().any(|step| step.is_err()));
+    let missing = client.pull("missing:1b").unwrap().find_map(Result::err);
+    let Some(OllamaError::NotPulled { model, message }) = missing else {
+        panic!("{missing:?}");
+    };
+    assert_eq!(model, "missing:1b");
+    assert_eq!(message, "pull model manifest: file does not exist");
+}
+
+/// Generates with `prompt` on a server that needs long for each token, and cancels after the first.
+fn cancelled_after_the_first(prompt: &Prompt) -> (Fake, OllamaError) {
+    let fake = start(Setup {
+        token_ms: 20_000,
+        ..small()
+    });
+    let cancel = Cancel::new();
+    let client = fake.client().with_cancel(cancel.clone());
+    let mut answers = client
+        .generate("m:1b", &LoadProfile::new(2048), KeepAlive::Forever, prompt)
+        .unwrap();
+    assert_eq!(answers.next().unwrap().unwrap().text(), "one ");
+    let error = std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| answers.next().unwrap().unwrap_err());
+        std::thread::sleep(Duration::from_millis(100));
+        cancel.cancel();
+        waiting.join().unwrap()
+    });
+    assert!(answers.next().is_none(), "nothing follows");
+    (fake, error)
+}
+
+#[test]
+fn cancel_stops_a_stream_between_its_tokens() {
+    let since = Instant::now();
+    for prompt in [
+        Prompt::text("hello"),
+        Prompt::chat(vec![Message::new("user", "hello")]),
+    ] {
+        let (_fake, error) = cancelled_after_the_first(&prompt);
+        assert!(matches!(error, OllamaError::Cancelled), "{error}");
+    }
+    assert!(
+        since.elapsed() < Duration::from_secs(15),
+        "and not at its end"
+    );
+}
+
+#[test]
+fn dropped_answer_stops_the_server() {
+    let fake = start(Setup {
+        token_ms: 60_000,
+        ..small()
+    });
+    let client = fake.client();
+    let prompt = Prompt::text("hello");
+    let profile = LoadProfile::new(2048);
+    let mut answers = client
+        .generate("m:1b", &profile, KeepAlive::UNLOAD, &prompt)
+        .unwrap();
+    answers.next().unwrap().unwrap();
+    drop(answers);
+    for _ in 0..500 {
+        if fake.shared.scheduler.names().is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the model is still in use");
+}
+
+#[test]
+fn runner_that_stops_before_its_first_token_is_said_so() {
+    let fake = start(small());
+    fake.fault(Fault::RunnerStopped);
+    let profile = LoadProfile::new(2048);
+    let prompt = Prompt::text("hello");
+    let error = fake
+        .client()
+        .generate("m:1b", &profile, KeepAlive::Forever, &prompt)
+        .unwrap_err();
+    assert!(matches!(error, OllamaError::RunnerEnded { .. }), "{error}");
+    assert!(error.is_transient());
+}
+
+#[test]
+fn old_server_refuses_what_does_not_fit_and_a_new_one_does_not_look() {
+    let error = |minor| {
+        let fake = start(Setup {
+            minor,
+            system_bytes: 1 << 20,
+            ..small()
+        });
+        load(&fake.client(), 2048).err()
+    };
+    assert!(matches!(error(24), Some(OllamaError::OutOfMemory { .. })));
+    assert!(error(33).is_none());
+}
+
+#[test]
+fn embedding_model_is_loaded_by_others_and_unloaded_by_us() {
+    let mut embedding = Model::small("e:1b", 1 << 20);
+    embedding.can_generate = false;
+    let fake = start(Setup::of([embedding]));
+    fake.post("/api/embed", &serde_json::json!({"model": "e:1b"}));
+    let client = fake.client();
+    assert_eq!(client.running().unwrap()[0].name, "e:1b");
+    client.request_unload("e:1b").unwrap();
+    for _ in 0..500 {
+        if client.running().unwrap().is_empty() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("it stays");
+}
+
+#[test]
+fn expiry_lies_in_the_past_while_a_model_works() {
+    let clock = Clock::default();
+    let fake = Fake::start(
+        Setup {
+            token_ms: 200,
+            ..small()
+        },
+        clock.clone(),
+        Arc::new(Counted::default()),
+    );
+    let client = fake.client();
+    let (profile, minute) = (
+        LoadProfile::new(2048),
+        KeepAlive::For(Duration::from_secs(60)),
+    );
+    client.load("m:1b", &profile, minute, None).unwrap();
+    let before = client.running().unwrap()[0].expiry().unwrap();
+    let prompt = Prompt::text("hello");
+    let mut answers = client.generate("m:1b", &profile, minute, &prompt).unwrap();
+    answers.next().unwrap().unwrap();
+    clock.advance(Duration::from_secs(600));
+    let during = client.running().unwrap()[0].expiry().unwrap();
+    assert_eq!(during, before, "nine minutes ago, and it works");
+    answers.whole().unwrap();
+    let after = client.running().unwrap()[0].expiry().unwrap();
+    assert!(after > before + Duration::from_secs(500));
 }

@@ -1,6 +1,6 @@
 //! The process that holds a model, started by `fake::process::Real`: it allocates and maps for true.
 
-#![expect(
+#![allow(
     clippy::print_stdout,
     reason = "the helper tells its parent how far it is"
 )]
@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use steadyscribe_monitor::ollama::Host;
 
-use crate::fake::clock::Clock;
-use crate::fake::model::Model;
-use crate::fake::real::Real;
-use crate::fake::{Fake, Setup};
+use super::fake::clock::Clock;
+use super::fake::model::Model;
+use super::fake::real::Real;
+use super::fake::{Fake, Setup};
 
 /// Not a test: the body of a helper process, which ends when its input does.
 #[test]
@@ -81,6 +81,6 @@ fn leave_an_orphan() {
         .stdin(Stdio::inherit())
         .stdout(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    crate::fake::real::wait_for(&mut child, "READY");
+    super::fake::real::wait_for(&mut child, "READY");
     println!("ORPHAN {}", child.id());
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{
-    Cancel, Event, Lease, Manager, ManagerError, ModelState, Prompt, Settings, UnloadReason,
+    Cancel, Event, Lease, Manager, ManagerError, Prompt, Settings, UnloadReason,
 };
 
 use crate::fake::clock::Clock;
@@ -15,7 +15,7 @@ use crate::fake::process::Counted;
 use crate::fake::sight::MadeUp;
 use crate::fake::{Fake, Fault, Setup};
 
-const MIB: u64 = 1 << 20;
+pub const MIB: u64 = 1 << 20;
 
 /// A machine of 2 GiB with a server and a manager.
 pub struct World {
@@ -52,20 +52,20 @@ impl World {
         self.manager.lease(model, &Cancel::new())
     }
 
-    fn loads(&self) -> usize {
+    pub fn loads(&self) -> usize {
         self.fake.shared.scheduler.loads()
     }
 
-    fn names(&self) -> Vec<String> {
+    pub fn names(&self) -> Vec<String> {
         self.fake.shared.scheduler.names()
     }
 
-    fn pass(&self, seconds: u64) {
+    pub fn pass(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
     }
 }
 
-fn models(sizes_mib: &[u64]) -> Setup {
+pub fn models(sizes_mib: &[u64]) -> Setup {
     let named = sizes_mib.iter().enumerate();
     Setup::of(named.map(|(n, mib)| Model::small(&format!("m{n}:1b"), mib * MIB)))
 }
@@ -239,22 +239,6 @@ fn smaller_limit_of_context_acts_at_the_next_job() {
 }
 
 #[test]
-fn lower_limit_unloads_until_it_is_kept() {
-    let world = World::new(models(&[200, 200, 200]));
-    let used = world.lease("m0:1b").unwrap();
-    world.pass(1);
-    drop(world.lease("m1:1b").unwrap());
-    world.pass(1);
-    drop(world.lease("m2:1b").unwrap());
-    let result = world.manager.set_model_cache_size(700).unwrap();
-    assert_eq!(result.unloaded[0].name, "m1:1b");
-    assert_eq!(result.unloaded.len(), 1);
-    assert!(world.manager.set_model_cache_size(10).unwrap().is_clean());
-    assert_eq!(world.names(), ["m0:1b"], "the one in use stays");
-    drop(used);
-}
-
-#[test]
 fn failed_mapping_is_remembered() {
     let settings = Settings::default();
     let world = World::with(models(&[100]), settings);
@@ -286,116 +270,6 @@ fn killed_load_is_tried_with_a_smaller_context() {
 }
 
 #[test]
-fn hidden_cache_is_freed_after_the_job() {
-    let setup = Setup {
-        prompt_cache_bytes: 400 * MIB,
-        ..models(&[100])
-    };
-    let world = World::new(setup);
-    for jobs in 1..=2 {
-        let lease = world.lease("m0:1b").unwrap();
-        lease
-            .generate(&Prompt::text("hello"), &Cancel::new())
-            .unwrap()
-            .whole()
-            .unwrap();
-        let freed = lease.finish().unwrap();
-        assert_eq!(
-            freed.is_some(),
-            jobs == 2,
-            "800 MiB are more than the 512 allowed"
-        );
-    }
-    assert!(world.names().is_empty());
-}
-
-#[test]
-fn restart_of_the_server_is_noticed() {
-    let world = World::new(models(&[100]));
-    drop(world.lease("m0:1b").unwrap());
-    world.fake.restart();
-    world.lease("m0:1b").unwrap();
-    assert_eq!(world.loads(), 2);
-    assert!(world.manager.events().contains(&Event::Vanished {
-        model: "m0:1b".to_owned()
-    }));
-}
-
-#[test]
-fn ghost_is_loaded_again() {
-    let world = World::new(models(&[100]));
-    drop(world.lease("m0:1b").unwrap());
-    world.fake.shared.scheduler.crash("m0:1b");
-    assert_eq!(
-        world.fake.client().running().unwrap().len(),
-        1,
-        "the list does not notice"
-    );
-    let report = world.manager.model_memory_usage().unwrap();
-    assert_eq!(report.loaded_models[0].state, ModelState::Ghost);
-    drop(world.lease("m0:1b").unwrap());
-    assert_eq!(world.names(), ["m0:1b"]);
-}
-
-#[test]
-fn other_programs_context_is_taken_over_when_it_is_larger() {
-    let world = World::new(models(&[100]));
-    world.manager.optimize_context_window(4096);
-    drop(world.lease("m0:1b").unwrap());
-    world.manager.optimize_context_window(16384);
-    let other = |ctx| steadyscribe_monitor::ollama::LoadProfile::new(ctx);
-    let keep = steadyscribe_monitor::ollama::KeepAlive::Forever;
-    world
-        .fake
-        .client()
-        .load("m0:1b", &other(8192), keep, None)
-        .unwrap();
-    assert_eq!(world.lease("m0:1b").unwrap().profile().num_ctx, 8192);
-    world
-        .fake
-        .client()
-        .load("m0:1b", &other(2048), keep, None)
-        .unwrap();
-    assert_eq!(
-        world.lease("m0:1b").unwrap().profile().num_ctx,
-        16384,
-        "theirs was too small"
-    );
-    let foreign = world.manager.events().into_iter();
-    assert_eq!(
-        foreign
-            .filter(|event| matches!(event, Event::ForeignReload { .. }))
-            .count(),
-        2
-    );
-}
-
-#[test]
-fn alias_of_the_same_weights_is_unloaded_under_its_first_name() {
-    let model = Model::small("m0:1b", 100 * MIB);
-    let world = World::new(Setup::of([model.clone(), model.alias("n:1b")]));
-    drop(world.lease("m0:1b").unwrap());
-    let result = world.manager.unload("n:1b").unwrap();
-    assert!(result.is_clean());
-    assert_eq!(result.unloaded[0].process_ended, Some(true));
-    assert!(world.names().is_empty());
-}
-
-#[test]
-fn stuck_unload_is_reported_with_its_process_and_never_killed() {
-    let world = World::new(models(&[100]));
-    drop(world.lease("m0:1b").unwrap());
-    world.fake.shared.scheduler.never_end();
-    let result = world.manager.unload_unused_models().unwrap();
-    let stuck = result.unloaded[0].stuck.as_ref().unwrap();
-    assert_eq!(stuck.process.unwrap().pid, 1);
-    assert!(stuck.remedy.contains("process 1"), "{}", stuck.remedy);
-    assert!(result.unloaded[0].waited_ms >= 30_000);
-    assert_eq!(result.memory_freed, 0);
-    assert_eq!(world.sight.processes.runners().len(), 1);
-}
-
-#[test]
 fn clock_that_jumps_neither_hangs_nor_unloads_what_is_in_use() {
     let world = World::new(models(&[100, 100]));
     let used = world.lease("m0:1b").unwrap();
@@ -409,33 +283,4 @@ fn clock_that_jumps_neither_hangs_nor_unloads_what_is_in_use() {
     let answers = used.generate(&prompt, &Cancel::new()).unwrap();
     assert_eq!(answers.whole().unwrap().0, "one two three");
     assert_eq!(world.names(), ["m0:1b"]);
-}
-
-#[test]
-fn old_server_is_planned_for_its_four_requests_at_once() {
-    let lease_ctx = |minor| {
-        let world = World::new(Setup {
-            minor,
-            ..models(&[1000])
-        });
-        world.lease("m0:1b").unwrap().profile().num_ctx
-    };
-    assert_eq!((lease_ctx(33), lease_ctx(9)), (8192, 4096));
-}
-
-#[test]
-fn figures_for_each_layer_are_asked_for() {
-    let mut model = Model::small("m0:1b", 100 * MIB);
-    model.info["llama.attention.head_count_kv"] = serde_json::Value::Null;
-    model.arrays = serde_json::json!({"llama.attention.head_count_kv": [4, 4, 4, 4, 4, 4, 4, 4],
-        "tokenizer.ggml.tokens": ["a", "b"]});
-    let world = World::new(Setup::of([model]));
-    world.lease("m0:1b").unwrap();
-    let verbose: Vec<_> = world
-        .fake
-        .bodies("/api/show")
-        .iter()
-        .map(|body| body["verbose"].clone())
-        .collect();
-    assert_eq!(verbose, [false, true]);
 }

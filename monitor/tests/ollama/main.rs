@@ -5,11 +5,15 @@
 
 mod chaos;
 mod client;
+#[cfg(all(feature = "cli", target_os = "linux"))]
+mod command;
 mod conformance;
 mod fake;
 #[cfg(target_os = "linux")]
 mod helper;
 mod lifecycle;
+mod others;
 mod property;
 #[cfg(target_os = "linux")]
 mod real;
+mod unloading;

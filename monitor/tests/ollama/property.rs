@@ -1,6 +1,7 @@
 //! Anything may happen in any order.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -205,7 +206,7 @@ impl Play {
     }
 
     fn ours_bytes(&self) -> Result<u64, TestCaseError> {
-        let report = self.world.manager.model_memory_usage();
+        let report = self.world.manager.get_model_memory_usage();
         let report = report.map_err(|error| TestCaseError::fail(error.to_string()))?;
         let ours = report.loaded_models.iter().filter(|model| model.is_ours);
         Ok(ours.map(|model| model.memory_usage).sum())
@@ -290,4 +291,110 @@ fn model_that_is_leased_again_late_outlives_the_first_timer() {
     }
     assert_eq!(play.loads(), 1, "and nothing was loaded anew");
     play.end().unwrap();
+}
+
+/// A number after another, the same ones every time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self, below: u64) -> u64 {
+        // xorshift64*. Source: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016.
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % below
+    }
+}
+
+#[test]
+fn thousand_operations_in_a_row_leave_nothing_behind() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut play = Play::new();
+    for n in 0..1000 {
+        let act = act().new_tree(&mut runner).unwrap().current();
+        play.act(&act)
+            .unwrap_or_else(|error| panic!("{n}: {act:?}: {error}"));
+    }
+    assert!(play.loads() > 50, "{} loads", play.loads());
+    play.end().unwrap();
+}
+
+#[test]
+fn ten_callers_of_a_hundred_operations_converge() {
+    let models = MODELS.map(|(name, mib)| Model::small(name, mib * MIB));
+    let world = World::new(Setup {
+        load_ms: 2,
+        unload_ms: 2,
+        ..Setup::of(models)
+    });
+    let done = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for caller in 0..10 {
+            let (world, done) = (&world, &done);
+            scope.spawn(move || {
+                let mut numbers = Numbers(caller + 1);
+                for _ in 0..100 {
+                    operate(world, &mut numbers);
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(done.into_inner(), 1000, "nobody hangs");
+    assert!(
+        world.sight.processes.most_at_once() <= 1,
+        "no model is loaded twice"
+    );
+    world.fake.clear_faults();
+    world.clock.advance(Duration::from_secs(IDLE_S));
+    let ended = world.manager.tick().unwrap();
+    assert!(ended.is_clean() && ended.kept.is_empty(), "{ended:?}");
+    // What is left others have loaded; the report says what the server has.
+    let report = world.manager.get_model_memory_usage().unwrap();
+    assert!(report.loaded_models.iter().all(|model| !model.is_ours));
+    let mut listed: Vec<String> = report
+        .loaded_models
+        .into_iter()
+        .map(|model| model.name)
+        .collect();
+    let mut held = world.names();
+    listed.sort();
+    held.sort();
+    assert_eq!(listed, held);
+}
+
+/// One thing that a caller, another program or the world does.
+fn operate(world: &World, numbers: &mut Numbers) {
+    let name = MODELS[usize::try_from(numbers.next(4)).unwrap()].0;
+    match numbers.next(12) {
+        0..=4 => {
+            if let Ok(lease) = world.lease(name) {
+                let prompt = Prompt::text("hello");
+                let answers = lease.generate(&prompt, &Cancel::new());
+                drop(answers.map(|answers| answers.whole()));
+                if numbers.next(2) == 0 {
+                    drop(lease.finish());
+                }
+            }
+        }
+        5 => drop(world.manager.tick()),
+        6 => drop(world.manager.unload(name)),
+        7 => drop(world.manager.unload_unused_models()),
+        8 => world.clock.advance(Duration::from_secs(numbers.next(100))),
+        9 => drop(world.manager.set_model_cache_size(500 + numbers.next(2000))),
+        10 if numbers.next(4) == 0 => world.fake.restart(),
+        10 => world.fake.shared.scheduler.crash(name),
+        _ => world.fake.fault(
+            [
+                Fault::Reset,
+                Fault::HalfBody,
+                Fault::Unknown500,
+                Fault::QueueFull,
+            ][usize::try_from(numbers.next(4)).unwrap()],
+        ),
+    }
 }

@@ -18,17 +18,17 @@ use crate::fake::{Fake, Setup};
 const MIB: u64 = 1 << 20;
 const WEIGHTS_BYTES: u64 = 48 * MIB;
 
-struct World {
-    fake: Fake,
+pub struct World {
+    pub fake: Fake,
     manager: Manager,
-    processes: Arc<Real>,
+    pub processes: Arc<Real>,
     sight: Arc<Local>,
-    blob: String,
+    pub blob: String,
     _folder: TempDir,
 }
 
 impl World {
-    fn new(prompt_cache_bytes: u64, settings: Settings) -> Self {
+    pub fn new(prompt_cache_bytes: u64, settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut model = Model::small("m:1b", WEIGHTS_BYTES);
         let blob = folder.path().join(format!("sha256-{}", model.digest));
@@ -56,12 +56,12 @@ impl World {
     }
 
     fn model(&self, wanted: impl Fn(&LoadedModel) -> bool) -> LoadedModel {
-        let report = self.manager.model_memory_usage().unwrap();
+        let report = self.manager.get_model_memory_usage().unwrap();
         report.loaded_models.into_iter().find(wanted).unwrap()
     }
 
     /// Processes that hold this world's model; other tests have theirs.
-    fn runners(&self) -> usize {
+    pub fn runners(&self) -> usize {
         let runners = self.sight.runners().unwrap();
         runners
             .iter()
@@ -132,7 +132,7 @@ fn orphan_is_reported_with_its_process() {
     let model = world.model(|model| model.pid == Some(pid));
     assert_eq!(model.state, ModelState::Orphan);
     assert!(model.private_bytes.unwrap() >= 32 * MIB);
-    let report = world.manager.model_memory_usage().unwrap();
+    let report = world.manager.get_model_memory_usage().unwrap();
     let advice = report.optimization_opportunities;
     assert!(
         advice
@@ -143,6 +143,45 @@ fn orphan_is_reported_with_its_process() {
     // An orphan is no reason to take a model for loaded.
     let _lease = world.manager.lease("m:1b", &Cancel::new()).unwrap();
     assert_eq!(world.fake.shared.scheduler.loads(), 1);
+    drop(input);
+}
+
+#[test]
+fn orphan_is_killed_where_the_user_allows_it_and_only_there() {
+    let world = World::new(0, Settings::default());
+    let (mut parent, pid) = world.processes.start_orphan(&world.blob, 32 * MIB);
+    let input = parent.stdin.take();
+    parent.wait().unwrap();
+    let refused = world.manager.unload("m:1b").unwrap();
+    let orphan = refused.unloaded.iter().find(|unloaded| unloaded.was_orphan);
+    let stuck = orphan.unwrap().stuck.as_ref().unwrap();
+    assert_eq!(stuck.process.unwrap().pid, pid);
+    assert!(
+        stuck.remedy.contains(&format!("process {pid} holds 3")),
+        "{}",
+        stuck.remedy
+    );
+    assert_eq!(world.runners(), 1, "it lives");
+
+    let mut settings = Settings::default();
+    settings.kill_stuck = true;
+    let allowed = Manager::new(world.fake.client(), world.sight.clone(), settings);
+    let lease = allowed.lease("m:1b", &Cancel::new()).unwrap();
+    assert_eq!(world.runners(), 2);
+    drop(lease);
+    let result = allowed.unload("m:1b").unwrap();
+    let killed: Vec<bool> = result
+        .unloaded
+        .iter()
+        .map(|unloaded| unloaded.killed)
+        .collect();
+    assert_eq!(
+        killed,
+        [false, true],
+        "the living one was asked, the orphan was not"
+    );
+    assert!(result.is_clean());
+    assert_eq!(world.runners(), 0);
     drop(input);
 }
 
@@ -180,16 +219,15 @@ fn own_server_has_its_environment_and_leaves_nothing_behind() {
     };
     let pid = of_blob().unwrap().id.pid;
     let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
-    for variable in [
-        "LLAMA_ARG_CACHE_RAM=0",
-        "OLLAMA_KV_CACHE_TYPE=q8_0",
-        "OLLAMA_NUM_PARALLEL=1",
-    ] {
+    for (variable, value) in preset.environment() {
+        let expected = format!("{variable}={value}");
         assert!(
-            environment.split('\0').any(|set| set == variable),
-            "{variable}"
+            environment.split('\0').any(|set| set == expected),
+            "{expected}"
         );
     }
+    assert!(environment.contains("LLAMA_ARG_CACHE_RAM=0\0"));
+    assert!(environment.contains("OLLAMA_KV_CACHE_TYPE=q8_0\0"));
     let stopped = server.stop().unwrap();
     assert_eq!(stopped.unloaded[0].process_ended, Some(true));
     assert!(of_blob().is_none());

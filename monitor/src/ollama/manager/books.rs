@@ -111,6 +111,16 @@ impl Books {
         })
     }
 
+    /// The name by which a model is held: its own, or another one of the same file, whose process the server shares.
+    pub(super) fn key_of(&self, name: &str, blob: Option<&str>) -> Option<&str> {
+        if let Some((key, _)) = self.held.get_key_value(name) {
+            return Some(key);
+        }
+        let mut held = self.held.iter();
+        let same = held.find(|(_, held)| blob.is_some() && held.blob.as_deref() == blob)?;
+        Some(same.0)
+    }
+
     /// Counts a lease out. `None`: the model is not held.
     pub(super) fn take(&mut self, name: &str) -> Option<&Held> {
         let held = self.held.get_mut(name)?;
@@ -198,6 +208,16 @@ mod tests {
     fn lost_models_in_use_keep_their_places() {
         let books = books(&[(1, 0, 30), (2, 0, 20), (0, 0, 10)]);
         assert_eq!(books.lost_in_use(&[]), (2, 50));
+    }
+
+    #[test]
+    fn alias_is_held_under_the_first_name() {
+        let mut books = books(&[(0, 0, 1), (0, 0, 1)]);
+        books.held.get_mut("1").unwrap().blob = Some("file".to_owned());
+        assert_eq!(books.key_of("alias", Some("file")), Some("1"));
+        assert_eq!(books.key_of("0", Some("file")), Some("0"));
+        assert_eq!(books.key_of("alias", Some("other")), None);
+        assert_eq!(books.key_of("alias", None), None);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::unload::UnloadedModel;
+use super::super::outcome::UnloadedModel;
 use super::super::{Answers, Cancel, KeepAlive, LoadProfile, OllamaError, Piece, Prompt};
 use super::{Inner, KEEP_ALIVE_SLACK, Manager, ManagerError, UnloadReason};
 
@@ -11,6 +11,8 @@ use super::{Inner, KEEP_ALIVE_SLACK, Manager, ManagerError, UnloadReason};
 pub struct Lease {
     pub(super) inner: Arc<Inner>,
     pub(super) model: String,
+    /// The name by which the books hold it: an alias shares the process of the name that came first.
+    pub(super) key: String,
     pub(super) profile: LoadProfile,
 }
 
@@ -56,7 +58,7 @@ impl Lease {
     ///
     /// [`OllamaError`] where the server does not answer; the lease is given back all the same.
     pub fn finish(self) -> Result<Option<UnloadedModel>, OllamaError> {
-        let (inner, model) = (Arc::clone(&self.inner), self.model.clone());
+        let (inner, key) = (Arc::clone(&self.inner), self.key.clone());
         drop(self);
         let _passage = inner.enter(&Cancel::new())?;
         inner.mark_bloated(&inner.client.running()?);
@@ -64,10 +66,10 @@ impl Lease {
             .state()
             .books
             .held
-            .get(&model)
+            .get(&key)
             .is_some_and(|held| held.users == 0 && held.is_bloated);
         if is_due {
-            return inner.unload(&model, UnloadReason::Bloated).map(Some);
+            return inner.unload(&key, UnloadReason::Bloated).map(Some);
         }
         Ok(None)
     }
@@ -76,7 +78,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let (now, wall) = (self.inner.sight.now(), self.inner.sight.wall());
-        self.inner.state().books.give_back(&self.model, now, wall);
+        self.inner.state().books.give_back(&self.key, now, wall);
     }
 }
 
@@ -99,8 +101,8 @@ impl Manager {
             return Ok(lease);
         }
         let client = self.inner.client.with_cancel(cancel.clone());
-        let profile = self.inner.make_ready(&name, &client)?;
-        Ok(self.lease_of(name, profile))
+        let (key, profile) = self.inner.make_ready(&name, &client)?;
+        Ok(self.lease_of(name, key, profile))
     }
 
     /// A lease of a model that somebody uses already.
@@ -112,13 +114,14 @@ impl Manager {
             }
             state.books.take(name)?.profile.clone()
         };
-        Some(self.lease_of(name.to_owned(), profile))
+        Some(self.lease_of(name.to_owned(), name.to_owned(), profile))
     }
 
-    fn lease_of(&self, model: String, profile: LoadProfile) -> Lease {
+    fn lease_of(&self, model: String, key: String, profile: LoadProfile) -> Lease {
         Lease {
             inner: Arc::clone(&self.inner),
             model,
+            key,
             profile,
         }
     }

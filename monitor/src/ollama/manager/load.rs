@@ -16,23 +16,31 @@ use super::{DESCRIPTIONS_MAX, Description, Event, Inner, ManagerError, UnloadRea
 const TOUCHES_PER_IDLE_TIME: u32 = 4;
 
 impl Inner {
-    /// Makes a model ready and counts its user in. Returns what it is loaded with.
+    /// Makes a model ready and counts its user in. Returns the name by which it is held, and what it is loaded with.
     pub(super) fn make_ready(
         &self,
         name: &str,
         client: &Client,
-    ) -> Result<LoadProfile, ManagerError> {
+    ) -> Result<(String, LoadProfile), ManagerError> {
         let list = client.running()?;
         self.settle(&list);
-        let description = self.describe(client, name)?;
-        if let Some(reason) = self.reason_to_reload(name, &description) {
+        let mut description = self.describe(client, name)?;
+        let (key, _, users) = self.state().user_count(name);
+        if key != name {
+            description = self.describe(client, &key)?;
+        }
+        let name = key.as_str();
+        // Whoever uses it, under whichever name, pins it.
+        if users == 0
+            && let Some(reason) = self.reason_to_reload(name, &description)
+        {
             self.unload_or_fail(name, reason)?;
         }
-        let taken = self
-            .state()
-            .books
-            .take(name)
-            .map(|held| held.profile.clone());
+        let taken = {
+            let mut state = self.state();
+            state.stopping.retain(|stopping| stopping.name != name);
+            state.books.take(name).map(|held| held.profile.clone())
+        };
         if let Some(profile) = taken {
             // The server's timer runs since the last request, which may be an idle time ago: the next tick comes too late.
             if let Err(error) = self.touch(&list) {
@@ -40,9 +48,10 @@ impl Inner {
                 self.state().books.give_back(name, now, wall);
                 return Err(error.into());
             }
-            return Ok(profile);
+            return Ok((key, profile));
         }
-        self.load(client, name, &description)
+        let profile = self.load(client, name, &description)?;
+        Ok((key, profile))
     }
 
     /// Compares the books with what the server holds, and drops what it does not hold any more.
@@ -57,6 +66,7 @@ impl Inner {
             _ => false,
         };
         let mut state = self.state();
+        state.forget_gone(list, runners.as_deref());
         let mut vanished = Vec::new();
         for (name, held) in &state.books.held {
             let listed = find_listed(list, name, &held.digest);
@@ -270,6 +280,7 @@ impl Inner {
             touched: last_used,
             is_bloated: false,
         };
+        state.stopping.retain(|stopping| stopping.name != name);
         state.books.held.insert(name.to_owned(), held);
         state.note(Event::Loaded {
             model: name.to_owned(),

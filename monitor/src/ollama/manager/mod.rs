@@ -15,10 +15,13 @@
 
 mod admit;
 mod books;
+mod error;
+mod event;
 mod gate;
 mod lease;
 mod load;
 mod settings;
+mod unloading;
 mod usage;
 mod watch;
 
@@ -26,13 +29,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
-
-use super::sight::Sight;
-use super::state::whole_name;
-use super::unload::{self, KeptModel, ModelUnloadResult, UnloadedModel};
-use super::{Cancel, Client, DoesNotFit, LoadProfile, ModelShape, OllamaError, ShapeError};
+use super::outcome::ModelUnloadResult;
+use super::sight::{Runner, Sight};
+use super::state::{find_listed, whole_name};
+use super::unload;
+use super::{Cancel, Client, ModelShape, OllamaError, RunningModel};
 use books::Books;
+pub use error::ManagerError;
+pub use event::{Event, UnloadReason};
 use gate::Gate;
 pub use lease::Lease;
 pub use settings::Settings;
@@ -40,128 +44,15 @@ pub use settings::Settings;
 /// Events that are kept for a report; older ones are dropped.
 const EVENTS_MAX: usize = 64;
 
+/// Models that are remembered as asked to go; a server holds fewer.
+const STOPPING_MAX: usize = 64;
+
 /// Models whose description is kept.
 const DESCRIPTIONS_MAX: usize = 64;
 
 /// The server's own timer unloads a model this long after ours would have: it is there for the case that this process
 /// ends first.
-const KEEP_ALIVE_SLACK: Duration = Duration::from_secs(30);
-
-/// Why a model could not be had.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ManagerError {
-    /// The server did not do it.
-    #[error(transparent)]
-    Ollama(#[from] OllamaError),
-    /// Nothing was loaded, because it does not fit beside what is in use: wait for those, or take a smaller model.
-    #[error("model {model} does not fit: {source}; in use: {}", in_use.join(", "))]
-    NoRoom {
-        /// The model.
-        model: String,
-        /// What it would need, and what there is.
-        #[source]
-        source: DoesNotFit,
-        /// The models that are in use and so cannot go.
-        in_use: Vec<String>,
-    },
-    /// The server holds as many models as it may, and none of them can go: wait for those in use, or raise
-    /// `OLLAMA_MAX_LOADED_MODELS` and [`Settings::models_max`] together.
-    #[error("model {model} would be one more than the {models_max} that the server holds; in use: {}", in_use.join(", "))]
-    TooMany {
-        /// The model.
-        model: String,
-        /// The limit.
-        models_max: usize,
-        /// Our models that are in use and so cannot go.
-        in_use: Vec<String>,
-    },
-    /// The memory of the model cannot be told beforehand, so it is not loaded.
-    #[error("the memory of model {model} cannot be told")]
-    Unplannable {
-        /// The model.
-        model: String,
-        /// What is missing.
-        #[source]
-        source: ShapeError,
-    },
-    /// A model that must go first does not go: do what the remedy says.
-    #[error("model {} does not go: {}", model.name, model.stuck.as_ref().map_or("", |stuck| &stuck.remedy))]
-    Stuck {
-        /// The model that stays, with its process and the remedy.
-        model: Box<UnloadedModel>,
-    },
-}
-
-/// Something that a report mentions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(
-    tag = "event",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
-#[non_exhaustive]
-pub enum Event {
-    /// A model was loaded.
-    Loaded {
-        /// Its name.
-        model: String,
-        /// Its profile.
-        profile: LoadProfile,
-    },
-    /// A model was unloaded by us.
-    Unloaded {
-        /// Its name.
-        model: String,
-        /// Why.
-        reason: UnloadReason,
-    },
-    /// A model of ours was gone: the server restarted, or somebody unloaded it.
-    Vanished {
-        /// Its name.
-        model: String,
-    },
-    /// Another program loaded a model of ours with another context; set the same in both.
-    ForeignReload {
-        /// Its name.
-        model: String,
-        /// Our context.
-        our_ctx: u32,
-        /// Theirs.
-        their_ctx: u64,
-    },
-    /// A model's file could not be mapped: it is loaded without from now on.
-    MapFailed {
-        /// Its name.
-        model: String,
-    },
-    /// The server had no memory for a context that was planned: the next smaller one was taken.
-    SteppedDown {
-        /// Its name.
-        model: String,
-        /// The context that failed.
-        from_ctx: u32,
-    },
-}
-
-/// Why a model was unloaded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum UnloadReason {
-    /// It was asked for.
-    Asked,
-    /// Nobody used it for the idle time.
-    Idle,
-    /// Another model needed the room, and this one was unused longest.
-    LeastRecentlyUsed,
-    /// Its process had grown beyond what the server claims for it.
-    Bloated,
-    /// The machine is short of memory: it is loaded again with a smaller context.
-    Shrunk,
-    /// The limit of all models was lowered.
-    Limit,
-}
+pub(super) const KEEP_ALIVE_SLACK: Duration = Duration::from_secs(30);
 
 /// Loads models when they are asked for, shares them, and unloads them when nobody does. Clones share everything.
 ///
@@ -186,6 +77,8 @@ struct State {
     /// Models whose file could not be mapped.
     unmappable: BTreeSet<String>,
     descriptions: BTreeMap<String, Description>,
+    /// Models that were asked to go and are still there, for all we know.
+    stopping: Vec<unload::Target>,
     events: VecDeque<Event>,
 }
 
@@ -206,6 +99,7 @@ impl Manager {
             books: Books::default(),
             unmappable: BTreeSet::new(),
             descriptions: BTreeMap::new(),
+            stopping: Vec::new(),
             events: VecDeque::new(),
         };
         Self {
@@ -276,35 +170,6 @@ impl Manager {
         settings.ctx_min = settings.ctx_min.min(settings.ctx_max);
     }
 
-    /// Unloads every model of ours that nobody uses, and verifies it. Models of other programs stay.
-    ///
-    /// # Errors
-    ///
-    /// [`OllamaError`] where the server does not answer; what was unloaded before stays unloaded.
-    pub fn unload_unused_models(&self) -> Result<ModelUnloadResult, OllamaError> {
-        let _passage = self.inner.enter(&Cancel::new())?;
-        let unused = self.inner.state().books.unused();
-        self.inner.unload_all(unused, UnloadReason::Asked)
-    }
-
-    /// Unloads one model, ours or not, and verifies it. A model that somebody leases stays.
-    ///
-    /// # Errors
-    ///
-    /// [`OllamaError::NotInstalled`] where no model has this name.
-    pub fn unload(&self, model: &str) -> Result<ModelUnloadResult, OllamaError> {
-        let name = whole_name(model);
-        let _passage = self.inner.enter(&Cancel::new())?;
-        let mut result = ModelUnloadResult::default();
-        let users = |state: &State| state.books.held.get(&name).map_or(0, |held| held.users);
-        if users(&self.inner.state()) == 0 {
-            self.inner.describe_for_unload(&name)?;
-            result.add(self.inner.unload(&name, UnloadReason::Asked)?);
-        }
-        result.kept = self.inner.kept();
-        Ok(result)
-    }
-
     /// Does what is due: unloads models that were unused for the idle time, and models whose process has grown beyond
     /// its limit; and keeps the server from unloading what is leased. Call it at least twice in an idle
     /// time. Sends nothing where nothing is held, and does nothing while a model is loading.
@@ -347,64 +212,6 @@ impl Inner {
     fn enter(&self, cancel: &Cancel) -> Result<gate::Passage<'_>, OllamaError> {
         self.gate.enter(cancel).ok_or(OllamaError::Cancelled)
     }
-
-    /// Unloads one model after another. The gate must be held, so that nobody begins to use one of them.
-    fn unload_all(
-        &self,
-        names: Vec<String>,
-        reason: UnloadReason,
-    ) -> Result<ModelUnloadResult, OllamaError> {
-        let mut result = ModelUnloadResult::default();
-        for name in names {
-            let is_bloated = self
-                .state()
-                .books
-                .held
-                .get(&name)
-                .is_some_and(|held| held.is_bloated);
-            let reason = if is_bloated {
-                UnloadReason::Bloated
-            } else {
-                reason
-            };
-            result.add(self.unload(&name, reason)?);
-        }
-        result.kept = self.kept();
-        Ok(result)
-    }
-
-    /// Unloads a model that nobody uses. The gate must be held.
-    fn unload(&self, name: &str, reason: UnloadReason) -> Result<UnloadedModel, OllamaError> {
-        let (target, limit) = {
-            let state = self.state();
-            let limit = unload::Limit {
-                time_max: state.settings.unload_max,
-                may_kill: state.settings.kill_stuck,
-            };
-            (state.target(name), limit)
-        };
-        let unloaded = unload::unload(&self.client, self.sight.as_ref(), &target, limit)?;
-        let mut state = self.state();
-        if unloaded.is_gone() {
-            state.books.held.remove(name);
-            state.note(Event::Unloaded {
-                model: name.to_owned(),
-                reason,
-            });
-        }
-        Ok(unloaded)
-    }
-
-    /// The models that are in use.
-    fn kept(&self) -> Vec<KeptModel> {
-        let state = self.state();
-        let held = state.books.held.iter();
-        held.map(|(name, held)| KeptModel {
-            name: name.clone(),
-            reason: if held.users > 0 { "in use" } else { "not due" },
-        })
-        .collect()
-    }
 }
 
 impl State {
@@ -414,6 +221,44 @@ impl State {
             self.events.pop_front();
         }
         self.events.push_back(event);
+    }
+
+    /// The name by which a model is held, its file, and its users: an alias of the same weights shares their process.
+    fn user_count(&self, name: &str) -> (String, Option<String>, usize) {
+        let known = self.descriptions.get(name);
+        let blob = known.and_then(|known| known.blob.clone());
+        let key = self.books.key_of(name, blob.as_deref());
+        let held = key.and_then(|key| self.books.held.get(key));
+        let users = held.map_or(0, |held| held.users);
+        (key.unwrap_or(name).to_owned(), blob, users)
+    }
+
+    /// The name of the model in a file, or the file where it is not known.
+    fn name_of(&self, blob: &str) -> String {
+        let mut known = self.descriptions.iter();
+        let known = known.find(|(_, known)| known.blob.as_deref() == Some(blob));
+        known.map_or(blob, |(name, _)| name).to_owned()
+    }
+
+    /// Remembers that a model was asked to go.
+    fn asked_to_go(&mut self, target: &unload::Target) {
+        self.stopping
+            .retain(|stopping| stopping.name != target.name);
+        if self.stopping.len() == STOPPING_MAX {
+            self.stopping.remove(0);
+        }
+        self.stopping.push(target.clone());
+    }
+
+    /// Forgets the models that have gone since they were asked to.
+    fn forget_gone(&mut self, list: &[RunningModel], runners: Option<&[Runner]>) {
+        self.stopping.retain(|target| {
+            let holds = |runner: &Runner| {
+                !runner.is_orphan && Some(&runner.model_path) == target.blob.as_ref()
+            };
+            find_listed(list, &target.name, &target.digest).is_some()
+                || runners.is_some_and(|runners| runners.iter().any(holds))
+        });
     }
 
     fn target(&self, name: &str) -> unload::Target {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{KvType, ServerTraits, Version};
+use super::super::{KvType, Quantization, ServerTraits, Version};
 
 /// Settings of a [`Manager`](super::Manager). Changes act at the next load, the next job or the next
 /// [`tick`](super::Manager::tick), whichever comes first.
@@ -38,6 +38,9 @@ pub struct Settings {
     pub load_stall_max: Duration,
     /// Type of the server's KV cache, which it does not tell.
     pub kv_type: KvType,
+    /// Bits of the weights that are enough. A model cannot be loaded with fewer than its file has, so a report
+    /// recommends another one: installed, or to be pulled. `None`: nothing is recommended.
+    pub quantization: Option<Quantization>,
     /// Layers on the GPU: `None` lets the server choose, 0 keeps models on the CPU.
     pub num_gpu: Option<i32>,
     /// Threads; `None` lets the server choose.
@@ -60,6 +63,7 @@ impl Default for Settings {
             kill_stuck: false,
             load_stall_max: Duration::from_secs(600),
             kv_type: KvType::F16,
+            quantization: None,
             num_gpu: None,
             num_thread: None,
         }

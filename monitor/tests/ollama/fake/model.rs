@@ -20,6 +20,7 @@ pub struct Model {
     pub is_vision: bool,
     pub can_generate: bool,
     pub remote_host: Option<String>,
+    pub quantization: &'static str,
 }
 
 impl Model {
@@ -44,6 +45,7 @@ impl Model {
             is_vision: false,
             can_generate: true,
             remote_host: None,
+            quantization: "Q4_0",
         }
     }
 
@@ -55,23 +57,44 @@ impl Model {
         }
     }
 
-    pub fn show(&self, verbose: bool) -> Value {
+    /// A name made from this one, with parameters of its own: another manifest over the same file.
+    pub fn derived(&self, name: &str) -> Self {
+        Self {
+            digest: Self::small(name, 0).digest,
+            ..self.alias(name)
+        }
+    }
+
+    pub fn capabilities(&self) -> Value {
+        let vision = if self.is_vision { "vision" } else { "tools" };
+        if self.can_generate {
+            json!(["completion", vision])
+        } else {
+            json!(["embedding"])
+        }
+    }
+
+    pub fn show(&self, verbose: bool, minor: u32) -> Value {
         let mut info = self.info.clone();
         if verbose {
             let arrays = self.arrays.as_object().unwrap().clone();
             info.as_object_mut().unwrap().extend(arrays);
         }
-        let vision = if self.is_vision { "vision" } else { "tools" };
         json!({
-            "modelfile": format!("# Modelfile\nFROM {}\nTEMPLATE {{{{ .Prompt }}}}\n", self.blob),
-            "parameters": "", "template": "{{ .Prompt }}", "details": self.details(), "model_info": info,
-            "capabilities": ["completion", vision], "modified_at": "2026-08-21T18:48:22.1+02:00"
+            "license": "a license", "modelfile": format!("# Modelfile\nFROM {}\nTEMPLATE {{{{ .Prompt }}}}\n", self.blob),
+            "parameters": "", "template": "{{ .Prompt }}", "details": self.details(minor), "model_info": info,
+            "capabilities": self.capabilities(), "modified_at": "2026-08-21T18:48:22.1+02:00"
         })
     }
 
-    pub fn details(&self) -> Value {
-        json!({"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"],
-               "parameter_size": "0.1B", "quantization_level": "Q4_0"})
+    pub fn details(&self, minor: u32) -> Value {
+        let mut details = json!({"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"],
+            "parameter_size": "0.1B", "quantization_level": self.quantization});
+        if minor >= 30 {
+            details["context_length"] = json!(self.trained_ctx);
+            details["embedding_length"] = json!(512);
+        }
+        details
     }
 
     /// Bytes of the model with a context: what `/api/ps` says, and what the process takes.
@@ -108,7 +131,7 @@ impl Options {
             .and_then(Value::as_object)
             .unwrap_or(&empty);
         let whole = |name: &str| match options.get(name) {
-            None => Ok(None),
+            None | Some(Value::Null) => Ok(None),
             Some(value) => match value.as_i64() {
                 Some(number) => Ok(Some(number)),
                 None => Err(format!("option \"{name}\" must be of type integer")),
@@ -225,4 +248,53 @@ fn keep_alive_is_read_as_the_server_reads_it() {
     check(json!(null), Ok(None));
     check(json!("300"), Err("time: missing unit in duration \"300\""));
     check(json!(true), Err("Unsupported type: 'bool'"));
+}
+
+#[test]
+fn context_is_clamped_as_the_server_clamps_it() {
+    let mut model = Model::small("m:1b", 1);
+    let ctx = |model: &Model, num_ctx| {
+        let options = Options {
+            num_ctx,
+            ..Options::default()
+        };
+        options.ctx(model)
+    };
+    assert_eq!(ctx(&model, None), 4096);
+    assert_eq!(ctx(&model, Some(1)), 4);
+    assert_eq!(ctx(&model, Some(1 << 20)), 32768);
+    model.is_vision = true;
+    assert_eq!(ctx(&model, Some(1024)), 2048);
+}
+
+#[test]
+fn options_reload_as_on_the_server() {
+    let model = Model::small("m:1b", 1);
+    let parse = |options: Value, shift: Value| {
+        let body = json!({"options": options, "shift": shift});
+        Options::parse(body.as_object().unwrap()).unwrap()
+    };
+    let profile = json!({"num_ctx": 8192, "num_batch": 512, "use_mmap": true});
+    let check = |asked: Value, shift: Value, expected: bool| {
+        let reloads =
+            parse(asked.clone(), shift).needs_reload(&parse(profile.clone(), Value::Null), &model);
+        assert_eq!(reloads, expected, "{asked}");
+    };
+    let with = |name: &str, value: Value| {
+        let mut options = profile.clone();
+        options[name] = value;
+        options
+    };
+    check(profile.clone(), Value::Null, false);
+    check(with("num_ctx", json!(4096)), Value::Null, true);
+    check(with("num_batch", json!(256)), Value::Null, true);
+    check(with("num_batch", Value::Null), Value::Null, false);
+    check(with("use_mmap", Value::Null), Value::Null, true);
+    check(with("num_gpu", json!(-1)), Value::Null, false);
+    check(with("num_gpu", json!(0)), Value::Null, true);
+    check(with("main_gpu", json!(1)), Value::Null, true);
+    check(with("num_thread", json!(2)), Value::Null, true);
+    check(with("draft_num_predict", json!(2)), Value::Null, true);
+    check(with("temperature", json!(0.5)), Value::Null, false);
+    check(profile.clone(), json!(false), true);
 }

@@ -25,34 +25,56 @@ pub struct Counted(Arc<Mutex<Table>>);
 struct Table {
     last_pid: u32,
     runners: BTreeMap<u32, (String, u64)>,
+    /// What servers that have ended left behind.
+    orphans: BTreeMap<u32, (String, u64)>,
     most_at_once: BTreeMap<String, usize>,
 }
 
 impl Counted {
     pub fn runners(&self) -> Vec<Runner> {
         let table = self.0.lock().unwrap();
-        let runners = table.runners.iter();
-        runners
-            .map(|(pid, (blob, bytes))| {
-                Runner::new(ProcessId::new(*pid, 1), blob, Some(memory(*bytes)))
-            })
-            .collect()
+        let runner = |pid: &u32, (blob, bytes): &(String, u64), is_orphan| {
+            let mut runner = Runner::new(ProcessId::new(*pid, 1), blob, Some(memory(*bytes)));
+            runner.is_orphan = is_orphan;
+            runner
+        };
+        let alive = table.runners.iter();
+        let alive = alive.map(|(pid, held)| runner(pid, held, false));
+        let orphans = table.orphans.iter();
+        let orphans = orphans.map(|(pid, held)| runner(pid, held, true));
+        // Whoever takes the first of a file must look whose it is.
+        orphans.chain(alive).collect()
+    }
+
+    /// A process whose server has ended.
+    pub fn leave_orphan(&self, blob: &str, bytes: u64) -> u32 {
+        let mut table = self.0.lock().unwrap();
+        table.last_pid += 1;
+        let pid = table.last_pid;
+        table.orphans.insert(pid, (blob.to_owned(), bytes));
+        pid
+    }
+
+    /// Ends a process without its server's knowledge. `false`: there is none.
+    pub fn kill(&self, pid: u32) -> bool {
+        let mut table = self.0.lock().unwrap();
+        table.orphans.remove(&pid).is_some() || table.runners.remove(&pid).is_some()
     }
 
     pub fn bytes(&self) -> u64 {
-        self.0
-            .lock()
-            .unwrap()
-            .runners
-            .values()
-            .map(|runner| runner.1)
-            .sum()
+        self.0.lock().unwrap().held().map(|held| held.1).sum()
     }
 
     /// Most processes that ever held the same weights at the same time.
     pub fn most_at_once(&self) -> usize {
         let table = self.0.lock().unwrap();
         table.most_at_once.values().copied().max().unwrap_or(0)
+    }
+}
+
+impl Table {
+    fn held(&self) -> impl Iterator<Item = &(String, u64)> {
+        self.runners.values().chain(self.orphans.values())
     }
 }
 

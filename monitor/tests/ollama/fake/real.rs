@@ -8,6 +8,15 @@ use std::sync::Mutex;
 
 use super::process::Processes;
 
+/// The whole name of a helper's test: the module beside this folder, in whatever test program includes both.
+pub fn test_path(test: &str) -> String {
+    let modules = module_path!().split("::").skip(1);
+    let mut modules: Vec<&str> = modules.collect();
+    modules.truncate(modules.len() - 2); // `fake::real`
+    modules.extend(["helper", test]);
+    modules.join("::")
+}
+
 /// Real processes: this test program again, under the name of the server's runner.
 #[derive(Debug)]
 pub struct Real {
@@ -32,7 +41,7 @@ impl Real {
         command
             .args([
                 "--exact",
-                "helper::holds_memory",
+                &test_path("holds_memory"),
                 "--ignored",
                 "--nocapture",
                 "--",

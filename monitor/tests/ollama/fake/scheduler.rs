@@ -46,6 +46,8 @@ struct State {
 #[derive(Debug)]
 pub struct Scheduler {
     clock: Clock,
+    /// Time of day when the clock began.
+    began: OffsetDateTime,
     processes: Arc<dyn Processes>,
     state: Arc<Mutex<State>>,
     /// One load at a time.
@@ -55,6 +57,7 @@ pub struct Scheduler {
 impl Scheduler {
     pub(super) fn new(clock: Clock, processes: Arc<dyn Processes>) -> Self {
         Self {
+            began: OffsetDateTime::now_utc() - clock.now(),
             clock,
             processes,
             state: Arc::default(),
@@ -120,7 +123,7 @@ impl Scheduler {
                 let model = &loaded.model;
                 let mut entry = json!({
                     "name": model.name, "model": model.name, "size": loaded.bytes, "size_vram": 0,
-                    "digest": model.digest, "details": model.details(), "expires_at": rfc3339(expires_at)
+                    "digest": model.digest, "details": model.details(minor), "expires_at": rfc3339(self.began + expires_at)
                 });
                 if minor >= 10 {
                     entry["context_length"] = json!(loaded.options.ctx(model));
@@ -226,24 +229,30 @@ impl Scheduler {
         }
         self.load(model, options, keep_alive, setup, bytes, stream)
             .and_then(|id| {
-                self.spoil(id, fault)
+                self.spoil(id, fault, setup.minor)
                     .map_or(Ok(id), |response| Err(Some(response)))
             })
     }
 
     /// Lets a load end as the fault says.
-    fn spoil(&self, id: u64, fault: Option<Fault>) -> Option<Response> {
-        let text = match fault? {
-            Fault::LoadKilled => "signal: killed",
-            Fault::LoadFailed => "exit status 1: error loading model: missing tensor",
-            Fault::MapFailed => "exit status 1: mmap failed: Cannot allocate memory",
+    fn spoil(&self, id: u64, fault: Option<Fault>, minor: u32) -> Option<Response> {
+        let runner = if minor < 30 {
+            "llama runner"
+        } else {
+            "llama-server"
+        };
+        let ended = |how: &str| format!("{runner} process has terminated: {how}");
+        let message = match fault? {
+            Fault::LoadKilled => ended("signal: killed"),
+            Fault::LoadFailed => ended("exit status 1: error loading model: missing tensor"),
+            Fault::MapFailed => ended("exit status 1: mmap failed: Cannot allocate memory"),
+            Fault::LoadStalled => format!("timed out waiting for {runner} to start - "),
             _ => return None,
         };
         let mut state = self.state.lock().unwrap();
         if let Some(at) = state.loaded.iter().position(|loaded| loaded.id == id) {
             self.processes.end(state.loaded.remove(at).pid);
         }
-        let message = format!("llama-server process has terminated: {text}");
         Some(Response::error(500, &message))
     }
 
@@ -353,10 +362,9 @@ impl Scheduler {
     }
 }
 
-/// The clock as time of day, in the server's own offset, to the nanosecond.
-fn rfc3339(at: Duration) -> String {
-    let start = OffsetDateTime::from_unix_timestamp(1_787_000_000).unwrap();
+/// A time in the server's own offset, to the nanosecond.
+fn rfc3339(at: OffsetDateTime) -> String {
     let offset = time::UtcOffset::from_hms(2, 0, 0).unwrap();
-    let at = start + at + Duration::from_nanos(123_456_789);
+    let at = at.replace_nanosecond(123_456_789).unwrap();
     at.to_offset(offset).format(&Rfc3339).unwrap()
 }

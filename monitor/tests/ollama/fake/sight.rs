@@ -1,9 +1,11 @@
 //! What a manager sees of a machine that is made up.
 
+use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{Runner, Sight};
+use steadyscribe_monitor::reader::ProcessId;
 use time::OffsetDateTime;
 
 use super::clock::Clock;
@@ -38,6 +40,13 @@ impl Sight for MadeUp {
 
     fn wall(&self) -> OffsetDateTime {
         OffsetDateTime::UNIX_EPOCH + self.clock.now()
+    }
+
+    fn kill(&self, id: ProcessId) -> io::Result<()> {
+        if id.start_time == 1 && self.processes.kill(id.pid) {
+            return Ok(());
+        }
+        Err(io::ErrorKind::NotFound.into())
     }
 
     fn sleep(&self, time: Duration) {

@@ -1,0 +1,271 @@
+//! The same questions to the fake server and to a real one: the fake is faithful where the answers agree.
+//!
+//! `OLLAMA_CONFORMANCE_URL` and `OLLAMA_CONFORMANCE_MODEL` name a real server and a small model of it. What changes what
+//! is loaded is asked only where `OLLAMA_CONFORMANCE_CHANGE=1` allows it, and only if nothing is loaded before. What was
+//! asked and answered is printed (`--nocapture`) and left in the folder of the test's temporary files.
+
+#![expect(clippy::print_stdout, reason = "a skipped test says so")]
+
+mod probe;
+#[cfg(target_os = "linux")]
+mod steps;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use steadyscribe_monitor::ollama::{Client, Host, Version};
+#[cfg(target_os = "linux")]
+use steadyscribe_monitor::{ollama::Local, reader::System};
+
+use crate::fake::clock::Clock;
+use crate::fake::model::Model;
+use crate::fake::process::Counted;
+use crate::fake::{Fake, Setup};
+use probe::{changing, reading, transcript};
+
+const MODEL: &str = "m:1b";
+
+fn say(line: &str) {
+    println!("{line}");
+}
+
+fn fake_transcripts(minor: u32, change: bool) -> Vec<String> {
+    let setup = Setup {
+        minor,
+        ..Setup::of([Model::small(MODEL, 1 << 20)])
+    };
+    let fake = Fake::start(setup, Clock::default(), Arc::new(Counted::default()));
+    ask(&format!("127.0.0.1:{}", fake.port()), MODEL, change)
+}
+
+fn ask(address: &str, model: &str, change: bool) -> Vec<String> {
+    let mut probes = reading(model);
+    if change {
+        probes.extend(changing(model));
+    }
+    let answers = probes.iter().map(|probe| transcript(address, probe));
+    answers.collect()
+}
+
+const LOADED: &str =
+    r#"200 application/json {"done":true,"done_reason":"load","model":"text","response":""}"#;
+const UNLOADED: &str =
+    r#"200 application/json {"done":true,"done_reason":"unload","model":"text","response":""}"#;
+const DETAILS: &str =
+    r#""details":{"family":"text","parameter_size":"text","quantization_level":"text"}"#;
+
+fn check(minor: u32) {
+    let context = if minor >= 10 {
+        r#""context_length":"number","#
+    } else {
+        ""
+    };
+    let expected = [
+        "root: 200 text/plain Ollama is running".to_owned(),
+        r#"version: 200 application/json {"version":"text"}"#.to_owned(),
+        "head of version: 200 -".to_owned(),
+        format!(
+            r#"tags: 200 application/json {{"models":[{{{DETAILS},"digest":"text","model":"text","name":"text","size":"number"}}]}}"#
+        ),
+        r#"ps: 200 application/json {"models":[]}"#.to_owned(),
+        format!(
+            r#"show: 200 application/json {{"capabilities":["text"],{DETAILS},"model_info":"object","modelfile":"text"}}"#
+        ),
+        r#"show without model: 400 application/json {"error":"model is required"}"#.to_owned(),
+        r#"show of none: 404 application/json {"error":"model 'there-is-none:1b' not found"}"#.to_owned(),
+        "unknown path: 404 text/plain 404 page not found".to_owned(),
+        "wrong method: 405 text/plain 405 method not allowed".to_owned(),
+        "other host: 403 -".to_owned(),
+        r#"load without body: 400 application/json {"error":"missing request body"}"#.to_owned(),
+        r#"load of none: 404 application/json {"error":"model 'there-is-none:1b' not found"}"#.to_owned(),
+        r#"chat without model: 400 application/json {"error":"model is required"}"#.to_owned(),
+        r#"chat with none: 404 application/json {"error":"model 'there-is-none:1b' not found"}"#.to_owned(),
+        r#"embed with none: 404 application/json {"error":"model \"there-is-none:1b\" not found, try pulling it first"}"#
+            .to_owned(),
+        r#"time without unit: 400 application/json {"error":"time: missing unit in duration \"300\""}"#.to_owned(),
+        r#"time of wrong type: 400 application/json {"error":"Unsupported type: 'bool'"}"#.to_owned(),
+        format!("unload of what is not loaded: {UNLOADED}"),
+        format!("load: {LOADED}"),
+        format!(
+            r#"ps with one: 200 application/json {{"models":[{{{context}{DETAILS},"digest":"text","expires_at":"text","model":"text","name":"text","size":"number","size_vram":"number"}}]}}"#
+        ),
+        format!("reload: {LOADED}"),
+        r#"stream: 200 application/x-ndjson {"done":false,"model":"text","response":"text"} .. {"done":true,"done_reason":"length","model":"text","response":""}"#
+            .to_owned(),
+        r#"bad option: 500 application/json {"error":"option \"num_ctx\" must be of type integer"}"#.to_owned(),
+        format!("unload: {UNLOADED}"),
+        r#"load by chat: 200 application/json {"done":true,"done_reason":"load","message":{"content":"","role":"assistant"},"model":"text"}"#
+            .to_owned(),
+        r#"unload by chat: 200 application/json {"done":true,"done_reason":"unload","message":{"content":"","role":"assistant"},"model":"text"}"#
+            .to_owned(),
+    ];
+    let answers = fake_transcripts(minor, true);
+    for (answer, expected) in answers.iter().zip(&expected) {
+        assert_eq!(answer, expected, "0.{minor}");
+    }
+    assert_eq!(answers.len(), expected.len());
+}
+
+#[test]
+fn fake_answers_as_documented() {
+    for minor in [9, 24, 33] {
+        check(minor);
+    }
+}
+
+/// The steps on a fake server whose processes are real.
+#[cfg(target_os = "linux")]
+fn fake_steps(minor: u32) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = Model::small(MODEL, 1 << 20);
+    let blob = folder.path().join(format!("sha256-{}", model.digest));
+    std::fs::File::create(&blob).unwrap();
+    model.blob = blob.to_str().unwrap().to_owned();
+    let setup = Setup {
+        minor,
+        ..Setup::of([model])
+    };
+    let processes = Arc::new(crate::fake::real::Real::new(folder.path()));
+    let fake = Fake::start(setup, Clock::default(), processes);
+    let watched = steps::Watched {
+        client: &fake.client(),
+        sight: Arc::new(Local::new(System::host(), fake.port())),
+        model: MODEL,
+    };
+    watched.steps()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn fake_holds_its_models_as_documented() {
+    assert_eq!(
+        fake_steps(33),
+        [
+            "before: no process, context None",
+            "load: a process, context Some(2048)",
+            "the same profile: the same process, context Some(2048)",
+            "a smaller context: another process, context Some(1024)",
+            "a generation with the profile: the same process, context Some(1024)",
+            "a generation with another context: another process, context Some(2048)",
+            "keep_alive 600: 10 min",
+            "keep_alive \"10m\": 10 min",
+            "keep_alive \"1h30m\": 90 min",
+            "keep_alive null: 90 min",
+            "keep_alive -1: for ever",
+            "keep_alive \"-1m\": for ever",
+            "unload: Resident before, Absent after",
+            "unload: gone from the list true, process ended Some(true)",
+        ]
+    );
+}
+
+/// Which of the fake's versions a real server is held against.
+fn minor_like(version: &Version) -> u32 {
+    match (version.runs_llama_server(), version.lists_context()) {
+        (true, _) => 33,
+        (false, true) => 24,
+        (false, false) => 9,
+    }
+}
+
+#[test]
+fn real_server_answers_as_the_fake_does() {
+    let (Ok(url), Ok(model)) = (
+        std::env::var("OLLAMA_CONFORMANCE_URL"),
+        std::env::var("OLLAMA_CONFORMANCE_MODEL"),
+    ) else {
+        say("skipped: OLLAMA_CONFORMANCE_URL and OLLAMA_CONFORMANCE_MODEL are not set");
+        return;
+    };
+    let host: Host = url.parse().unwrap();
+    let client = Client::new(host.clone());
+    let version = client.version().unwrap();
+    let is_idle = client.running().unwrap().is_empty();
+    let change =
+        is_idle && std::env::var("OLLAMA_CONFORMANCE_CHANGE").is_ok_and(|value| value == "1");
+    let minor = minor_like(&version);
+    let mut lines = vec![format!(
+        "Ollama {version} against the fake 0.{minor}, {}",
+        if change { "changing" } else { "reading only" }
+    )];
+    let address = host.to_string();
+    let mut answers = ask(address.trim_start_matches("http://"), &model, change);
+    let mut expected = fake_transcripts(minor, change);
+    let depends = reading(&model);
+    let depends: Vec<&str> = depends
+        .iter()
+        .filter(|probe| probe.depends_on_others())
+        .map(|probe| probe.name)
+        .collect();
+    let is_of = |line: &String| {
+        depends
+            .iter()
+            .any(|name| line.starts_with(&format!("{name}: ")))
+    };
+    answers.retain(|line| !is_of(line));
+    expected.retain(|line| !is_of(line));
+    #[cfg(target_os = "linux")]
+    if change && host.is_local() {
+        let watched = steps::Watched {
+            client: &client,
+            sight: Arc::new(Local::of_host(&host)),
+            model: &model,
+        };
+        answers.extend(watched.steps());
+        expected.extend(fake_steps(minor));
+    }
+    lines.extend(answers.iter().cloned());
+    lines.iter().for_each(|line| say(line));
+    std::fs::write(left_in(&version), lines.join("\n") + "\n").unwrap();
+    let differences: Vec<String> = answers
+        .iter()
+        .zip(&expected)
+        .filter(|(answer, expected)| answer != expected)
+        .map(|(answer, expected)| format!("  real {answer}\n  fake {expected}"))
+        .collect();
+    assert!(differences.is_empty(), "\n{}", differences.join("\n"));
+    assert_eq!(answers.len(), expected.len());
+}
+
+/// Where what was asked and answered is left.
+fn left_in(version: &Version) -> PathBuf {
+    let name = format!("ollama-conformance-{version}.txt");
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name.replace(['/', '\\'], "_"))
+}
+
+/// The test for a real server, as a process of its own, with another fake in the real one's place.
+#[cfg(target_os = "linux")]
+fn as_if_real(can_generate: bool) -> std::process::Output {
+    let folder = tempfile::tempdir().unwrap();
+    let mut model = Model::small("real:1b", 1 << 20);
+    let blob = folder.path().join(format!("sha256-{}", model.digest));
+    std::fs::File::create(&blob).unwrap();
+    model.blob = blob.to_str().unwrap().to_owned();
+    model.can_generate = can_generate;
+    let processes = Arc::new(crate::fake::real::Real::new(folder.path()));
+    let fake = Fake::start(Setup::of([model]), Clock::default(), processes);
+    std::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "conformance::real_server_answers_as_the_fake_does",
+            "--nocapture",
+        ])
+        .env("OLLAMA_CONFORMANCE_URL", fake.host().to_string())
+        .env("OLLAMA_CONFORMANCE_MODEL", "real:1b")
+        .env("OLLAMA_CONFORMANCE_CHANGE", "1")
+        .output()
+        .unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn suite_for_a_real_server_runs_and_tells_one_that_differs() {
+    let passed = as_if_real(true);
+    let said = String::from_utf8_lossy(&passed.stdout);
+    assert!(passed.status.success(), "{said}");
+    assert!(said.contains("keep_alive \"1h30m\": 90 min"), "{said}");
+    let failed = as_if_real(false);
+    assert!(!failed.status.success());
+    let said = String::from_utf8_lossy(&failed.stderr);
+    assert!(said.contains("does not support generate"), "{said}");
+}
