@@ -185,6 +185,16 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
     }
 }
 
+/// What runs for long tells alerts, and what goes wrong beside the work, on standard error.
+fn log() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(tracing::Level::INFO)
+        .init();
+}
+
 impl Target {
     /// Makes a monitor that is itself the component Monitor.
     fn monitor(&self, options: Options) -> Result<Monitor, Box<dyn Error>> {
@@ -211,11 +221,10 @@ impl Target {
         for (component, bytes) in &self.limit {
             watcher.set_limit_bytes(*component, Some(*bytes));
         }
-        let (mut first_ms, mut records) = (None, 0_u64);
-        for record in history::read(path)? {
-            let first_ms = *first_ms.get_or_insert(record.unix_ms);
+        let mut records = 0_u64;
+        for (steady_ms, record) in history::steadily(history::read(path)?) {
             // Whom the alerts told is past.
-            drop(watcher.observe(record.to_sample(record.unix_ms.saturating_sub(first_ms))));
+            drop(watcher.observe(record.to_sample(steady_ms)));
             records += 1;
         }
         if records == 0 {
@@ -241,6 +250,7 @@ fn snapshot(json: bool, proportional: bool, target: &Target) -> Outcome {
 }
 
 fn record(file: &Path, interval: f64, hours: Option<f64>, target: &Target) -> Outcome {
+    log();
     let mut options = Options::default();
     options.history = Some(file.to_path_buf());
     let monitor = target.monitor(options)?;
