@@ -55,17 +55,27 @@ fn write(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     for alert in &report.alerts {
         writeln!(
             out,
-            "* **{}** {}: {}.{} {} (since {})",
+            "* **{}** {}: {}.{} Since {}.",
             alert.severity.name(),
             alert.component,
             alert.message,
             alert.done_sentence(),
-            alert.recommendation,
             alert.timestamp
         )?;
     }
     if report.alerts.is_empty() {
         writeln!(out, "None.")?;
+    }
+    writeln!(out, "\n## Recommendations\n")?;
+    for step in &usage.recommendations {
+        writeln!(
+            out,
+            "1. **{}**: {}. Because {}.",
+            step.component, step.action, step.reason
+        )?;
+    }
+    if usage.recommendations.is_empty() {
+        writeln!(out, "None: nothing needs to be done.")?;
     }
     if !usage.reasons.is_empty() {
         writeln!(out, "\n## Missing or estimated\n")?;
