@@ -19,6 +19,9 @@ use steadyscribe_monitor::reader::{ProcessId, System};
 use steadyscribe_monitor::report::{MemoryAnalysisReport, iso8601};
 use steadyscribe_monitor::watcher::Watcher;
 
+/// What a report of a history has to say.
+const NOT_RECORDED: &str = "processes and reclaimable memory are not recorded";
+
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// Shows what each part of a local AI app holds in memory, tells leaks from normal growth, and alerts.
@@ -224,7 +227,9 @@ impl Target {
         let mut records = 0_u64;
         for (steady_ms, record) in history::steadily(history::read(path)?) {
             // Whom the alerts told is past.
-            drop(watcher.observe(record.to_sample(steady_ms)));
+            let mut sample = record.to_sample(steady_ms);
+            sample.reasons.push(NOT_RECORDED.to_owned());
+            drop(watcher.observe(sample));
             records += 1;
         }
         if records == 0 {

@@ -115,7 +115,7 @@ fn recommendations(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt:
         let whom = step.component;
         write!(
             out,
-            "<li><strong>{whom}</strong>: {what}. <span class=\"soft\">Because {why}.</span></li>"
+            "<li><strong>{whom}</strong>: {what} <span class=\"soft\">({why})</span>.</li>"
         )?;
     }
     write!(out, "</ol>")
@@ -189,7 +189,7 @@ fn chart(course: &Course, trend: &str, out: &mut String) -> std::fmt::Result {
     write!(
         out,
         "<path class=\"area\" d=\"M{}L{}Z\"/><path class=\"line\" d=\"M{}\"/>\
-         <text x=\"{LEFT}\" y=\"{foot}\">{minutes} min before</text>\
+         <text x=\"{LEFT}\" y=\"{foot}\">{minutes} min ago</text>\
          <text x=\"{WIDTH}\" y=\"{foot}\" text-anchor=\"end\">now</text></svg></figure>",
         high.join("L"),
         low.join("L"),

@@ -70,7 +70,7 @@ fn write(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     for step in &usage.recommendations {
         writeln!(
             out,
-            "1. **{}**: {}. Because {}.",
+            "1. **{}**: {} ({}).",
             step.component, step.action, step.reason
         )?;
     }

@@ -103,6 +103,10 @@ fn record_is_analyzed_and_reported() {
     ]));
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<h1>Memory report</h1>"));
+    assert!(
+        page.contains("reclaimable memory are not recorded"),
+        "{page}"
+    );
     assert_eq!(records(), before, "a report writes nothing");
 }
 

@@ -123,12 +123,15 @@ function showPipelines(all) {
   $("pipes").tBodies[0].replaceChildren(...pipes.flatMap((pipe, at) =>
     pipe.gauges.map((gauge) => row([name(pipe, at), word(gauge), value(gauge)], [2]))));
 }
+function sentence(text) {
+  return text && text + ".";
+}
 function showAlerts(open, recovered) {
   const before = recovered.map((notice) => ({ severity: notice.severity, kind: notice.key.kind, component: notice.key.component || "System", message: notice.facts.reason,
     done: notice.facts.done, recommendation: notice.facts.advice, timestamp: notice.unixMs, autoResolved: false, acknowledged: false, before: true }));
   const alerts = [...before, ...open];
   const urgent = alerts.filter((alert) => alert.severity === "Critical" && !alert.acknowledged && !alert.autoResolved);
-  const said = urgent.map((alert) => `Critical · ${alert.component}: ${alert.message}. ${alert.recommendation}.`).join(" ");
+  const said = urgent.map((alert) => `Critical · ${alert.component}: ${sentence(alert.message)} ${sentence(alert.recommendation)}`).join(" ");
   // Set only when it changes: each change is read out.
   if ($("urgent").textContent !== said) $("urgent").textContent = said;
   const focused = document.activeElement && document.activeElement.dataset.key;
@@ -139,7 +142,7 @@ function alertItem(alert) {
   const item = make("li", undefined, { "data-severity": alert.severity }), text = make("div"), since = new Date(alert.timestamp);
   const when = alert.before ? `of ${since.toLocaleString()}, before the last start; nobody had acknowledged it` : "since " + since.toLocaleTimeString();
   text.append(make("p", `${alert.severity} · ${alert.component}: ${alert.message}`, { class: "what" }),
-    make("p", (alert.done ? "Done: " + alert.done + ". " : "") + alert.recommendation + "."),
+    make("p", (alert.done ? "Done: " + sentence(alert.done) + " " : "") + sentence(alert.recommendation)),
     make("p", when + (alert.autoResolved ? ", ending" : "") + (alert.acknowledged ? ", acknowledged" : ""), { class: "soft" }));
   item.append(text);
   if (!alert.acknowledged) {
@@ -188,8 +191,8 @@ async function draw() {
     chart.append(shape("line", { class: "rule", x1: left, x2: W, y1: y(amount), y2: y(amount) }));
     const label = shape("text", { x: left - 8, y: y(amount) + 4, "text-anchor": "end" }); label.textContent = said; chart.append(label);
   }
-  const ago = (ms) => ms < 90e3 ? Math.round(ms / 1e3) + " s" : ms < 5400e3 ? Math.round(ms / 60e3) + " min" : ms < 172800e3 ? (ms / 3600e3).toFixed(1) + " h" : (ms / 86400e3).toFixed(1) + " d";
-  const steps = W < 600 ? 2 : 4;
+  const ago = (ms) => ms < 90e3 ? Math.round(ms / 1e3) + " s" : ms < 5400e3 ? Math.round(ms / 60e3) + " min" : ms < 129600e3 ? (ms / 3600e3).toFixed(1) + " h" : (ms / 86400e3).toFixed(1) + " d";
+  const steps = end - begin < 8e3 ? 1 : W < 600 ? 2 : 4;
   for (let at = 0; at <= steps; at += 1) {
     const ms = end - (end - begin) * (steps - at) / steps, anchor = at === 0 ? "start" : at === steps ? "end" : "middle";
     chart.append(shape("line", { class: "rule", x1: x(ms), x2: x(ms), y1: H - bottom, y2: H - bottom + 5 }));
