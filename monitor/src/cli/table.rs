@@ -129,6 +129,9 @@ fn head(usage: &MemoryUsageReport, style: Style) -> Vec<String> {
     lines.extend(wrap("machine    ", &machine, style));
     let app = bytes_text(usage.meetily_total_usage);
     lines.extend(wrap("app        ", &app, style));
+    if let Some(basis) = usage.basis {
+        lines.extend(wrap("measured   ", basis.meaning(), style));
+    }
     lines.push(String::new());
     lines
 }

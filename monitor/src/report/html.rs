@@ -46,6 +46,13 @@ fn page(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
         known(usage.available_memory),
         known(usage.total_system_memory)
     )?;
+    if let Some(basis) = usage.basis {
+        write!(
+            out,
+            "<p class=\"soft\">Measured is {}.</p>",
+            basis.meaning()
+        )?;
+    }
     table(report, out)?;
     alerts(report, out)?;
     recommendations(report, out)?;
