@@ -41,6 +41,10 @@ pub mod server;
 pub mod trend;
 pub mod watcher;
 
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use component::Component;
 pub use gauge::{Gauge, Gauges, RatioGauge};
 pub use model::Model;

@@ -222,9 +222,62 @@ fn round(step: u64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
     use super::*;
 
     const MIB: u64 = 1 << 20;
+
+    /// Milliseconds to the next sample: fast, slow, while the machine slept, and a clock that jumps back.
+    fn step() -> impl Strategy<Value = i64> {
+        prop_oneof![
+            8 => 50..1_500_i64,
+            4 => 4_000..70_000_i64,
+            1 => 600_000..900_000_000_i64,
+            1 => -200_000..0_i64,
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+
+        /// Whatever the interval, through sleeps of the machine and jumps of its clock, each step tells exactly what was
+        /// measured in it, and a step in which nothing was measured tells nothing.
+        ///
+        /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
+        #[test]
+        fn steps_tell_what_was_measured_in_them(
+            samples in prop::collection::vec((step(), 0..1_u64 << 24), 1..300),
+        ) {
+            let mut series = Series::new();
+            let mut measured: [BTreeMap<u64, Vec<u64>>; 3] = Default::default();
+            let (mut now_ms, mut latest_ms) = (1_000_000_u64, 0);
+            for (step, kib) in samples {
+                now_ms = now_ms.saturating_add_signed(step);
+                latest_ms = latest_ms.max(now_ms);
+                series.push(now_ms, kib << 10);
+                for (span, steps) in Span::ALL.into_iter().zip(&mut measured) {
+                    let at = now_ms / span.step_ms();
+                    let newest = steps.last_key_value().map_or(0, |(at, _)| *at);
+                    if at >= newest {
+                        steps.entry(at).or_default().push(kib);
+                    }
+                }
+            }
+            for (span, steps) in Span::ALL.into_iter().zip(&measured) {
+                let first = (latest_ms / span.step_ms() + 1).saturating_sub(span.steps() as u64);
+                let expected: Vec<Point> = steps.range(first..).map(|(at, kib)| Point {
+                    steady_ms: at * span.step_ms(),
+                    min_bytes: kib.iter().min().unwrap() << 10,
+                    max_bytes: kib.iter().max().unwrap() << 10,
+                    mean_bytes: (kib.iter().sum::<u64>() / kib.len() as u64) << 10,
+                }).collect();
+                prop_assert_eq!(series.points(span, latest_ms).collect::<Vec<_>>(), expected);
+            }
+        }
+    }
 
     #[test]
     fn interval_does_not_weigh() {

@@ -172,6 +172,8 @@ export interface OptimizationStatus {
 export interface State {
   usage: MemoryUsageReport
   alerts: MemoryAlert[]
+  /** Critical, of before the start: nobody had acknowledged them, and nobody has since. */
+  recovered: Notice[]
   pipelines: Pipeline[]
   models: LoadedModel[]
 }

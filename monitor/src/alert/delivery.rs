@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use super::channel::Channel;
 use super::journal::Journal;
 use super::outbox::Outbox;
-use super::{Event, Notice};
+use super::{Event, Key, Notice};
 
 /// Notices that wait for one channel. When it is full the oldest that is not critical is dropped; of the critical ones a
 /// newer replaces an older of the same alert, so there are never more than there are alerts.
@@ -35,6 +35,8 @@ struct Queue {
 struct Held {
     notices: VecDeque<Notice>,
     acknowledged: Vec<u64>,
+    /// Alerts that the user has seen.
+    seen: Vec<Key>,
     closed: bool,
 }
 
@@ -67,6 +69,14 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    fn see(&self, key: Key) {
+        let mut held = self.lock();
+        if !held.seen.contains(&key) {
+            held.seen.push(key);
+        }
+        self.wake.notify_one();
+    }
+
     fn close(&self) {
         self.lock().closed = true;
         self.wake.notify_one();
@@ -75,7 +85,10 @@ impl Queue {
     /// Waits for something to do. Returns whether the queue is still open.
     fn wait(&self, longest: Duration, batch: &mut Held) -> bool {
         let idle = |held: &mut Held| {
-            held.notices.is_empty() && held.acknowledged.is_empty() && !held.closed
+            held.notices.is_empty()
+                && held.acknowledged.is_empty()
+                && held.seen.is_empty()
+                && !held.closed
         };
         let (mut held, _) = self
             .wake
@@ -83,6 +96,7 @@ impl Queue {
             .unwrap_or_else(|e| e.into_inner());
         batch.notices.append(&mut held.notices);
         batch.acknowledged.append(&mut held.acknowledged);
+        batch.seen.append(&mut held.seen);
         !held.closed
     }
 }
@@ -149,6 +163,11 @@ impl Delivery {
     pub fn acknowledge(&self, id: u64) {
         self.inbox.acknowledge(id);
     }
+
+    /// Notes that the user has seen an alert, whichever of its notices told it.
+    pub fn acknowledge_alert(&self, key: Key) {
+        self.inbox.see(key);
+    }
 }
 
 impl Drop for Delivery {
@@ -190,6 +209,11 @@ impl Dispatcher {
             }
             for id in batch.acknowledged.drain(..) {
                 if self.outbox.acknowledge(id) {
+                    self.write(|journal| journal.acknowledged(id));
+                }
+            }
+            for key in batch.seen.drain(..) {
+                if let Some(id) = self.outbox.acknowledge_alert(key) {
                     self.write(|journal| journal.acknowledged(id));
                 }
             }

@@ -61,6 +61,8 @@ struct Tracked {
     /// What was done since the alert began, the oldest first.
     acted: VecDeque<String>,
     state: State,
+    /// When it began to fire, by the clock of the system.
+    since_unix_ms: u64,
     notices: u32,
     acknowledged: bool,
 }
@@ -114,7 +116,7 @@ impl Alerts {
     pub fn update(&mut self, conditions: Vec<Condition>, now_ms: u64, unix_ms: u64) -> Vec<Notice> {
         let mut due = Vec::new();
         for condition in conditions {
-            if let Some((event, severity, facts)) = self.step(&condition, now_ms) {
+            if let Some((event, severity, facts)) = self.step(&condition, now_ms, unix_ms) {
                 due.push((condition.key, event, severity, facts));
             }
         }
@@ -169,7 +171,12 @@ impl Alerts {
         })
     }
 
-    fn step(&mut self, condition: &Condition, now_ms: u64) -> Option<(Event, Severity, Facts)> {
+    fn step(
+        &mut self,
+        condition: &Condition,
+        now_ms: u64,
+        unix_ms: u64,
+    ) -> Option<(Event, Severity, Facts)> {
         let timing = self.timing;
         let at = self.tracked.iter().position(|t| t.key == condition.key);
         let at = at.unwrap_or_else(|| {
@@ -178,6 +185,9 @@ impl Alerts {
         });
         let tracked = &mut self.tracked[at];
         let (event, severity) = tracked.step(condition, now_ms, &timing)?;
+        if tracked.notices == 0 {
+            tracked.since_unix_ms = unix_ms;
+        }
         tracked.notices = tracked.notices.saturating_add(1);
         let facts = tracked.told();
         if event == Event::Resolved {
@@ -226,6 +236,7 @@ impl Tracked {
             facts: Facts::default(),
             acted: VecDeque::new(),
             state: State::Ok,
+            since_unix_ms: 0,
             notices: 0,
             acknowledged: false,
         }
@@ -246,6 +257,7 @@ impl Tracked {
             key: self.key,
             severity: firing.severity,
             since_ms: firing.since_ms,
+            since_unix_ms: self.since_unix_ms,
             notices: self.notices,
             acknowledged: self.acknowledged,
             resolving: firing.clear_since_ms.is_some(),

@@ -197,6 +197,8 @@ pub struct Alert {
     pub severity: Severity,
     /// Since when, on the steady clock.
     pub since_ms: u64,
+    /// Since when, in milliseconds since 1970: the steady clock may stand still while the machine sleeps.
+    pub since_unix_ms: u64,
     /// Notices so far.
     pub notices: u32,
     /// Whether the user has seen it: it is not repeated until it becomes worse.

@@ -1,6 +1,6 @@
 //! Critical notices that nobody has acknowledged yet, and when to try again. Pure.
 
-use super::{Event, Notice, Severity};
+use super::{Event, Key, Notice, Severity};
 
 /// Waits between the first attempts; after them the last is repeated.
 pub const RETRY_MS: [u64; 4] = [5_000, 15_000, 60_000, 300_000];
@@ -46,6 +46,12 @@ impl Outbox {
         let before = self.waiting.len();
         self.waiting.retain(|w| w.notice.id != id);
         self.waiting.len() < before
+    }
+
+    /// Notes that the user has seen an alert. Returns the number of its notice, if that was waited for.
+    pub fn acknowledge_alert(&mut self, key: Key) -> Option<u64> {
+        let at = self.waiting.iter().position(|w| w.notice.key == key)?;
+        Some(self.waiting.swap_remove(at).notice.id)
     }
 
     /// Returns the notices to be sent again now, and when to look next.

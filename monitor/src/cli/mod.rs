@@ -19,6 +19,9 @@ use steadyscribe_monitor::reader::{ProcessId, System};
 use steadyscribe_monitor::report::{MemoryAnalysisReport, iso8601};
 use steadyscribe_monitor::watcher::Watcher;
 
+/// What a report of a history has to say.
+const NOT_RECORDED: &str = "processes and reclaimable memory are not recorded";
+
 type Outcome = Result<(), Box<dyn Error>>;
 
 /// Shows what each part of a local AI app holds in memory, tells leaks from normal growth, and alerts.
@@ -185,6 +188,16 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
     }
 }
 
+/// What runs for long tells alerts, and what goes wrong beside the work, on standard error.
+fn log() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .with_max_level(tracing::Level::INFO)
+        .init();
+}
+
 impl Target {
     /// Makes a monitor that is itself the component Monitor.
     fn monitor(&self, options: Options) -> Result<Monitor, Box<dyn Error>> {
@@ -211,11 +224,12 @@ impl Target {
         for (component, bytes) in &self.limit {
             watcher.set_limit_bytes(*component, Some(*bytes));
         }
-        let (mut first_ms, mut records) = (None, 0_u64);
-        for record in history::read(path)? {
-            let first_ms = *first_ms.get_or_insert(record.unix_ms);
+        let mut records = 0_u64;
+        for (steady_ms, record) in history::steadily(history::read(path)?) {
             // Whom the alerts told is past.
-            drop(watcher.observe(record.to_sample(record.unix_ms.saturating_sub(first_ms))));
+            let mut sample = record.to_sample(steady_ms);
+            sample.reasons.push(NOT_RECORDED.to_owned());
+            drop(watcher.observe(sample));
             records += 1;
         }
         if records == 0 {
@@ -241,6 +255,7 @@ fn snapshot(json: bool, proportional: bool, target: &Target) -> Outcome {
 }
 
 fn record(file: &Path, interval: f64, hours: Option<f64>, target: &Target) -> Outcome {
+    log();
     let mut options = Options::default();
     options.history = Some(file.to_path_buf());
     let monitor = target.monitor(options)?;

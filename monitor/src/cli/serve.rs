@@ -8,7 +8,7 @@ use clap::Args;
 use steadyscribe_monitor::monitor::Options;
 use steadyscribe_monitor::server::{Server, Stream};
 
-use super::{Outcome, Target, seconds};
+use super::{Outcome, Target, log, seconds};
 
 /// Seconds between two questions to Ollama which models it has loaded.
 #[cfg(feature = "ollama")]
@@ -51,6 +51,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(args: ServeArgs) -> Outcome {
+    log();
     let mut options = Options::default();
     (options.history, options.journal) = (args.history, args.journal);
     let stream = Stream::new();

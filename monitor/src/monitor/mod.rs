@@ -330,8 +330,10 @@ impl Monitor {
         lock(&self.shared.sampling).sampler.publishers().to_vec()
     }
 
-    /// Notes that the user has seen an alert. Returns whether it was open.
+    /// Notes that the user has seen an alert: it is neither repeated nor sent again until it becomes worse. Returns whether
+    /// it was open.
     pub fn acknowledge(&self, key: Key) -> bool {
+        self.shared.delivery.acknowledge_alert(key);
         lock(&self.shared.watcher).acknowledge(key)
     }
 

@@ -70,6 +70,19 @@ pub enum Basis {
 }
 
 impl Basis {
+    /// Returns in words what was added up.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::AnonShmemSwap => "private memory: anonymous, shared and swapped",
+            Self::ResidentLessShared => "an estimate: resident pages without shared ones, and swap",
+            Self::Resident => {
+                "an estimate: resident memory, which misses compressed pages, since this system does not tell the footprint"
+            }
+            Self::PrivateCommit => "private commit: what the system has promised, touched or not",
+        }
+    }
+
     /// Returns whether the figure is an estimate.
     #[must_use]
     pub fn is_estimated(self) -> bool {

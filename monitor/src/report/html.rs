@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use super::{Course, MemoryAnalysisReport, bytes_text, leak_text};
+use crate::series::Point;
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2330;--paper:#fff;--soft:#5a6577;--rule:#d5dbe4;--line:#1d5fd1}\
@@ -11,8 +12,9 @@ body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}\
 table{border-collapse:collapse;width:100%}th,td{padding:.35rem .6rem;border-bottom:1px solid var(--rule);text-align:left}\
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.soft{color:var(--soft)}\
-figure{margin:1rem 0}figcaption{font-weight:600}svg{width:100%;height:auto;border:1px solid var(--rule)}\
-svg .area{fill:var(--line);opacity:.18}svg .line{fill:none;stroke:var(--line);stroke-width:2}svg text{fill:var(--soft);font-size:13px}";
+figure{margin:1.25rem 0}figcaption{font-weight:600}svg{width:100%;height:auto}\
+svg .area{fill:var(--line);opacity:.18}svg .line{fill:none;stroke:var(--line);stroke-width:2}svg .rule{stroke:var(--rule)}svg text{fill:var(--soft);font-size:13px}\
+.wide{overflow-x:auto}";
 
 pub(super) fn render(report: &MemoryAnalysisReport) -> String {
     let mut text = String::new();
@@ -44,14 +46,17 @@ fn page(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
         known(usage.available_memory),
         known(usage.total_system_memory)
     )?;
+    if let Some(basis) = usage.basis {
+        write!(
+            out,
+            "<p class=\"soft\">Measured is {}.</p>",
+            basis.meaning()
+        )?;
+    }
     table(report, out)?;
     alerts(report, out)?;
-    write!(out, "<h2>The last two hours</h2>")?;
-    report
-        .history
-        .iter()
-        .filter(|c| c.points.len() > 1)
-        .try_for_each(|c| chart(c, out))?;
+    recommendations(report, out)?;
+    charts(report, out)?;
     if !usage.reasons.is_empty() {
         write!(out, "<h2>Missing or estimated</h2><ul>")?;
         usage
@@ -66,7 +71,7 @@ fn page(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
 fn table(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     write!(
         out,
-        "<h2>Components</h2><table><thead><tr><th>Component</th><th class=\"n\">Now</th><th class=\"n\">Peak</th>\
+        "<h2>Components</h2><div class=\"wide\"><table><thead><tr><th>Component</th><th class=\"n\">Now</th><th class=\"n\">Peak</th>\
          <th class=\"n\">Average, 2 h</th><th>Trend</th><th class=\"n\">Reclaimable</th><th>Leak</th></tr></thead><tbody>"
     )?;
     for part in &report.usage.component_breakdown {
@@ -83,7 +88,7 @@ fn table(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
             bytes_text(part.reclaimable)
         )?;
     }
-    write!(out, "</tbody></table>")
+    write!(out, "</tbody></table></div>")
 }
 
 fn alerts(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
@@ -95,63 +100,107 @@ fn alerts(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     for alert in &report.alerts {
         write!(
             out,
-            "<li><strong>{}</strong> {}: {}.{} <em>{}</em> <span class=\"soft\">since {}</span></li>",
+            "<li><strong>{}</strong> {}: {}.{} <span class=\"soft\">Since {}.</span></li>",
             alert.severity.name(),
             alert.component,
             escape(&alert.message),
             escape(&alert.done_sentence()),
-            escape(&alert.recommendation),
             alert.timestamp
         )?;
     }
     write!(out, "</ul>")
 }
 
+fn recommendations(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
+    write!(out, "<h2>Recommendations</h2>")?;
+    if report.usage.recommendations.is_empty() {
+        return write!(out, "<p>None: nothing needs to be done.</p>");
+    }
+    write!(out, "<ol>")?;
+    for step in &report.usage.recommendations {
+        let (what, why) = (escape(&step.action), escape(&step.reason));
+        let whom = step.component;
+        write!(
+            out,
+            "<li><strong>{whom}</strong>: {what} <span class=\"soft\">({why})</span>.</li>"
+        )?;
+    }
+    write!(out, "</ol>")
+}
+
+/// One chart for each component that ever held anything.
+fn charts(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
+    write!(
+        out,
+        "<h2>The last two hours</h2><p class=\"soft\">Line: mean. Band: from the least to the greatest value.</p>"
+    )?;
+    let mut shown = 0;
+    for course in &report.history {
+        if course.points.len() > 1 && course.points.iter().any(|p| p.max_bytes > 0) {
+            let parts = &report.usage.component_breakdown;
+            let part = parts.iter().find(|p| p.component.name() == course.name);
+            let trend = part.map_or_else(String::new, |p| format!(", {:?}", p.memory_trend));
+            chart(course, &trend.to_lowercase(), out)?;
+            shown += 1;
+        }
+    }
+    if shown == 0 {
+        write!(out, "<p>Too few samples for a chart.</p>")?;
+    }
+    Ok(())
+}
+
+const WIDTH: f64 = 900.0;
+const HEIGHT: f64 = 200.0;
+
+/// Room for the amounts on the left and for the times below.
+const LEFT: f64 = 74.0;
+const BELOW: f64 = 22.0;
+
 /// A line of the means over a band from the least to the greatest values, from zero.
-fn chart(course: &Course, out: &mut String) -> std::fmt::Result {
-    const WIDTH: f64 = 900.0;
-    const HEIGHT: f64 = 180.0;
+fn chart(course: &Course, trend: &str, out: &mut String) -> std::fmt::Result {
     let points = &course.points;
     let top = points.iter().map(|p| p.max_bytes).max().unwrap_or(0).max(1);
     let (first, last) = (points[0].steady_ms, points[points.len() - 1].steady_ms);
-    let x = |ms: u64| (ms - first) as f64 / (last - first).max(1) as f64 * WIDTH;
-    let y = |bytes: u64| HEIGHT - bytes as f64 / top as f64 * (HEIGHT - 20.0);
+    let x = |ms: u64| LEFT + (ms - first) as f64 / (last - first).max(1) as f64 * (WIDTH - LEFT);
+    let y = |bytes: u64| (HEIGHT - BELOW) - bytes as f64 / top as f64 * (HEIGHT - BELOW - 12.0);
     let now = points[points.len() - 1].mean_bytes;
     write!(
         out,
-        "<figure><figcaption>{}: {} now, {} at most</figcaption>\
-         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} over the last two hours\"><path class=\"area\" d=\"",
+        "<figure><figcaption>{}: {} now, {} at most{trend}</figcaption>\
+         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} over the last two hours\">",
         course.name,
         bytes_text(now),
         bytes_text(top),
         course.name
     )?;
-    for (at, point) in points.iter().enumerate() {
-        let step = if at == 0 { 'M' } else { 'L' };
+    for bytes in [0, top / 2, top] {
+        let at = y(bytes);
         write!(
             out,
-            "{step}{:.1} {:.1}",
-            x(point.steady_ms),
-            y(point.max_bytes)
+            "<line class=\"rule\" x1=\"{LEFT}\" x2=\"{WIDTH}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+             <text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            LEFT - 8.0,
+            at + 4.0,
+            bytes_text(bytes)
         )?;
     }
-    for point in points.iter().rev() {
-        write!(out, "L{:.1} {:.1}", x(point.steady_ms), y(point.min_bytes))?;
-    }
-    write!(out, "Z\"/><path class=\"line\" d=\"")?;
-    for (at, point) in points.iter().enumerate() {
-        let step = if at == 0 { 'M' } else { 'L' };
-        write!(
-            out,
-            "{step}{:.1} {:.1}",
-            x(point.steady_ms),
-            y(point.mean_bytes)
-        )?;
-    }
+    let line = |of: fn(&Point) -> u64| {
+        let place = |p: &Point| format!("{:.1} {:.1}", x(p.steady_ms), y(of(p)));
+        points.iter().map(place).collect::<Vec<_>>()
+    };
+    let (high, mean) = (line(|p| p.max_bytes), line(|p| p.mean_bytes));
+    let mut low = line(|p| p.min_bytes);
+    low.reverse();
+    let (minutes, foot) = ((last - first) / 60_000, HEIGHT - 4.0);
     write!(
         out,
-        "\"/><text x=\"6\" y=\"15\">{}</text></svg></figure>",
-        bytes_text(top)
+        "<path class=\"area\" d=\"M{}L{}Z\"/><path class=\"line\" d=\"M{}\"/>\
+         <text x=\"{LEFT}\" y=\"{foot}\">{minutes} min ago</text>\
+         <text x=\"{WIDTH}\" y=\"{foot}\" text-anchor=\"end\">now</text></svg></figure>",
+        high.join("L"),
+        low.join("L"),
+        mean.join("L"),
     )
 }
 

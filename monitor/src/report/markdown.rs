@@ -31,6 +31,9 @@ fn write(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
         known(usage.available_memory),
         known(usage.total_system_memory),
     )?;
+    if let Some(basis) = usage.basis {
+        writeln!(out, "Measured is {}.\n", basis.meaning())?;
+    }
     writeln!(
         out,
         "| component | now | peak | average (2 h) | trend | reclaimable | processes | leak |"
@@ -51,28 +54,49 @@ fn write(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
             part.processes,
         )?;
     }
-    writeln!(out, "\n## Alerts\n")?;
-    for alert in &report.alerts {
-        writeln!(
-            out,
-            "* **{}** {}: {}.{} {} (since {})",
-            alert.severity.name(),
-            alert.component,
-            alert.message,
-            alert.done_sentence(),
-            alert.recommendation,
-            alert.timestamp
-        )?;
-    }
-    if report.alerts.is_empty() {
-        writeln!(out, "None.")?;
-    }
+    alerts(report, out)?;
+    recommendations(report, out)?;
     if !usage.reasons.is_empty() {
         writeln!(out, "\n## Missing or estimated\n")?;
         usage
             .reasons
             .iter()
             .try_for_each(|reason| writeln!(out, "* {reason}"))?;
+    }
+    Ok(())
+}
+
+fn alerts(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
+    writeln!(out, "\n## Alerts\n")?;
+    for alert in &report.alerts {
+        writeln!(
+            out,
+            "* **{}** {}: {}.{} Since {}.",
+            alert.severity.name(),
+            alert.component,
+            alert.message,
+            alert.done_sentence(),
+            alert.timestamp
+        )?;
+    }
+    if report.alerts.is_empty() {
+        writeln!(out, "None.")?;
+    }
+    Ok(())
+}
+
+fn recommendations(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
+    let usage = &report.usage;
+    writeln!(out, "\n## Recommendations\n")?;
+    for step in &usage.recommendations {
+        writeln!(
+            out,
+            "1. **{}**: {} ({}).",
+            step.component, step.action, step.reason
+        )?;
+    }
+    if usage.recommendations.is_empty() {
+        writeln!(out, "None: nothing needs to be done.")?;
     }
     Ok(())
 }

@@ -277,16 +277,11 @@ impl MemoryAnalysisReport {
 /// Returns the open alerts, the worst first.
 #[must_use]
 pub fn alerts(watcher: &Watcher) -> Vec<MemoryAlert> {
-    let at = watcher.last().at;
-    let since = |alert: &Alert| {
-        at.unix_ms
-            .saturating_sub(at.steady_ms.saturating_sub(alert.since_ms))
-    };
     let describe = |alert: Alert| MemoryAlert {
         severity: alert.severity,
         kind: alert.key.kind,
         component: alert.key.subject(),
-        timestamp: iso8601(since(&alert)),
+        timestamp: iso8601(alert.since_unix_ms),
         auto_resolved: alert.resolving,
         acknowledged: alert.acknowledged,
         value: alert.facts.value,

@@ -8,7 +8,7 @@ use axum::{Json, Router, middleware};
 use serde::{Deserialize, Serialize};
 
 use super::{Context, guard, metrics, stream};
-use crate::alert::Key;
+use crate::alert::{Key, Notice};
 use crate::component::Component;
 use crate::gauge::{Gauges, Reading};
 use crate::model::Model;
@@ -30,6 +30,7 @@ const STYLE: &str = include_str!("page/style.css");
 pub(super) struct StateView {
     usage: MemoryUsageReport,
     alerts: Vec<MemoryAlert>,
+    recovered: Vec<Notice>,
     pipelines: Vec<Pipeline>,
     models: Vec<LoadedModel>,
 }
@@ -105,6 +106,7 @@ pub(super) fn state(context: &Context) -> StateView {
     StateView {
         usage,
         alerts,
+        recovered: context.stream.recovered(),
         pipelines: pipelines(context),
         models: models(context),
     }
@@ -158,7 +160,11 @@ async fn alerts(State(context): State<Context>) -> Json<Vec<MemoryAlert>> {
 }
 
 async fn acknowledge(State(context): State<Context>, Json(key): Json<Key>) -> StatusCode {
-    if context.monitor.acknowledge(key) {
+    let recovered = context.stream.seen(key);
+    if let Some(notice) = &recovered {
+        context.monitor.received(notice.id);
+    }
+    if context.monitor.acknowledge(key) || recovered.is_some() {
         StatusCode::NO_CONTENT
     } else {
         StatusCode::NOT_FOUND

@@ -145,8 +145,15 @@ fn models(watcher: &Watcher, out: &mut String) -> Result {
     ] {
         head(name, help, out)?;
         for component in Component::ALL {
-            for model in watcher.models(component) {
-                if let Some(bytes) = bytes(model) {
+            let models = watcher.models(component);
+            for (at, model) in models.iter().enumerate() {
+                // A model that is loaded twice is one line: a series must not appear twice.
+                let same = |other: &&Model| other.name == model.name;
+                if models[..at].iter().any(|other| same(&other)) {
+                    continue;
+                }
+                let all = models.iter().filter(same).filter_map(bytes);
+                if let Some(bytes) = all.reduce(u64::saturating_add) {
                     let label = label(&model.name);
                     writeln!(
                         out,

@@ -1,7 +1,7 @@
 //! Live events: a snapshot for each sample, and alerts.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 
 use super::{Context, api};
-use crate::alert::Notice;
 use crate::alert::channel::{Channel, ChannelError};
+use crate::alert::{Event as Told, Key, Notice};
 
 /// Pages that are open at the same time.
 pub const CLIENTS_MAX: usize = 8;
@@ -29,6 +29,15 @@ pub struct Stream {
     notices: broadcast::Sender<Notice>,
     ticks: Arc<watch::Sender<u64>>,
     clients: Arc<Semaphore>,
+    recovered: Recovered,
+}
+
+/// Critical notices that nobody had acknowledged before the start, one for each alert, until the user has seen them.
+type Recovered = Arc<Mutex<Vec<Notice>>>;
+
+fn lock(recovered: &Recovered) -> MutexGuard<'_, Vec<Notice>> {
+    // Every change leaves the list whole.
+    recovered.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 impl Stream {
@@ -39,6 +48,7 @@ impl Stream {
             notices: broadcast::channel(NOTICES_MAX).0,
             ticks: Arc::new(watch::channel(0).0),
             clients: Arc::new(Semaphore::new(CLIENTS_MAX)),
+            recovered: Recovered::default(),
         }
     }
 
@@ -47,7 +57,20 @@ impl Stream {
     pub fn channel(&self) -> StreamChannel {
         StreamChannel {
             notices: self.notices.clone(),
+            recovered: Arc::clone(&self.recovered),
         }
+    }
+
+    /// Returns what nobody had acknowledged before the start and the user has not seen since.
+    pub(super) fn recovered(&self) -> Vec<Notice> {
+        lock(&self.recovered).clone()
+    }
+
+    /// Takes what the user has seen from that list.
+    pub(super) fn seen(&self, key: Key) -> Option<Notice> {
+        let mut recovered = lock(&self.recovered);
+        let at = recovered.iter().position(|notice| notice.key == key)?;
+        Some(recovered.remove(at))
     }
 
     pub(super) fn announce(&self, ticks: u64) {
@@ -65,6 +88,7 @@ impl Default for Stream {
 #[derive(Clone, Debug)]
 pub struct StreamChannel {
     notices: broadcast::Sender<Notice>,
+    recovered: Recovered,
 }
 
 impl Channel for StreamChannel {
@@ -81,6 +105,11 @@ impl Channel for StreamChannel {
     }
 
     fn deliver(&mut self, notice: &Notice) -> Result<(), ChannelError> {
+        if notice.event == Told::Recovered {
+            let mut recovered = lock(&self.recovered);
+            recovered.retain(|kept| kept.key != notice.key);
+            recovered.push(notice.clone());
+        }
         self.notices
             .send(notice.clone())
             .map(drop)

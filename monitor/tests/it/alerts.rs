@@ -200,6 +200,18 @@ pub(crate) fn notice(id: u64, key: Key) -> Notice {
     alerts.update(raised, 0, 1_700_000_000_000).remove(0)
 }
 
+/// The steady clock stands still while the machine sleeps; the time of an alert is when it began all the same.
+#[test]
+fn alert_keeps_its_time_through_a_sleep_of_the_machine() {
+    let mut alerts = Alerts::new(Timing::default(), 1);
+    let raised = || vec![condition(BACKEND, Some(Severity::Critical), false)];
+    let (begun, slept) = (1_700_000_000_000, 8 * 3_600_000);
+    alerts.update(raised(), 5_000, begun);
+    alerts.update(raised(), 6_000, begun + slept);
+    let open = &alerts.open()[0];
+    assert_eq!((open.since_ms, open.since_unix_ms), (5_000, begun));
+}
+
 struct Broken {
     healed: Arc<AtomicBool>,
     tried: Arc<AtomicUsize>,
@@ -280,6 +292,21 @@ fn critical_notice_survives_the_program_and_is_shown_again() {
     });
     drop(delivery);
     assert_eq!(Journal::open(&path).unwrap().unacknowledged(), []);
+}
+
+#[test]
+fn what_the_user_has_seen_is_not_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alerts.jsonl");
+    let journal = Journal::open(&path).unwrap();
+    let delivery = Delivery::start(vec![Box::new(Log::default())], Some(journal)).unwrap();
+    delivery.submit(notice(7, MACHINE));
+    delivery.submit(notice(8, BACKEND));
+    delivery.acknowledge_alert(MACHINE);
+    let open = || steadyscribe_monitor::alert::journal::unacknowledged(&path).unwrap();
+    eventually("the other alert stays", || {
+        open().iter().map(|n| n.id).collect::<Vec<_>>() == [8]
+    });
 }
 
 #[test]

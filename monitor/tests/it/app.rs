@@ -394,4 +394,6 @@ fn captured_machine_is_attributed() {
     assert_eq!(ollama.current_usage, runner + (51_200 << 10));
     assert_eq!(ollama.reclaimable, (21_504 + 28_800) << 10);
     assert_eq!(usage.swap_usage, Some((2_097_148 - 1_703_936) << 10));
+    let markdown = monitor.generate_memory_report().to_markdown();
+    assert!(markdown.contains("Measured is private memory: anonymous, shared and swapped."));
 }

@@ -48,6 +48,29 @@ fn snapshot_adds_up() {
 }
 
 #[test]
+fn table_is_as_wide_as_it_is_told() {
+    let own = format!("backend={}", std::process::id());
+    let limit = "backend=1M";
+    for columns in ["80", "132"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_steadyscribe-monitor"))
+            .args(["watch", "--count", "2", "--interval", "0.1"])
+            .args(["--component", &own, "--limit", limit])
+            .env("COLUMNS", columns)
+            .output()
+            .unwrap();
+        let table = text(&output);
+        let widest = table.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= columns.parse().ok(), "{table}");
+        assert_eq!(table.contains("reclaimable"), columns == "132", "{table}");
+        assert_eq!(
+            table.matches("Critical · Backend: holds").count(),
+            2,
+            "{table}"
+        );
+    }
+}
+
+#[test]
 fn record_is_analyzed_and_reported() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history");
@@ -80,6 +103,10 @@ fn record_is_analyzed_and_reported() {
     ]));
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains("<h1>Memory report</h1>"));
+    assert!(
+        page.contains("reclaimable memory are not recorded"),
+        "{page}"
+    );
     assert_eq!(records(), before, "a report writes nothing");
 }
 

@@ -10,8 +10,24 @@ const TARGET: f64 = 10.0;
 
 /// Traces in 1,000 with at least this verdict.
 fn count(class: Class, rate: f64, kind: Kind, least: Verdict) -> u64 {
+    count_of(TRACES, class, rate, kind, least)
+}
+
+fn count_of(traces: u64, class: Class, rate: f64, kind: Kind, least: Verdict) -> u64 {
     let positive = |seed: &u64| judge(&trace(class, *seed, rate, kind), TARGET).verdict >= least;
-    (0..TRACES).filter(positive).count() as u64
+    (0..traces).filter(positive).count() as u64
+}
+
+/// Holds a count of `traces` against a reference on 1,000 others: within 3.5 standard errors of their difference.
+fn near(what: &str, count: u64, traces: u64, reference: u64) {
+    let (ours, theirs) = (traces as f64, 1_000.0);
+    let part = (count + reference) as f64 / (ours + theirs);
+    let error = (part * (1.0 - part) * (1.0 / ours + 1.0 / theirs)).sqrt();
+    let off = count as f64 / ours - reference as f64 / theirs;
+    assert!(
+        off.abs() <= 3.5 * error,
+        "{what}: {count} of {traces}, reference {reference} of 1,000"
+    );
 }
 
 /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
@@ -26,43 +42,65 @@ fn stationary_behaviour_raises_at_most_five_in_a_thousand() {
     }
 }
 
+/// Suspected and confirmed in 1,000 traces of the reference, which draws its own numbers.
+const GROWING_REFERENCE: [(u64, u64); 2] = [(32, 3), (17, 1)];
+
 #[test]
 fn growth_without_a_leak_raises_seldom() {
-    // Reference: 32 and 17 in 1,000 suspected, 3 and 1 confirmed; twice the standard error on top.
-    for ((name, class), (suspected_max, confirmed_max)) in
-        GROWING.into_iter().zip([(43, 8), (25, 4)])
-    {
-        let suspected = count(class, 0.0, Kind::Linear, Verdict::Suspected);
-        let confirmed = count(class, 0.0, Kind::Linear, Verdict::Confirmed);
-        println!("{name}: suspected {suspected}, confirmed {confirmed} of {TRACES}");
-        assert!(
-            suspected <= suspected_max && confirmed <= confirmed_max,
-            "{name}"
-        );
+    for ((name, class), (suspected, confirmed)) in GROWING.into_iter().zip(GROWING_REFERENCE) {
+        // Rare, so more of them: one rate in thirty fills the cache so slowly that it is a leak within the day.
+        let traces = 8 * TRACES;
+        let ours = |least| count_of(traces, class, 0.0, Kind::Linear, least);
+        let (found, sure) = (ours(Verdict::Suspected), ours(Verdict::Confirmed));
+        println!("{name}: suspected {found}, confirmed {sure} of {traces}");
+        near(name, found, traces, suspected);
+        near(name, sure, traces, confirmed);
     }
 }
+
+/// Suspected and confirmed by the reference, in the order of [`NOISE`].
+const LEAK_REFERENCE: [(Kind, [(u64, u64); 5]); 3] = [
+    (
+        Kind::Linear,
+        [(956, 728), (1_000, 997), (999, 904), (993, 903), (947, 911)],
+    ),
+    (
+        Kind::Late,
+        [(945, 655), (1_000, 997), (998, 871), (984, 841), (946, 886)],
+    ),
+    (
+        Kind::Lumpy,
+        [(922, 603), (993, 910), (981, 809), (964, 752), (933, 815)],
+    ),
+];
 
 /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
 #[test]
 fn leaks_of_ten_megabytes_an_hour_are_found() {
-    for kind in [Kind::Linear, Kind::Late, Kind::Lumpy] {
-        for (name, class) in NOISE {
+    for (kind, references) in LEAK_REFERENCE {
+        for ((name, class), (suspected, confirmed)) in NOISE.into_iter().zip(references) {
             let found = count(class, TARGET, kind, Verdict::Suspected);
             let sure = count(class, TARGET, kind, Verdict::Confirmed);
             println!("{kind:?} in {name}: suspected {found}, confirmed {sure} of {TRACES}");
             assert!(found >= 900, "{kind:?} in {name}: {found} of {TRACES}");
+            near(name, found, TRACES, suspected);
+            near(name, sure, TRACES, confirmed);
         }
     }
 }
 
+/// 20 MB/h confirmed and 5 MB/h suspected by the reference, in the order of [`NOISE`].
+const RATES_REFERENCE: [(u64, u64); 5] =
+    [(978, 255), (1_000, 210), (989, 333), (996, 251), (951, 190)];
+
 #[test]
 fn larger_leaks_are_confirmed_and_smaller_ones_mostly_let_be() {
-    for (name, class) in NOISE {
+    for ((name, class), (large, half)) in NOISE.into_iter().zip(RATES_REFERENCE) {
         let sure = count(class, 2.0 * TARGET, Kind::Linear, Verdict::Confirmed);
         let small = count(class, 0.5 * TARGET, Kind::Linear, Verdict::Suspected);
         println!("{name}: 20 MB/h confirmed {sure}, 5 MB/h suspected {small} of {TRACES}");
-        assert!(sure >= 940, "{name}: {sure}");
-        assert!(small <= 380, "{name}: {small}");
+        near(name, sure, TRACES, large);
+        near(name, small, TRACES, half);
     }
 }
 
@@ -79,8 +117,8 @@ fn rate_lies_in_its_interval() {
         inside += u32::from((low..=high).contains(&TARGET));
     }
     println!("true rate inside the interval in {inside} of 200");
-    // The floor of a wandering trace is itself a little off, so the interval is somewhat narrow.
-    assert!(inside >= 160, "{inside}");
+    // Hours are drawn as if they had nothing to do with each other, which makes it wider than it need be.
+    assert!(inside >= 190, "{inside}");
 }
 
 #[test]
@@ -122,6 +160,25 @@ fn watch_wants_two_hours_in_a_row_and_forgets_at_an_event() {
     assert!((8.0..12.5).contains(&free), "{free} h for 500 MB");
     watch.event();
     assert_eq!(watch.finding().verdict, Verdict::None);
+}
+
+/// Hours in which nobody measured, as of a machine that slept on a clock that goes on, neither make a leak nor hide one.
+#[test]
+fn gap_is_no_growth() {
+    for (rate, expected) in [(0.0, Verdict::None), (50.0, Verdict::Confirmed)] {
+        let leaking = trace(NOISE[1].1, 7, rate, Kind::Linear);
+        let mut watch = Watch::new(TARGET);
+        for (minute, mb) in leaking.iter().enumerate() {
+            let slept = if minute < 300 { 0 } else { 360 };
+            // Once the clock jumps back by an hour for a minute.
+            let jumped = if minute == 700 { 60 } else { 0 };
+            let at_ms = (minute + slept - jumped) as u64 * 60_000;
+            watch.push(at_ms, (mb * 1e6) as u64, None);
+        }
+        let finding = watch.finding();
+        assert_eq!(finding.verdict, expected, "{finding:?}");
+        assert!(finding.rate_mb_per_hour < Some(rate + 5.0), "{finding:?}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Real processes of ours, which allocate, map, start others, lose their parents and end on command.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,7 @@ fn program_under_observation() {
 fn act() {
     let mut held: Vec<Vec<u8>> = Vec::new();
     let mut mapped = Vec::new();
+    let mut sockets = Vec::new();
     let mut file = tempfile::tempfile().unwrap();
     for line in std::io::stdin().lock().lines() {
         let line = line.unwrap();
@@ -40,6 +42,11 @@ fn act() {
                 mapped.push(map(&file));
             }
             "start" => println!("{}", child().id()),
+            "listen" => {
+                let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+                println!("{}", socket.local_addr().unwrap().port());
+                sockets.push(socket);
+            }
             _ => return,
         }
         println!("done");
@@ -186,6 +193,44 @@ fn orphan_keeps_its_component() {
     let second = sampler.sample(Moment::default());
     assert_eq!(second.part(Component::Ollama).processes, 1);
     assert_eq!(sampler.members(), [(child, Component::Ollama)]);
+}
+
+/// Nobody handed it over: whoever listens on the port belongs, and so does what it starts; a process of a known name, too.
+#[test]
+fn port_and_name_tell_a_component() {
+    let mut actor = Actor::start();
+    let port: u16 = actor.tell("listen").parse().unwrap();
+    let child: u32 = actor.tell("start").parse().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("llm-server-of-ours");
+    std::fs::copy("/bin/sleep", &program).unwrap();
+    let mut named = Command::new(&program).arg("60").spawn().unwrap();
+    let mut rules = Rules::none();
+    rules.ports.push((port, Component::Backend));
+    rules
+        .names
+        .push(("llm-server-of-ours".to_owned(), Component::Ollama));
+    let own = System::host().identify(std::process::id()).unwrap();
+    let membership = Membership::new(ProcessId::new(u32::MAX, 0), rules);
+    let mut sampler = Sampler::new(System::host(), own, membership);
+    let sample = sampler.sample(Moment::default());
+    let mut members: Vec<_> = sampler
+        .members()
+        .iter()
+        .map(|(id, c)| (id.pid, *c))
+        .collect();
+    members.sort_unstable();
+    let mut expected = [
+        (actor.process.id(), Component::Backend),
+        (child, Component::Backend),
+        (named.id(), Component::Ollama),
+    ];
+    expected.sort_unstable();
+    named.kill().unwrap();
+    named.wait().unwrap();
+    assert_eq!(members, expected);
+    assert_eq!(sample.part(Component::Backend).processes, 2);
+    actor.end();
 }
 
 /// A process ends at any moment of a sample without harm.

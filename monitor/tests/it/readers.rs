@@ -26,6 +26,13 @@ fn available_is_estimated_where_the_kernel_does_not_say() {
 }
 
 #[test]
+fn machine_without_swap_is_read() {
+    let machine = captured("container-v2").machine().unwrap();
+    assert_eq!((machine.swap_total_bytes, machine.swap_free_bytes), (0, 0));
+    assert!(!machine.estimated && machine.available_bytes <= machine.total_bytes);
+}
+
+#[test]
 fn pressure_is_read_where_it_is() {
     let psi = captured("laptop").psi().unwrap();
     assert_eq!(psi.some.avg10_percent, 12.35);

@@ -127,9 +127,9 @@ fn from_text(input: impl BufRead) -> Result<Traces, String> {
 
 fn from_history(records: impl Iterator<Item = history::Record>) -> Result<Traces, String> {
     let mut traces = Traces::default();
-    for record in records {
+    for (steady_ms, record) in history::steadily(records) {
         for (component, bytes) in Component::ALL.into_iter().zip(record.parts_bytes) {
-            traces.add(component.name(), record.unix_ms / 60_000, bytes as f64)?;
+            traces.add(component.name(), steady_ms / 60_000, bytes as f64)?;
         }
     }
     Ok(traces)

@@ -2,7 +2,7 @@
 // The token comes in the fragment, which no server sees, and leaves the address at once.
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
-let span = "twoHours", drawn = 0;
+let span = "tenMinutes", drawn = 0;
 
 function make(tag, text, attributes) {
   const node = document.createElement(tag);
@@ -18,6 +18,7 @@ function shape(tag, attributes) {
 function bytes(n) {
   if (n === null || n === undefined) return "unknown";
   const mib = n / 1048576;
+  if (n === 0) return "0 MiB";
   if (mib >= 1024) return (mib / 1024).toFixed(2) + " GiB";
   return (mib >= 100 ? mib.toFixed(0) : mib.toFixed(1)) + " MiB";
 }
@@ -50,24 +51,30 @@ function show(state) {
   if (level.dataset.level !== usage.memoryPressureLevel || level.textContent === "…") {
     level.textContent = usage.memoryPressureLevel + " pressure";
     level.dataset.level = usage.memoryPressureLevel;
+    // Seen on the tab of a page that is behind others.
+    document.title = (usage.memoryPressureLevel === "Low" ? "" : usage.memoryPressureLevel + " · ") + "Memory";
   }
   $("reason").textContent = usage.memoryPressureReason || "nothing is short";
   $("figures").replaceChildren(...[
-    ["The app", bytes(usage.meetilyTotalUsage)], ["Available", bytes(usage.availableMemory)],
-    ["Of", bytes(usage.totalSystemMemory)], ["Swapped", bytes(usage.swapUsage)],
+    ["The app holds", bytes(usage.meetilyTotalUsage)],
+    ["Available", `${bytes(usage.availableMemory)} of ${bytes(usage.totalSystemMemory)}`], ["Swapped", bytes(usage.swapUsage)],
   ].map(([name, value]) => { const box = make("div"); box.append(make("dt", name), make("dd", value)); return box; }));
   $("parts").tBodies[0].replaceChildren(...usage.componentBreakdown.map((part) => row([
     part.component + (part.estimated ? " (estimated)" : ""), bytes(part.currentUsage), bytes(part.peakUsage), bytes(part.averageUsage),
     part.memoryTrend, bytes(part.reclaimable), part.processes ? bytes(part.proportional) : "none", String(part.processes), leak(part)], [1, 2, 3, 5, 6, 7])));
   $("basis").textContent = BASIS[usage.basis] || "No memory can be read.";
   $("notes").replaceChildren(...usage.reasons.map((reason) => make("li", reason)));
-  showAlerts(state.alerts);
+  showAlerts(state.alerts, state.recovered);
   showModels(state.models);
   showPipelines(state.pipelines);
 }
+// Drawings are as wide as their place, so that their letters keep their size.
+function pixels(place) {
+  return Math.max(280, Math.round(place.getBoundingClientRect().width));
+}
 // One bar of parts that lie side by side, `whole` bytes long in all.
-function bar(parts, whole, said) {
-  const W = 960, H = 26, drawing = shape("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": said });
+function bar(parts, whole, said, W) {
+  const H = 26, drawing = shape("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": said });
   let from = 0;
   parts.forEach(([name, size], at) => {
     const width = size / Math.max(whole, 1) * W, part = shape("rect", { class: `area k${at % 6}`, x: from, y: 0, width, height: H });
@@ -87,7 +94,7 @@ function showModels(models) {
   $("model-bars").replaceChildren(...models.filter(size).map((model) => {
     const parts = [["RAM", model.ramBytes || 0], ["GPU", model.gpuBytes || 0]].filter((part) => part[1] > 0);
     const figure = make("figure"), name = make("figcaption", `${model.name}: ${bytes(size(model))}`);
-    figure.append(name, bar(parts, most, `${model.name}: ` + parts.map(([n, s]) => `${bytes(s)} ${n === "GPU" ? "on the" : "in"} ${n}`).join(", ")));
+    figure.append(name, bar(parts, most, `${model.name}: ` + parts.map(([n, s]) => `${bytes(s)} ${n === "GPU" ? "on the" : "in"} ${n}`).join(", "), pixels($("model-bars"))));
     return figure;
   }));
   const works = (model) => model.busy === null ? "unknown" : model.busy ? "working" : "idle";
@@ -110,15 +117,21 @@ function showPipelines(all) {
     const sum = held.reduce((all, part) => all + part[1], 0), rest = pipe.gauges.filter((gauge) => gauge.unit !== "heldBytes" && gauge.unit !== "bytes");
     const figure = make("figure"), said = `${name(pipe, at)} holds ${bytes(sum)}`;
     figure.append(make("figcaption", [said, ...rest.map((gauge) => `${word(gauge)} ${value(gauge)}`)].join(" · ")));
-    if (sum > 0) figure.append(bar(held, sum, said + ": " + held.map(([n, s]) => `${n} ${bytes(s)}`).join(", ")));
+    if (sum > 0) figure.append(bar(held, sum, said + ": " + held.map(([n, s]) => `${n} ${bytes(s)}`).join(", "), pixels($("pipe-bars"))));
     return figure;
   }));
   $("pipes").tBodies[0].replaceChildren(...pipes.flatMap((pipe, at) =>
     pipe.gauges.map((gauge) => row([name(pipe, at), word(gauge), value(gauge)], [2]))));
 }
-function showAlerts(alerts) {
+function sentence(text) {
+  return text && text + ".";
+}
+function showAlerts(open, recovered) {
+  const before = recovered.map((notice) => ({ severity: notice.severity, kind: notice.key.kind, component: notice.key.component || "System", message: notice.facts.reason,
+    done: notice.facts.done, recommendation: notice.facts.advice, timestamp: notice.unixMs, autoResolved: false, acknowledged: false, before: true }));
+  const alerts = [...before, ...open];
   const urgent = alerts.filter((alert) => alert.severity === "Critical" && !alert.acknowledged && !alert.autoResolved);
-  const said = urgent.map((alert) => `Critical · ${alert.component}: ${alert.message}. ${alert.recommendation}`).join(" ");
+  const said = urgent.map((alert) => `Critical · ${alert.component}: ${sentence(alert.message)} ${sentence(alert.recommendation)}`).join(" ");
   // Set only when it changes: each change is read out.
   if ($("urgent").textContent !== said) $("urgent").textContent = said;
   const focused = document.activeElement && document.activeElement.dataset.key;
@@ -126,48 +139,73 @@ function showAlerts(alerts) {
   if (focused) { const again = document.querySelector(`[data-key="${focused}"]`); if (again) again.focus(); }
 }
 function alertItem(alert) {
-  const item = make("li"), text = make("div");
-  text.append(make("p", `${alert.severity} · ${alert.component}: ${alert.message}`), make("p", (alert.done ? "Done: " + alert.done + ". " : "") + alert.recommendation, { class: "soft" }),
-    make("p", "since " + new Date(alert.timestamp).toLocaleTimeString() + (alert.autoResolved ? ", ending" : "") + (alert.acknowledged ? ", acknowledged" : ""), { class: "soft" }));
+  const item = make("li", undefined, { "data-severity": alert.severity }), text = make("div"), since = new Date(alert.timestamp);
+  const when = alert.before ? `of ${since.toLocaleString()}, before the last start; nobody had acknowledged it` : "since " + since.toLocaleTimeString();
+  text.append(make("p", `${alert.severity} · ${alert.component}: ${alert.message}`, { class: "what" }),
+    make("p", (alert.done ? "Done: " + sentence(alert.done) + " " : "") + sentence(alert.recommendation)),
+    make("p", when + (alert.autoResolved ? ", ending" : "") + (alert.acknowledged ? ", acknowledged" : ""), { class: "soft" }));
   item.append(text);
   if (!alert.acknowledged) {
-    const button = make("button", "Acknowledge", { "data-key": alert.kind + "-" + alert.component, "aria-label": `Acknowledge: ${alert.component}, ${alert.kind}` });
+    const key = (alert.before ? "before-" : "") + alert.kind + "-" + alert.component;
+    const button = make("button", "Acknowledge", { "data-key": key, "aria-label": `Acknowledge: ${alert.component}, ${alert.kind}` });
     button.addEventListener("click", async () => {
       const component = alert.component === "System" ? null : alert.component;
       await ask("alerts/acknowledge", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ kind: alert.kind, component }) }).catch(() => {});
-      show(await ask("state"));
+      await refresh();
     });
     item.append(button);
   }
   return item;
 }
+async function refresh() {
+  await ask("state").then(show).catch(() => {});
+}
+// Steps of 1, 2 or 5 that divide an axis in three to five parts.
+function rules(top) {
+  const unit = top >= 2 * 1073741824 ? 1073741824 : 1048576, raw = top / unit / 4, power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].find((n) => n * power >= raw) * power * unit, all = [];
+  for (let at = 0; at <= top; at += step) all.push([at, `${+(at / unit).toFixed(2)} ${unit > 1048576 ? "GiB" : "MiB"}`]);
+  return all;
+}
+// Where the time between two points is longer than the interval between samples can be, nothing was measured.
+function pieces(times) {
+  const steps = times.slice(1).map((t, at) => t - times[at]).sort((a, b) => a - b), longest = 4 * Math.max(steps[steps.length >> 1], 10e3), all = [[]];
+  times.forEach((t, at) => { if (at && t - times[at - 1] > longest) all.push([]); all[all.length - 1].push(at); });
+  return all;
+}
 async function draw() {
   const asked = span, courses = await ask("history?span=" + asked);
   if (asked !== span) return;
   const parts = courses.filter((course) => course.name !== "Total" && course.name !== "Available"), times = parts[0].points.map((p) => p.steadyMs);
-  const chart = $("chart"), W = 960, H = 300, left = 70, bottom = 24, end = times[times.length - 1], begin = times[0];
+  const chart = $("chart"), W = pixels(chart.parentElement), H = 300, left = 70, bottom = 24, head = 10, end = times[times.length - 1], begin = times[0];
+  chart.setAttribute("viewBox", `0 0 ${W} ${H}`);
   chart.replaceChildren(chart.querySelector("title"));
   if (times.length < 2) {
     const note = shape("text", { x: W / 2, y: H / 2, "text-anchor": "middle" });
-    note.textContent = "A line needs two steps of this span; it will appear by itself.";
+    note.textContent = "A line needs two samples in this span; it will appear by itself.";
     return chart.append(note);
   }
-  const sums = times.map((_, at) => parts.reduce((sum, part) => sum + part.points[at].maxBytes, 0)), top = Math.max(...sums, 1) * 1.05;
-  const x = (ms) => left + (ms - begin) / (end - begin) * (W - left), y = (n) => (H - bottom) * (1 - n / top);
-  for (const part of [0, .5, 1]) {
-    chart.append(shape("line", { class: "rule", x1: left, x2: W, y1: y(top * part), y2: y(top * part) }));
-    const label = shape("text", { x: 0, y: Math.max(12, y(top * part)) }); label.textContent = bytes(top * part); chart.append(label);
+  const sums = times.map((_, at) => parts.reduce((sum, part) => sum + part.points[at].maxBytes, 0)), top = Math.max(...sums, 1048576) * 1.05;
+  const x = (ms) => left + (ms - begin) / (end - begin) * (W - left), y = (n) => head + (H - bottom - head) * (1 - n / top);
+  for (const [amount, said] of rules(top)) {
+    chart.append(shape("line", { class: "rule", x1: left, x2: W, y1: y(amount), y2: y(amount) }));
+    const label = shape("text", { x: left - 8, y: y(amount) + 4, "text-anchor": "end" }); label.textContent = said; chart.append(label);
   }
-  const ago = (ms) => ms < 90e3 ? Math.round(ms / 1e3) + " s" : ms < 5400e3 ? Math.round(ms / 60e3) + " min" : ms < 172800e3 ? (ms / 3600e3).toFixed(1) + " h" : (ms / 86400e3).toFixed(1) + " d";
-  const before = shape("text", { x: left, y: H - 6 }); before.textContent = ago(end - begin) + " ago"; chart.append(before);
-  const now = shape("text", { x: W - 4, y: H - 6, "text-anchor": "end" }); now.textContent = "now"; chart.append(now);
+  const ago = (ms) => ms < 90e3 ? Math.round(ms / 1e3) + " s" : ms < 5400e3 ? Math.round(ms / 60e3) + " min" : ms < 129600e3 ? (ms / 3600e3).toFixed(1) + " h" : (ms / 86400e3).toFixed(1) + " d";
+  const steps = end - begin < 8e3 ? 1 : W < 600 ? 2 : 4;
+  for (let at = 0; at <= steps; at += 1) {
+    const ms = end - (end - begin) * (steps - at) / steps, anchor = at === 0 ? "start" : at === steps ? "end" : "middle";
+    chart.append(shape("line", { class: "rule", x1: x(ms), x2: x(ms), y1: H - bottom, y2: H - bottom + 5 }));
+    const label = shape("text", { x: x(ms), y: H - 5, "text-anchor": anchor }); label.textContent = at === steps ? "now" : ago(end - ms) + " ago"; chart.append(label);
+  }
   let floor = times.map(() => 0);
   parts.forEach((part, kind) => {
     const roof = floor.map((base, at) => base + part.points[at].maxBytes);
     if (part.points.some((p) => p.maxBytes > 0)) {
-      const edge = times.map((t, at) => (at ? "L" : "M") + x(t).toFixed(1) + " " + y(roof[at]).toFixed(1)).join("");
-      const back = times.map((t, at) => "L" + x(t).toFixed(1) + " " + y(floor[at]).toFixed(1)).reverse().join("");
-      chart.append(shape("path", { class: `area k${kind}`, d: edge + back + "Z" }), shape("path", { class: `edge k${kind}`, d: edge }));
+      const point = (line, at) => x(times[at]).toFixed(1) + " " + y(line[at]).toFixed(1);
+      const edges = pieces(times).map((piece) => "M" + piece.map((at) => point(roof, at)).join("L"));
+      const areas = pieces(times).map((piece, n) => edges[n] + "L" + piece.map((at) => point(floor, at)).reverse().join("L") + "Z");
+      chart.append(shape("path", { class: `area k${kind}`, d: areas.join("") }), shape("path", { class: `edge k${kind}`, d: edges.join("") }));
     }
     floor = roof;
   });
@@ -193,7 +231,7 @@ function listen() {
     // The chart's finest step is a second; every other sample of a fast monitor would draw the same.
     if (Date.now() - drawn > 2000) { drawn = Date.now(); draw().catch(() => {}); }
   });
-  events.addEventListener("alert", async () => show(await ask("state")));
+  events.addEventListener("alert", refresh);
   events.onerror = () => {
     $("link").textContent = "not connected; trying again";
     // A browser gives up on an answer that is no stream: then we try again.
@@ -211,6 +249,7 @@ async function start() {
     document.querySelectorAll("[data-span]").forEach((other) => other.setAttribute("aria-pressed", String(other === button)));
     draw().catch(() => {});
   }));
+  addEventListener("resize", () => draw().catch(() => {}));
   listen();
 }
 start().catch((error) => { $("link").textContent = "open the address that the program printed (" + error.message + ")"; });

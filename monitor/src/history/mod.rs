@@ -3,51 +3,20 @@
 //! A record is written by one call, so that the end of the program leaves whole records; the end of the machine may tear
 //! the last one, which the next start cuts off. A damaged record is passed over.
 
+mod record;
+
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::component::Component;
-use crate::pressure::Level;
-use crate::reader::Machine;
-use crate::sample::{Moment, Sample};
+use record::RECORD_BYTES;
+pub use record::Record;
 
 /// Records kept: seven days at one in 10 s. The file takes at most 6.3 MB.
 pub const RECORDS_MAX: u64 = 64 << 10;
 
-/// Bytes of a record: time, the machine, the parts, level, checksum; little endian.
-const RECORD_BYTES: usize = 8 * (NUMBERS + PARTS) + 4 + 4;
-
-/// Time, available memory, the memory there is, swap and its free part.
-const NUMBERS: usize = 5;
-
-const PARTS: usize = Component::ALL.len();
-
 /// First bytes of a file.
 const MAGIC: &[u8; 8] = b"SSMHIST1";
-
-/// Stands for "not known".
-const UNKNOWN: u64 = u64::MAX;
-
-/// One sample as the history keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Record {
-    /// Milliseconds since 1970.
-    pub unix_ms: u64,
-    /// Available bytes, where known.
-    pub available_bytes: Option<u64>,
-    /// Bytes of the machine or of its control group, where known.
-    pub limit_bytes: Option<u64>,
-    /// Bytes of swap; 0 where there is none or it is not known.
-    pub swap_total_bytes: u64,
-    /// Free bytes of it.
-    pub swap_free_bytes: u64,
-    /// Private bytes by component, in the order of [`Component::ALL`].
-    pub parts_bytes: [u64; PARTS],
-    /// Pressure.
-    pub level: Level,
-}
 
 /// The history cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -74,82 +43,6 @@ pub enum HistoryError {
         /// The file.
         path: PathBuf,
     },
-}
-
-impl Record {
-    /// Keeps a sample.
-    #[must_use]
-    pub fn new(sample: &Sample, level: Level) -> Self {
-        Self {
-            unix_ms: sample.at.unix_ms,
-            available_bytes: sample.available_bytes(),
-            limit_bytes: sample.limit_bytes(),
-            swap_total_bytes: sample.machine.map_or(0, |m| m.swap_total_bytes),
-            swap_free_bytes: sample.machine.map_or(0, |m| m.swap_free_bytes),
-            parts_bytes: sample.parts.map(|part| part.private_bytes),
-            level,
-        }
-    }
-
-    /// Returns a sample with what the record kept.
-    #[must_use]
-    pub fn to_sample(&self, steady_ms: u64) -> Sample {
-        let mut sample = Sample {
-            at: Moment::new(steady_ms, self.unix_ms),
-            ..Sample::default()
-        };
-        for (part, bytes) in sample.parts.iter_mut().zip(self.parts_bytes) {
-            part.private_bytes = bytes;
-            sample.total_bytes = sample.total_bytes.saturating_add(bytes);
-        }
-        let (swap, free) = (self.swap_total_bytes, self.swap_free_bytes);
-        let known = self.limit_bytes.zip(self.available_bytes);
-        sample.machine = known.map(|(limit, room)| Machine::new(limit, room, swap, free));
-        sample
-    }
-
-    fn encode(&self) -> [u8; RECORD_BYTES] {
-        let mut bytes = [0; RECORD_BYTES];
-        let numbers: [u64; NUMBERS] = [
-            self.unix_ms,
-            self.available_bytes.unwrap_or(UNKNOWN),
-            self.limit_bytes.unwrap_or(UNKNOWN),
-            self.swap_total_bytes,
-            self.swap_free_bytes,
-        ];
-        for (at, number) in numbers.iter().chain(&self.parts_bytes).enumerate() {
-            bytes[at * 8..at * 8 + 8].copy_from_slice(&number.to_le_bytes());
-        }
-        bytes[RECORD_BYTES - 8] = self.level as u8;
-        let sum = crc32fast::hash(&bytes[..RECORD_BYTES - 4]);
-        bytes[RECORD_BYTES - 4..].copy_from_slice(&sum.to_le_bytes());
-        bytes
-    }
-
-    fn decode(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
-        let sum = u32::from_le_bytes(bytes[RECORD_BYTES - 4..].try_into().ok()?);
-        if sum != crc32fast::hash(&bytes[..RECORD_BYTES - 4]) {
-            return None;
-        }
-        let number = |at: usize| {
-            Some(u64::from_le_bytes(
-                bytes[at * 8..at * 8 + 8].try_into().ok()?,
-            ))
-        };
-        let mut parts_bytes = [0; PARTS];
-        for (at, part) in parts_bytes.iter_mut().enumerate() {
-            *part = number(at + NUMBERS)?;
-        }
-        Some(Self {
-            unix_ms: number(0)?,
-            available_bytes: Some(number(1)?).filter(|n| *n != UNKNOWN),
-            limit_bytes: Some(number(2)?).filter(|n| *n != UNKNOWN),
-            swap_total_bytes: number(3)?,
-            swap_free_bytes: number(4)?,
-            parts_bytes,
-            level: *Level::ALL.get(usize::from(bytes[RECORD_BYTES - 8]))?,
-        })
-    }
 }
 
 /// A history that is being written.
@@ -282,6 +175,23 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Record> + use<>, History
     Ok(records.flatten())
 }
 
+/// Milliseconds by which a record is later than the one before it where the clock of the system was set back in between.
+const STEP_MS: u64 = 10_000;
+
+/// Puts records on a clock that starts at 0 and never goes back, as the recorder had one: a system's clock that is set back
+/// hides nothing of what came after.
+pub fn steadily(records: impl Iterator<Item = Record>) -> impl Iterator<Item = (u64, Record)> {
+    let (mut steady_ms, mut last_ms) = (0_u64, None);
+    records.map(move |record| {
+        if let Some(last_ms) = last_ms {
+            let later = record.unix_ms.checked_sub(last_ms).unwrap_or(STEP_MS);
+            steady_ms = steady_ms.saturating_add(later);
+        }
+        last_ms = Some(record.unix_ms);
+        (steady_ms, record)
+    })
+}
+
 fn check_magic(file: &mut File, path: &Path) -> Result<(), HistoryError> {
     let mut magic = [0; MAGIC.len()];
     match file.read_exact(&mut magic) {
@@ -303,6 +213,7 @@ fn check_magic(file: &mut File, path: &Path) -> Result<(), HistoryError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pressure::Level;
 
     fn record(n: u64) -> Record {
         Record {
@@ -385,6 +296,22 @@ mod tests {
         assert_eq!(kept(&path), [record(1)], "it can be read meanwhile");
         drop(history);
         assert!(History::open(&path).is_ok());
+    }
+
+    #[test]
+    fn clock_that_is_set_back_hides_nothing() {
+        let minutes = [100, 101, 40, 41, 500, 501];
+        let records = minutes.map(|minute| {
+            let mut record = record(1);
+            record.unix_ms = minute * 60_000;
+            record
+        });
+        let at: Vec<u64> = steadily(records.into_iter()).map(|(ms, _)| ms).collect();
+        let awake = 459 * 60_000;
+        assert_eq!(
+            at,
+            [0, 60_000, 70_000, 130_000, 130_000 + awake, 190_000 + awake]
+        );
     }
 
     #[test]
