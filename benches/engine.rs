@@ -10,7 +10,7 @@
 #![allow(clippy::unwrap_used, reason = "a bench that fails may panic")]
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use steadyscribe::audio::WINDOW_SAMPLES_MAX;
 use steadyscribe::decode::Decoder;
@@ -18,6 +18,11 @@ use steadyscribe::engine::{Engine, Request};
 use steadyscribe::resample::Resampler;
 use steadyscribe::{Cancel, Config, FileSource, Segment, Transcriber, Whisper, WhisperOptions};
 use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters};
+
+use crate::clock::{Spent, measure};
+
+#[path = "support/clock.rs"]
+mod clock;
 
 #[path = "../examples/widen/model.rs"]
 #[allow(
@@ -90,26 +95,38 @@ fn base_shaped(fixture: &Path) -> PathBuf {
     path
 }
 
-/// Times of one thing, in order.
+/// What one thing took, in turns.
 #[derive(Default)]
-struct Times(Vec<f64>);
+struct Times {
+    clock: Vec<f64>,
+    processor: Vec<f64>,
+}
 
 impl Times {
-    fn add(&mut self, time: f64) {
-        self.0.push(time);
-        self.0.sort_by(f64::total_cmp);
+    /// Adds what was spent, as a multiple of `unit_s`, minus what a part of it needed.
+    fn add(&mut self, spent: Spent, part: Option<Spent>, unit_s: f64) {
+        let left = |all: Duration, part: Option<Duration>| {
+            all.saturating_sub(part.unwrap_or_default()).as_secs_f64() / unit_s
+        };
+        self.clock
+            .push(left(spent.clock, part.map(|part| part.clock)));
+        self.processor
+            .push(left(spent.processor, part.map(|part| part.processor)));
+        self.clock.sort_by(f64::total_cmp);
+        self.processor.sort_by(f64::total_cmp);
     }
 
-    fn median(&self) -> f64 {
-        self.0[self.0.len() / 2]
+    /// Medians on the clock, with the least and the most, and of processor time.
+    fn shown(&self, digits: usize) -> String {
+        let (least, most) = (self.clock[0], self.clock[self.clock.len() - 1]);
+        let spread = format!("({least:.digits$} to {most:.digits$})");
+        let (clock, processor) = (median(&self.clock), median(&self.processor));
+        format!("{clock:8.digits$} {spread:20} {processor:8.digits$}")
     }
+}
 
-    /// The median, the least and the most.
-    fn spread(&self, digits: usize) -> String {
-        let (least, most) = (self.0[0], self.0[self.0.len() - 1]);
-        let median = self.median();
-        format!("{median:8.digits$}  ({least:.digits$} to {most:.digits$})")
-    }
+fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
 }
 
 fn options(threads: usize) -> WhisperOptions {
@@ -132,118 +149,127 @@ fn scene(samples_max: usize) -> Vec<f32> {
     all
 }
 
+/// An engine, and what its encoding and its steps took.
+struct Part {
+    name: String,
+    whisper: Whisper,
+    encode: Times,
+    step: Times,
+}
+
 /// Measures encoding and a step of the decoder.
 fn parts(name: &str, path: &Path) {
-    println!("{name}: one window of 30 s");
-    println!("threads  attention  encode, ms                        step of the decoder, ms");
     let window = scene(WINDOW_SAMPLES_MAX);
-    let mut cases: Vec<(usize, &str, Whisper, Times, Times)> = Vec::new();
-    for (way, attention) in ["whole", "flash"].into_iter().enumerate() {
-        for threads in THREADS {
+    let flash = [(WhisperOptions::default().threads, 1)];
+    let cases = THREADS.map(|threads| (threads, 0)).into_iter().chain(flash);
+    let mut parts: Vec<Part> = cases
+        .map(|(threads, way)| {
             let mut whisper = Whisper::open(path, options(threads)).unwrap();
             let footprint = whisper.footprints()[way];
             whisper.prepare(&footprint).unwrap();
-            let times = (Times::default(), Times::default());
-            cases.push((threads, attention, whisper, times.0, times.1));
-        }
-    }
+            let flash = ["", ", flash attention"][way];
+            Part {
+                name: format!("{threads} threads{flash}"),
+                whisper,
+                encode: Times::default(),
+                step: Times::default(),
+            }
+        })
+        .collect();
     for round in 0..=ROUNDS {
-        for (_, _, whisper, encode, step) in &mut cases {
-            let (encode_ms, step_ms) = window_ms(whisper, &window);
+        for part in &mut parts {
+            let (whole, decoding, steps) = window_costs(&mut part.whisper, &window);
             // The first round touches the memory.
             if round > 0 {
-                encode.add(encode_ms);
-                step.add(step_ms);
+                part.encode.add(whole, Some(decoding), 1e-3);
+                part.step.add(decoding, None, 1e-3 * steps as f64);
             }
         }
     }
-    for (threads, attention, _, encode, step) in &cases {
-        let (encode, step) = (encode.spread(1), step.spread(2));
-        println!("{threads:7}  {attention:9}  {encode:32}  {step}");
+    println!("{name}, a window of 30 s, in ms; medians on the clock, of processors");
+    println!("{:28} {:37}   a step of the decoder", "", "encoding");
+    for part in &parts {
+        let (encode, step) = (part.encode.shown(1), part.step.shown(2));
+        println!("{:28} {encode}   {step}", part.name);
     }
     println!();
 }
 
-/// Encodes and decodes a window, decodes it again, and returns what encoding took and what one step of decoding.
-fn window_ms(whisper: &mut Whisper, window: &[f32]) -> (f64, f64) {
+/// Encodes and decodes a window, and decodes it again. Returns what both took, and in how many steps the latter.
+fn window_costs(whisper: &mut Whisper, window: &[f32]) -> (Spent, Spent, u64) {
     let cancel = Cancel::new();
     let mut request = Request::new(&cancel);
-    let mut ask = |again| {
-        request.again = again;
-        let (before, began) = (whisper.counts(), Instant::now());
-        let heard = whisper.transcribe(window, &request).unwrap();
-        let took = began.elapsed();
-        assert!(!heard.segments.is_empty(), "the window has speech");
-        (took, whisper.counts().since(before).decode_steps)
-    };
-    let (whole, _) = ask(false);
-    let (decoding, steps) = ask(true);
-    let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    (
-        ms(whole.saturating_sub(decoding)),
-        ms(decoding) / steps as f64,
-    )
+    let (heard, whole) = measure(|| whisper.transcribe(window, &request).unwrap());
+    assert!(!heard.segments.is_empty(), "the window has speech");
+    request.again = true;
+    let before = whisper.counts();
+    let (_, decoding) = measure(|| whisper.transcribe(window, &request).unwrap());
+    let steps = whisper.counts().since(before).decode_steps;
+    (whole, decoding, steps)
 }
 
-/// A way to transcribe the scene, which returns the text and the real-time factor, and what it was measured to take.
+/// A way to transcribe the scene, which returns the text, and what it took.
 struct Way {
     name: String,
-    run: Box<dyn FnMut() -> (String, f64)>,
-    rtf: Times,
+    run: Box<dyn FnMut() -> String>,
+    took: Times,
 }
 
 /// Measures whole transcripts, beside whisper.cpp's own loop.
 fn transcripts(name: &str, path: &Path) {
+    let default = WhisperOptions::default().threads;
     let mut ways: Vec<Way> = Vec::new();
     for threads in THREADS {
-        let way = |name: &str, run| Way {
-            name: format!("{threads} threads, {name}"),
-            run,
-            rtf: Times::default(),
+        let mut way = |name: &str, run| {
+            ways.push(Way {
+                name: format!("{threads} threads, {name}"),
+                run,
+                took: Times::default(),
+            });
         };
-        ways.push(way("steadyscribe", steadyscribe(path, threads)));
-        let greedy = SamplingStrategy::Greedy { best_of: 5 };
-        ways.push(way(
-            "whisper_full",
-            whisper_full(path, threads, false, greedy),
-        ));
-        if threads == WhisperOptions::default().threads {
+        way("steadyscribe", steadyscribe(path, threads));
+        if threads == 1 || threads == default {
+            let greedy = SamplingStrategy::Greedy { best_of: 5 };
+            way(
+                "whisper_full, greedy",
+                whisper_full(path, threads, false, greedy),
+            );
+        }
+        if threads == default {
             let beams = SamplingStrategy::BeamSearch {
                 beam_size: 5,
                 patience: -1.0,
             };
             let run = whisper_full(path, threads, true, beams);
-            ways.push(way("whisper_full, beams, flash", run));
+            way("whisper_full, 5 beams, flash", run);
         }
     }
-    println!("{name}: {SCENE_S:.0} s of speech");
-    println!("{:40}  {:30}  times real time", "", "RTF");
     for round in 0..=ROUNDS {
         for way in &mut ways {
-            let (text, rtf) = (way.run)();
+            let (text, spent) = measure(&mut way.run);
             assert!(text.split_whitespace().count() > 100, "{text}");
             // The first round touches the memory.
             if round > 0 {
-                way.rtf.add(rtf);
+                way.took.add(spent, None, SCENE_S);
             }
         }
     }
+    println!("{name}, {SCENE_S:.0} s of speech: RTF, medians on the clock, of processors");
     for way in &ways {
-        let times = 1.0 / way.rtf.median();
-        println!("{:40}  {:30}  {times:.1}", way.name, way.rtf.spread(4));
+        println!("{:40} {}", way.name, way.took.shown(4));
     }
     println!();
 }
 
-fn steadyscribe(path: &Path, threads: usize) -> Box<dyn FnMut() -> (String, f64)> {
+fn steadyscribe(path: &Path, threads: usize) -> Box<dyn FnMut() -> String> {
     let whisper = Whisper::open(path, options(threads)).unwrap();
     let mut scribe = Transcriber::new(Config::default(), whisper).unwrap();
     Box::new(move || {
         let mut segments: Vec<Segment> = Vec::new();
         let source = FileSource::open(root().join(SCENE)).unwrap();
-        let summary = scribe.transcribe(source, &mut segments).unwrap();
+        scribe.transcribe(source, &mut segments).unwrap();
         let text: Vec<String> = segments.into_iter().map(|segment| segment.text).collect();
-        (text.join(" "), summary.rtf)
+        text.join(" ")
     })
 }
 
@@ -254,7 +280,7 @@ fn whisper_full(
     threads: usize,
     flash_attention: bool,
     strategy: SamplingStrategy,
-) -> Box<dyn FnMut() -> (String, f64)> {
+) -> Box<dyn FnMut() -> String> {
     let mut parameters = WhisperContextParameters::default();
     parameters.flash_attn(flash_attention);
     let context = WhisperContext::new_with_params(path, parameters).unwrap();
@@ -266,13 +292,11 @@ fn whisper_full(
         parameters.set_language(Some("en"));
         parameters.set_no_context(false);
         parameters.set_print_progress(false);
-        let began = Instant::now();
         state.full(parameters, &samples).unwrap();
-        let rtf = began.elapsed().as_secs_f64() / SCENE_S;
         let text: Vec<_> = state
             .as_iter()
             .map(|segment| segment.to_str_lossy().unwrap())
             .collect();
-        (text.concat(), rtf)
+        text.concat()
     })
 }

@@ -28,6 +28,9 @@ use steadyscribe::vad::{HOP_SAMPLES, SpeechMap};
 use steadyscribe::window::Window;
 use steadyscribe::{Cancel, Config, FileSource, Segment, Time, Transcriber};
 
+#[path = "support/clock.rs"]
+mod clock;
+
 /// Samples of a block of the pool.
 const BLOCK_SAMPLES: usize = 8_000;
 
@@ -163,18 +166,6 @@ impl Sink for Nowhere {
     }
 }
 
-/// Processor time of all threads of this process so far; elsewhere than on Unix, time on the clock.
-fn processor_time(began: Instant) -> Duration {
-    #[cfg(unix)]
-    {
-        let _ = began;
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        Duration::try_from(time).unwrap_or_default()
-    }
-    #[cfg(not(unix))]
-    began.elapsed()
-}
-
 fn pipeline(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pipeline without engine, processor time");
     group
@@ -196,12 +187,8 @@ fn pipeline(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(length_s));
         group.bench_function(name, |bench| {
             bench.iter_custom(|times| {
-                let began = Instant::now();
-                let before = processor_time(began);
-                for _ in 0..times {
-                    black_box(pass());
-                }
-                processor_time(began) - before
+                let passes = || (0..times).for_each(|_| drop(black_box(pass())));
+                clock::measure(passes).1.processor
             });
         });
     }

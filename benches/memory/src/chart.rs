@@ -5,10 +5,10 @@ use std::fmt::Write;
 use crate::Row;
 
 /// Size of the picture, and of the margins around the plot, in pixels.
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 400.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 150.0;
+const RIGHT: f64 = 190.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 55.0;
 
@@ -155,8 +155,8 @@ fn draw(svg: &mut String, scale: &Scale, line: &Line) {
             svg,
             "<text x=\"{x:.1}\" y=\"{:.1}\" {colour}>{name}</text>\n\
              <text x=\"{x:.1}\" y=\"{:.1}\" {colour}>{megabytes:.0} MB</text>",
-            y - 6.0,
-            y + 10.0
+            y - 8.0,
+            y + 7.0
         )
         .unwrap();
     }
