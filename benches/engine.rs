@@ -8,15 +8,23 @@
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![allow(clippy::unwrap_used, reason = "a bench that fails may panic")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "minutes"
+)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use steadyscribe::audio::WINDOW_SAMPLES_MAX;
 use steadyscribe::decode::Decoder;
 use steadyscribe::engine::{Engine, Request};
 use steadyscribe::resample::Resampler;
-use steadyscribe::{Cancel, Config, FileSource, Segment, Transcriber, Whisper, WhisperOptions};
+use steadyscribe::{
+    Cancel, Config, FileSource, Segment, Time, Transcriber, Whisper, WhisperOptions,
+};
 use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters};
 
 use crate::clock::{Spent, measure};
@@ -34,12 +42,16 @@ mod model;
 /// Numbers of threads that are compared.
 const THREADS: [usize; 3] = [1, 2, 4];
 
-/// How often each is measured.
+/// How often each is measured, after a first time that touches the memory.
 const ROUNDS: usize = 5;
 
-/// What is transcribed, and its length in seconds.
-const SCENE: &str = "fixtures/standup.opus";
-const SCENE_S: f64 = 60.0;
+/// How often transcripts are, with the larger model.
+const ROUNDS_LARGER: usize = 3;
+
+/// What is transcribed, at most three minutes of it: people in a meeting with pauses, and one who hardly stops.
+const MEETING: &str = "fixtures/meeting.m4a";
+const MONOLOGUE: &str = "fixtures/monologue.mp3";
+const SCENE_S: f64 = 180.0;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -58,9 +70,11 @@ fn main() {
     for (name, path) in &models {
         parts(name, path);
     }
-    for (name, path) in &models {
-        transcripts(name, path);
+    let [(small, small_path), (larger, larger_path)] = &models;
+    for scene in [MEETING, MONOLOGUE] {
+        transcripts(small, small_path, scene, ROUNDS);
     }
+    transcripts(larger, larger_path, MEETING, ROUNDS_LARGER);
 }
 
 /// Has the threads of OpenMP sleep while they wait. They read the choice before `main`, so the bench starts itself again with it.
@@ -135,9 +149,9 @@ fn options(threads: usize) -> WhisperOptions {
     options
 }
 
-/// The scene from its start, at most so many samples, 16 kHz mono.
-fn scene(samples_max: usize) -> Vec<f32> {
-    let source = &mut FileSource::open(root().join(SCENE)).unwrap();
+/// A scene from its start, at most so many samples, 16 kHz mono.
+fn samples(scene: &str, samples_max: usize) -> Vec<f32> {
+    let source = &mut FileSource::open(root().join(scene)).unwrap();
     let mut decoder = Decoder::open(source).unwrap();
     let (mut resampler, mut all) = (Resampler::new(), Vec::new());
     let mut keep = |samples: &[f32]| all.extend_from_slice(samples);
@@ -159,7 +173,7 @@ struct Part {
 
 /// Measures encoding and a step of the decoder.
 fn parts(name: &str, path: &Path) {
-    let window = scene(WINDOW_SAMPLES_MAX);
+    let window = samples(MEETING, WINDOW_SAMPLES_MAX);
     let flash = [(WhisperOptions::default().threads, 1)];
     let cases = THREADS.map(|threads| (threads, 0)).into_iter().chain(flash);
     let mut parts: Vec<Part> = cases
@@ -179,7 +193,6 @@ fn parts(name: &str, path: &Path) {
     for round in 0..=ROUNDS {
         for part in &mut parts {
             let (whole, decoding, steps) = window_costs(&mut part.whisper, &window);
-            // The first round touches the memory.
             if round > 0 {
                 part.encode.add(whole, Some(decoding), 1e-3);
                 part.step.add(decoding, None, 1e-3 * steps as f64);
@@ -216,57 +229,53 @@ struct Way {
 }
 
 /// Measures whole transcripts, beside whisper.cpp's own loop.
-fn transcripts(name: &str, path: &Path) {
+fn transcripts(name: &str, path: &Path, scene: &str, rounds: usize) {
     let default = WhisperOptions::default().threads;
+    let samples: Arc<[f32]> = samples(scene, (SCENE_S * 16_000.0) as usize).into();
+    let greedy = (SamplingStrategy::Greedy { best_of: 5 }, false);
+    let beams = SamplingStrategy::BeamSearch {
+        beam_size: 5,
+        patience: -1.0,
+    };
     let mut ways: Vec<Way> = Vec::new();
+    let mut way = |threads, name: &str, run| {
+        ways.push(Way {
+            name: format!("{threads} threads, {name}"),
+            run,
+            took: Times::default(),
+        });
+    };
     for threads in THREADS {
-        let mut way = |name: &str, run| {
-            ways.push(Way {
-                name: format!("{threads} threads, {name}"),
-                run,
-                took: Times::default(),
-            });
-        };
-        way("steadyscribe", steadyscribe(path, threads));
-        if threads == 1 || threads == default {
-            let greedy = SamplingStrategy::Greedy { best_of: 5 };
-            way(
-                "whisper_full, greedy",
-                whisper_full(path, threads, false, greedy),
-            );
-        }
-        if threads == default {
-            let beams = SamplingStrategy::BeamSearch {
-                beam_size: 5,
-                patience: -1.0,
-            };
-            let run = whisper_full(path, threads, true, beams);
-            way("whisper_full, 5 beams, flash", run);
-        }
+        way(threads, "steadyscribe", steadyscribe(path, scene, threads));
     }
-    for round in 0..=ROUNDS {
+    let full = |way| whisper_full(path, &samples, default, way);
+    way(default, "whisper_full, greedy", full(greedy));
+    way(default, "whisper_full, 5 beams, flash", full((beams, true)));
+    for round in 0..=rounds {
         for way in &mut ways {
             let (text, spent) = measure(&mut way.run);
             assert!(text.split_whitespace().count() > 100, "{text}");
-            // The first round touches the memory.
             if round > 0 {
                 way.took.add(spent, None, SCENE_S);
             }
         }
     }
-    println!("{name}, {SCENE_S:.0} s of speech: RTF, medians on the clock, of processors");
+    println!("{name}, {SCENE_S:.0} s of {scene}: RTF, medians on the clock, of processors");
     for way in &ways {
         println!("{:40} {}", way.name, way.took.shown(4));
     }
     println!();
 }
 
-fn steadyscribe(path: &Path, threads: usize) -> Box<dyn FnMut() -> String> {
+fn steadyscribe(path: &Path, scene: &str, threads: usize) -> Box<dyn FnMut() -> String> {
     let whisper = Whisper::open(path, options(threads)).unwrap();
-    let mut scribe = Transcriber::new(Config::default(), whisper).unwrap();
+    let mut config = Config::default();
+    config.duration = Some(Time::from_seconds(SCENE_S));
+    let mut scribe = Transcriber::new(config, whisper).unwrap();
+    let file = root().join(scene);
     Box::new(move || {
         let mut segments: Vec<Segment> = Vec::new();
-        let source = FileSource::open(root().join(SCENE)).unwrap();
+        let source = FileSource::open(&file).unwrap();
         scribe.transcribe(source, &mut segments).unwrap();
         let text: Vec<String> = segments.into_iter().map(|segment| segment.text).collect();
         text.join(" ")
@@ -277,15 +286,15 @@ fn steadyscribe(path: &Path, threads: usize) -> Box<dyn FnMut() -> String> {
 /// five beams, with flash attention.
 fn whisper_full(
     path: &Path,
+    samples: &Arc<[f32]>,
     threads: usize,
-    flash_attention: bool,
-    strategy: SamplingStrategy,
+    (strategy, flash_attention): (SamplingStrategy, bool),
 ) -> Box<dyn FnMut() -> String> {
     let mut parameters = WhisperContextParameters::default();
     parameters.flash_attn(flash_attention);
     let context = WhisperContext::new_with_params(path, parameters).unwrap();
     let mut state = context.create_state().unwrap();
-    let samples = scene(usize::MAX);
+    let samples = Arc::clone(samples);
     Box::new(move || {
         let mut parameters = FullParams::new(strategy.clone());
         parameters.set_n_threads(i32::try_from(threads).unwrap());
