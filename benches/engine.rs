@@ -1,6 +1,6 @@
 //! What the model costs: encoding a window, a step of the decoder, and whole transcripts, by number of threads, beside `whisper_full`.
 //!
-//! `cargo bench --bench engine`
+//! `cargo bench --bench engine [-- fixture|base]`
 //!
 //! It measures the fixture model and one of the true size and cost of base, which it makes in `target/models` (148 MB) if it is not
 //! there. What is compared is measured in turns, so that a busy moment of the machine meets all of it; medians are shown, and the least
@@ -60,21 +60,25 @@ fn root() -> &'static Path {
 fn main() {
     wait_passively();
     let fixture = root().join("fixtures/model/fixture-q8_0.bin");
-    let models = [
-        ("fixture, q8_0", fixture.clone()),
-        ("base-shaped, f16", base_shaped(&fixture)),
-    ];
     let default = WhisperOptions::default().threads;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{cores} cores, {default} threads by default\n");
-    for (name, path) in &models {
-        parts(name, path);
+    let asked = std::env::args()
+        .skip(1)
+        .find(|argument| !argument.starts_with("--"));
+    let wanted = |name: &str| asked.as_deref().is_none_or(|asked| name.contains(asked));
+    let small = "fixture, q8_0";
+    if wanted(small) {
+        parts(small, &fixture);
+        transcripts(small, &fixture, MEETING, ROUNDS);
+        transcripts(small, &fixture, MONOLOGUE, ROUNDS);
     }
-    let [(small, small_path), (larger, larger_path)] = &models;
-    for scene in [MEETING, MONOLOGUE] {
-        transcripts(small, small_path, scene, ROUNDS);
+    let larger = "base-shaped, f16";
+    if wanted(larger) {
+        let path = base_shaped(&fixture);
+        parts(larger, &path);
+        transcripts(larger, &path, MEETING, ROUNDS_LARGER);
     }
-    transcripts(larger, larger_path, MEETING, ROUNDS_LARGER);
 }
 
 /// Has the threads of OpenMP sleep while they wait. They read the choice before `main`, so the bench starts itself again with it.
