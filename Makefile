@@ -56,8 +56,9 @@ fuzz: setup ## Fuzzes each target for a minute, with cargo-fuzz, see fuzz/README
 soak: setup ## Minutes of files, live inputs, cancels and errors in one process, which must hold what it held before
 	OMP_WAIT_POLICY=passive $(CARGO) test --release -p steadyscribe --test it -- --ignored --exact endurance::soak --nocapture
 
-bench: setup ## Measures speed and memory
-	$(CARGO) bench -p steadyscribe
+bench: setup ## Measures speed and memory (half an hour, 3 GB of memory)
+	OMP_WAIT_POLICY=passive $(CARGO) bench -p steadyscribe
+	$(CARGO) bench -p steadyscribe-memory-bench
 	$(CARGO) bench -p steadyscribe-monitor --features $(MONITOR_FEATURES)
 
 lint: setup ## Checks format and lints, in every set of features
@@ -70,6 +71,7 @@ lint: setup ## Checks format and lints, in every set of features
 	    echo "clippy -p steadyscribe-monitor $$set"; \
 	    $(CARGO) clippy --quiet -p steadyscribe-monitor --all-targets $$set -- -D warnings; \
 	done
+	$(CARGO) clippy --quiet -p steadyscribe-memory-bench --all-targets -- -D warnings
 
 doc: setup ## Builds the documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps -p steadyscribe

@@ -1,7 +1,10 @@
 //! Decoding and resampling: one element is one second of audio, so elements per second are times real time.
 //!
 //! `cargo bench --bench decode --no-default-features`
+//!
+//! Processor time is measured: what one core could do. Before that it shows how much of the heap each file takes.
 
+#![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails may panic")]
 #![expect(
     clippy::cast_possible_truncation,
@@ -22,6 +25,13 @@ use steadyscribe::FileSource;
 use steadyscribe::audio::Format;
 use steadyscribe::decode::Decoder;
 use steadyscribe::resample::Resampler;
+
+#[path = "support/clock.rs"]
+mod clock;
+
+#[path = "../tests/it/support/heap.rs"]
+#[allow(dead_code, reason = "the tests look at more of it")]
+mod heap;
 
 /// Length of what is made here, in seconds.
 const LENGTH_S: u32 = 60;
@@ -99,6 +109,15 @@ fn files(criterion: &mut Criterion) {
         ("ogg vorbis 22 kHz mono", fixtures.join("sparse.ogg")),
         ("ogg opus mono", fixtures.join("standup.opus")),
     ];
+    println!("{:24} peak heap, kB   allocations for each second", "");
+    for (name, path) in &files {
+        let (length_s, heap) = heap::measure(|| pass(path, true));
+        let (peak, rate) = (
+            heap.peak_bytes as f64 / 1e3,
+            heap.allocations as f64 / length_s,
+        );
+        println!("{name:24} {peak:13.0}   {rate:.1}");
+    }
     for (group, resampled) in [("decode", false), ("decode and resample", true)] {
         let mut group = criterion.benchmark_group(group);
         group
@@ -107,7 +126,15 @@ fn files(criterion: &mut Criterion) {
         for (name, path) in &files {
             let length_s = Duration::from_secs_f64(pass(path, false)).as_secs();
             group.throughput(Throughput::Elements(length_s));
-            group.bench_function(*name, |bench| bench.iter(|| pass(path, resampled)));
+            group.bench_function(*name, |bench| {
+                bench.iter_custom(|times| {
+                    let mut length_s = 0.0;
+                    let passes = || (0..times).for_each(|_| length_s += pass(path, resampled));
+                    let spent = clock::measure(passes).1;
+                    black_box(length_s);
+                    spent.processor
+                });
+            });
         }
         group.finish();
     }
@@ -125,16 +152,20 @@ fn rates(criterion: &mut Criterion) {
             let input: Vec<f32> = tones(rate_hz)
                 .flat_map(|sample| std::iter::repeat_n(sample, channels))
                 .collect();
-            let mut out = |samples: &[f32]| {
-                black_box(samples);
+            let pass = || {
+                let mut resampler = Resampler::new();
+                let mut out = |samples: &[f32]| {
+                    black_box(samples);
+                };
+                for packet in input.chunks(1_024 * channels) {
+                    resampler.push(format, packet, &mut out);
+                }
+                resampler.finish(&mut out);
             };
             group.bench_function(format!("{rate_hz} Hz, {channels} channels"), |bench| {
-                bench.iter(|| {
-                    let mut resampler = Resampler::new();
-                    for packet in input.chunks(1_024 * channels) {
-                        resampler.push(format, packet, &mut out);
-                    }
-                    resampler.finish(&mut out);
+                bench.iter_custom(|times| {
+                    let passes = || (0..times).for_each(|_| pass());
+                    clock::measure(passes).1.processor
                 });
             });
         }
