@@ -51,7 +51,7 @@ fn snapshot_adds_up() {
 #[test]
 fn table_is_as_wide_as_it_is_told() {
     let own = format!("backend={}", std::process::id());
-    let limit = "backend=1M";
+    let limit = "backend=64K";
     for columns in ["80", "132"] {
         let output = Command::new(env!("CARGO_BIN_EXE_steadyscribe-monitor"))
             .args(["watch", "--count", "2", "--interval", "0.1"])
