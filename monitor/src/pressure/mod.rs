@@ -300,6 +300,8 @@ mod tests {
         }
 
         /// Constant input after any history leads to one level and stays there.
+        ///
+        /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
         #[test]
         fn constant_input_never_oscillates(
             history in prop::collection::vec(0..8 * GIB, 0..50), constant in 0..8 * GIB,

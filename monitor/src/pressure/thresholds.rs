@@ -115,6 +115,9 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever the size of the machine, a worse level begins at less available memory.
+        ///
+        /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
         #[test]
         fn thresholds_are_ordered_on_every_machine(total in 0..1_u64 << 50, swap: bool) {
             let t = Thresholds::for_machine(total, swap);

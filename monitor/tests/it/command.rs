@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use steadyscribe_monitor::Component;
 use steadyscribe_monitor::alert::journal::Journal;
@@ -50,7 +51,7 @@ fn snapshot_adds_up() {
 #[test]
 fn table_is_as_wide_as_it_is_told() {
     let own = format!("backend={}", std::process::id());
-    let limit = "backend=1M";
+    let limit = "backend=64K";
     for columns in ["80", "132"] {
         let output = Command::new(env!("CARGO_BIN_EXE_steadyscribe-monitor"))
             .args(["watch", "--count", "2", "--interval", "0.1"])
@@ -108,6 +109,42 @@ fn record_is_analyzed_and_reported() {
         "{page}"
     );
     assert_eq!(records(), before, "a report writes nothing");
+}
+
+/// The program is killed while it records, and a write was torn: the next run goes on behind what is whole.
+#[test]
+fn history_survives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_steadyscribe-monitor"))
+        .args(["record", "--interval", "0.1"])
+        .arg(&path)
+        .spawn()
+        .unwrap();
+    let records = || history::read(&path).map_or(0, Iterator::count);
+    let until = Instant::now() + Duration::from_secs(60);
+    while records() == 0 {
+        assert!(Instant::now() < until, "nothing is recorded");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut file = std::fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap();
+    file.write_all(b"the beginning of a record").unwrap();
+    let file = path.to_str().unwrap();
+    text(&run(&[
+        "record",
+        file,
+        "--hours",
+        "0.0002",
+        "--interval",
+        "0.1",
+    ]));
+    assert_eq!(records(), 2);
+    assert_eq!(text(&run(&["analyze", file])).lines().count(), 6);
 }
 
 #[test]

@@ -219,6 +219,9 @@ proptest! {
         prop_assert_eq!(judge(&x, TARGET).verdict, judge(&shifted, TARGET).verdict);
     }
 
+    /// Twice the growth is as far from twice the target.
+    ///
+    /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
     #[test]
     fn scale_of_trace_and_target_go_together(class in class(), seed: u64, rate in 0.0..30.0) {
         let x = trace(class, seed, rate, Kind::Linear);
@@ -226,6 +229,9 @@ proptest! {
         prop_assert_eq!(judge(&x, TARGET).verdict, judge(&doubled, 2.0 * TARGET).verdict);
     }
 
+    /// What is given back is no leak.
+    ///
+    /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
     #[test]
     fn shrinking_never_alarms(seed: u64, rate in 5.0..100.0) {
         let mut x = trace(STATIONARY[0].1, seed, rate, Kind::Linear);
@@ -233,12 +239,18 @@ proptest! {
         prop_assert_eq!(judge(&x, TARGET).verdict, Verdict::None);
     }
 
+    /// A faster leak is not taken for less than a slower one.
+    ///
+    /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
     #[test]
     fn faster_leak_is_no_less_a_leak(seed: u64, rate in 8.0..50.0, more in 0.0..100.0) {
         let at = |rate| judge(&trace(STATIONARY[0].1, seed, rate, Kind::Linear), TARGET).verdict;
         prop_assert!(at(rate + more) >= at(rate));
     }
 
+    /// Minutes that were not measured are no growth.
+    ///
+    /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
     #[test]
     fn missing_minutes_do_not_raise(seed: u64) {
         let mut x = trace(STATIONARY[0].1, seed, 0.0, Kind::Linear);

@@ -160,10 +160,10 @@ function alertItem(alert) {
 async function refresh() {
   await ask("state").then(show).catch(() => {});
 }
-// Steps of 1, 2 or 5 that divide an axis in three to five parts.
+// Steps of 1, 2, 2.5 or 5 that divide an axis in two to four parts.
 function rules(top) {
   const unit = top >= 2 * 1073741824 ? 1073741824 : 1048576, raw = top / unit / 4, power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].find((n) => n * power >= raw) * power * unit, all = [];
+  const step = [1, 2, 2.5, 5, 10].find((n) => n * power >= raw) * power * unit, all = [];
   for (let at = 0; at <= top; at += step) all.push([at, `${+(at / unit).toFixed(2)} ${unit > 1048576 ? "GiB" : "MiB"}`]);
   return all;
 }
