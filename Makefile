@@ -1,7 +1,7 @@
 # What people do here. Every target sets up what it needs; `make` alone lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-library test-monitor soak sweep fuzz bench lint doc sets
+.PHONY: help setup demo test test-library test-monitor soak sweep fuzz bench lint build-sets doc sets
 
 # Where cmake is put when no package manager can install it.
 TOOLS := $(CURDIR)/target/tools
@@ -72,6 +72,12 @@ lint: setup ## Checks format and lints, in every set of features
 	    $(CARGO) clippy --quiet -p steadyscribe-monitor --all-targets $$set -- -D warnings; \
 	done
 	$(CARGO) clippy --quiet -p steadyscribe-memory-bench --all-targets -- -D warnings
+
+build-sets: setup ## Builds library, examples and benches in every set of features
+	@set -e; for set in $(LIBRARY_SETS); do \
+	    echo "build -p steadyscribe $$set"; \
+	    $(CARGO) build --quiet -p steadyscribe --lib --examples --benches $$set; \
+	done
 
 doc: setup ## Builds the documentation into target/doc
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps -p steadyscribe

@@ -7,8 +7,9 @@ use crate::transcript::Segment;
 
 /// Writes SubRip subtitles: at most two lines of 42 characters, 5/6 s to 7 s each, never two at once.
 ///
-/// A segment that is too long for that becomes several subtitles, timed by its tokens. SubRip has no way to quote: an
-/// arrow in the text, which a reader could take for a line of times, is written as `→`.
+/// A segment that is too long for that becomes several subtitles, timed by its tokens. SubRip has no way to quote, so what a reader
+/// could take for a line of times, a style or a position is written with look-alikes: `-->` as `→`, `<i>` as `‹i>`, `{\an8}` as
+/// `(\an8}`.
 #[derive(Debug)]
 pub struct Srt<W> {
     out: W,
@@ -37,11 +38,25 @@ impl<W: Write> Sink for Srt<W> {
         for cue in self.cues.divide(segment) {
             self.written += 1;
             let (start, end) = (clock(cue.start_ms), clock(cue.end_ms));
-            let text = cue.text.replace("-->", "→");
+            let text = plain(&cue.text);
             write!(self.out, "{}\n{start} --> {end}\n{text}\n\n", self.written)?;
         }
         self.out.flush()
     }
+}
+
+/// Returns a text without what readers do not show.
+fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text.replace("-->", "→").replace("{\\", "(\\");
+    while let Some(at) = rest.find('<') {
+        let behind = rest[at + 1..].chars().next();
+        let is_tag = behind.is_some_and(|c| c.is_ascii_alphabetic() || c == '/');
+        plain.push_str(&rest[..at]);
+        plain.push(if is_tag { '‹' } else { '<' });
+        rest.drain(..=at);
+    }
+    plain + &rest
 }
 
 /// Writes `hh:mm:ss,mmm`.

@@ -17,6 +17,7 @@ mod download;
 mod endurance;
 #[cfg(all(feature = "whisper", feature = "download"))]
 mod example;
+mod foreign;
 mod journal;
 #[cfg(feature = "whisper")]
 mod language;
