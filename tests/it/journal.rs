@@ -274,6 +274,11 @@ mod program {
 
     use super::*;
 
+    const MODEL: &str = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/model/fixture-q8_0.bin"
+    );
+
     /// Times that the program is killed at work.
     const KILLS: u32 = 50;
 
@@ -370,5 +375,42 @@ mod program {
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2));
+    }
+
+    /// Another option, model or input: nothing is written, and what differs is said.
+    #[test]
+    fn what_differs_is_said_with_2() {
+        let folder = TempDir::new().unwrap();
+        let folder = folder.path();
+        let journal = ["--journal", "journal", "--resume"];
+        let first = command(folder, "a").args(journal).status().unwrap();
+        assert!(first.success());
+        let kept = fs::read(folder.join("journal")).unwrap();
+        let refuses = |what: &str, other: &mut Command| {
+            let output = other.args(journal).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{what}: {said}");
+            assert!(
+                said.contains(&format!("cannot resume: {what} was ")),
+                "{said}"
+            );
+            assert!(fs::read(folder.join("journal")).unwrap() == kept, "{what}");
+        };
+        refuses("prompt", command(folder, "a").args(["--prompt", "Anna"]));
+        refuses("vad", command(folder, "a").args(["--vad", "off"]));
+        // The first number of one tensor is another, in the last digit.
+        let mut model = fs::read(MODEL).unwrap();
+        let name = b"encoder.positional_embedding";
+        let at = model.windows(name.len()).position(|found| found == name);
+        model[at.unwrap() + name.len()] ^= 1;
+        let changed = folder.join("changed.bin");
+        fs::write(&changed, model).unwrap();
+        refuses("model", command(folder, "a").arg("--model").arg(&changed));
+        let mut other = Command::new(command(folder, "a").get_program());
+        let words =
+            "--quiet --threads 1 --window-seconds 5 --duration 18 --output b.json --format json";
+        other.args(words.split(' ')).current_dir(folder);
+        let input = SPEECH.replace("standup.opus", "monologue.mp3");
+        refuses("input", other.arg(input));
     }
 }
