@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use steadyscribe_monitor::ollama::{Cancel, KeepAlive, Lease, LoadProfile, Prompt};
+use steadyscribe_monitor::ollama::{Cancel, KeepAlive, Lease, LoadProfile, ModelState, Prompt};
 
 use crate::fake::model::Model;
 use crate::fake::{Fault, Setup};
@@ -353,12 +353,13 @@ fn ten_callers_of_a_hundred_operations_converge() {
     world.clock.advance(Duration::from_secs(IDLE_S));
     let ended = world.manager.tick().unwrap();
     assert!(ended.is_clean() && ended.kept.is_empty(), "{ended:?}");
-    // What is left others have loaded; the report says what the server has.
+    // What is left is not ours, and the report says what the server has: ghosts as such, and what is alive.
     let report = world.manager.get_model_memory_usage().unwrap();
     assert!(report.loaded_models.iter().all(|model| !model.is_ours));
     let mut listed: Vec<String> = report
         .loaded_models
         .into_iter()
+        .filter(|model| model.state != ModelState::Ghost)
         .map(|model| model.name)
         .collect();
     let mut held = world.names();
