@@ -1,8 +1,11 @@
 //! One pass of the decoder over an encoded window: prompt in, tokens out.
 
+use std::time::Instant;
+
 use whisper_rs::{WhisperError, WhisperState};
 
 use super::language::LANGUAGES_MAX;
+use super::pace::Pace;
 use super::rules;
 use super::vocabulary::Vocabulary;
 use crate::cancel::Cancel;
@@ -73,6 +76,7 @@ impl Draft {
 #[derive(Debug)]
 pub(super) struct Decoder {
     threads: usize,
+    pace: Pace,
     text_context: usize,
     /// Logits behind the prompt, from which every draft of a window starts.
     prompted: Vec<f32>,
@@ -112,6 +116,7 @@ impl Decoder {
     pub(super) fn new(vocabulary: &Vocabulary, text_context: usize, threads: usize) -> Self {
         Self {
             threads,
+            pace: Pace::new(threads),
             text_context,
             prompted: vec![0.0; vocabulary.size],
             logits: vec![0.0; vocabulary.size],
@@ -146,6 +151,7 @@ impl Decoder {
         cancel: &Cancel,
     ) -> Result<f32, EngineError> {
         self.prompt_len = 0;
+        self.pace.restart();
         if !previous.is_empty() {
             let (mut piece, mut filled) = ([0; PIECE_TOKENS], 0);
             for token in std::iter::once(vocabulary.previous).chain(previous.iter().copied()) {
@@ -228,9 +234,11 @@ impl Decoder {
             if self.sampled.len() == SAMPLED_TOKENS_MAX || past == self.text_context {
                 return Ok(());
             }
+            let began = Instant::now();
             state
-                .decode(&[id(token)], past, self.threads)
+                .decode(&[id(token)], past, self.pace.threads())
                 .map_err(failed)?;
+            self.pace.took(began.elapsed());
             (past, self.steps) = (past + 1, self.steps + 1);
             self.logits
                 .copy_from_slice(state.get_logits().map_err(failed)?);

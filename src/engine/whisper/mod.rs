@@ -24,6 +24,7 @@ mod model;
 #[cfg(test)]
 mod multilingual;
 mod options;
+mod pace;
 #[cfg(test)]
 mod parity;
 mod rules;

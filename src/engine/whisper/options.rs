@@ -18,7 +18,8 @@ pub struct WhisperOptions {
     pub translate: bool,
     /// Text in front of every window's previous text, for names and spelling. At most 111 tokens of it are used.
     pub prompt: String,
-    /// Threads for encoding and decoding, 1 to 64. By default one for each core that this process may use, at most 4.
+    /// Threads for encoding and decoding, 1 to 64. By default one for each core that this process may use, at most 4. Steps of the
+    /// decoder take one where that is faster.
     pub threads: usize,
     /// Whether the model is asked for times. Without them each window is one segment.
     pub timestamps: bool,
