@@ -18,7 +18,7 @@ pub struct WhisperOptions {
     pub translate: bool,
     /// Text in front of every window's previous text, for names and spelling. At most 111 tokens of it are used.
     pub prompt: String,
-    /// Threads for encoding and decoding, 1 to 64. By default one for each core that this process may use, at most 4. Steps of the
+    /// Threads for encoding and decoding, 1 to 64. By default one for each physical core that this process may use, at most 4. Steps of the
     /// decoder take one where that is faster.
     pub threads: usize,
     /// Whether the model is asked for times. Without them each window is one segment.
@@ -31,7 +31,9 @@ pub struct WhisperOptions {
 
 impl Default for WhisperOptions {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        // What two threads of one core compute at once is no more than one would: both wait for the same units.
+        let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = num_cpus::get_physical().clamp(1, allowed);
         Self {
             language: None,
             translate: false,
