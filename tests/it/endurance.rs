@@ -279,6 +279,9 @@ fn soak() {
     while began.elapsed() < Duration::from_secs(60 * minutes) {
         round(&mut scribe);
         rounds += 1;
+        if rounds % 5 == 0 {
+            println!("{rounds} rounds: {:?}", held());
+        }
     }
     let now = held();
     println!("{rounds} rounds: {private} bytes, {files} files, {threads} threads, then {now:?}");
