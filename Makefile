@@ -54,10 +54,10 @@ fuzz: setup ## Fuzzes each target for a minute, with cargo-fuzz, see fuzz/README
 	@fuzz/run
 
 soak: setup ## Minutes of files, live inputs, cancels and errors in one process, which must hold what it held before
-	OMP_WAIT_POLICY=passive $(CARGO) test --release -p steadyscribe --test it -- --ignored --exact endurance::soak --nocapture
+	$(CARGO) test --release -p steadyscribe --test it -- --ignored --exact endurance::soak --nocapture
 
 bench: setup ## Measures speed and memory (half an hour, 3 GB of memory, 1 GB of disk)
-	OMP_WAIT_POLICY=passive $(CARGO) bench -p steadyscribe
+	$(CARGO) bench -p steadyscribe
 	$(CARGO) bench -p steadyscribe-memory-bench
 	$(CARGO) bench -p steadyscribe-monitor --features $(MONITOR_FEATURES)
 

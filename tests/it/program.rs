@@ -20,7 +20,10 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// The program, which `cargo test` builds beside this test.
 pub(crate) fn program() -> Command {
-    example("transcribe")
+    let mut program = example("transcribe");
+    // As people start it: the program sets it for itself.
+    program.env_remove("OMP_WAIT_POLICY");
+    program
 }
 
 /// A program of the examples.
