@@ -41,7 +41,8 @@ pub mod server;
 pub mod trend;
 pub mod watcher;
 
-#[cfg(doctest)]
+// Its examples use what the feature brings.
+#[cfg(all(doctest, feature = "ollama"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
 
