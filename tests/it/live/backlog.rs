@@ -167,6 +167,11 @@ fn tells() {
     let (mut feed, live) = Live::start(options(1 << 20)).unwrap();
     let watch = live.watch();
     push_ramp(&mut feed, 0, 60 * 16_000);
+    // All of it has left the ring, so that nothing is taken while the engine reads.
+    let kept = 480_000 + (1 << 20) / 4;
+    wait(&watch, "the disk", |status| {
+        status.dropped.samples() == 60 * 16_000 - kept
+    });
     let running = Running::start(everything(), Shows(|_, _: &[f32]| Ok(())), live);
     wait(&watch, "the engine", |status| status.read == status.pushed);
     push_ramp(&mut feed, 60 * 16_000, 16_000);
