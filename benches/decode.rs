@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench decode --no-default-features`
 //!
-//! Processor time is measured: what one core could do. Before that it shows how much of the heap each file takes.
+//! Processor time is measured: what one core could do. Before that it shows how much of the heap each file takes. A file of your own
+//! is measured with the others: `STEADYSCRIBE_AUDIO=PATH cargo bench …`.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails may panic")]
@@ -99,7 +100,7 @@ fn files(criterion: &mut Criterion) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let folder = tempfile::tempdir().unwrap();
     let adts = repeated(folder.path(), &fixtures.join("formats/aac-48khz.aac"), 40);
-    let files = [
+    let mut files = vec![
         ("wav 48 kHz mono", wave(folder.path(), 48_000, 1)),
         ("wav 44.1 kHz stereo", wave(folder.path(), 44_100, 2)),
         ("mp3 44.1 kHz mono", fixtures.join("monologue.mp3")),
@@ -109,6 +110,8 @@ fn files(criterion: &mut Criterion) {
         ("ogg vorbis 22 kHz mono", fixtures.join("sparse.ogg")),
         ("ogg opus mono", fixtures.join("standup.opus")),
     ];
+    let own = std::env::var_os("STEADYSCRIBE_AUDIO");
+    files.extend(own.map(|path| ("STEADYSCRIBE_AUDIO", PathBuf::from(path))));
     println!("{:24} peak heap, kB   allocations for each second", "");
     for (name, path) in &files {
         let (length_s, heap) = heap::measure(|| pass(path, true));

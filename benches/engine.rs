@@ -19,18 +19,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadyscribe::audio::WINDOW_SAMPLES_MAX;
-use steadyscribe::decode::Decoder;
 use steadyscribe::engine::{Engine, Request};
-use steadyscribe::resample::Resampler;
 use steadyscribe::{
     Cancel, Config, FileSource, Segment, Time, Transcriber, Whisper, WhisperOptions,
 };
 use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters};
 
 use crate::clock::{Spent, measure};
+use crate::samples::samples;
 
 #[path = "support/clock.rs"]
 mod clock;
+
+#[path = "support/samples.rs"]
+mod samples;
 
 #[path = "../examples/widen/model.rs"]
 #[allow(
@@ -58,7 +60,6 @@ fn root() -> &'static Path {
 }
 
 fn main() {
-    wait_passively();
     let fixture = root().join("fixtures/model/fixture-q8_0.bin");
     let default = WhisperOptions::default().threads;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -78,22 +79,6 @@ fn main() {
         let path = base_shaped(&fixture);
         parts(larger, &path);
         transcripts(larger, &path, MEETING, ROUNDS_LARGER);
-    }
-}
-
-/// Has the threads of OpenMP sleep while they wait. They read the choice before `main`, so the bench starts itself again with it.
-fn wait_passively() {
-    #[cfg(all(feature = "openmp", target_os = "linux"))]
-    {
-        use std::os::unix::process::CommandExt;
-        const CHOICE: &str = "OMP_WAIT_POLICY";
-        if std::env::var_os(CHOICE).is_none() {
-            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
-            again
-                .args(std::env::args_os().skip(1))
-                .env(CHOICE, "passive");
-            panic!("{}", again.exec());
-        }
     }
 }
 
@@ -154,15 +139,8 @@ fn options(threads: usize) -> WhisperOptions {
 }
 
 /// A scene from its start, at most so many samples, 16 kHz mono.
-fn samples(scene: &str, samples_max: usize) -> Vec<f32> {
-    let source = &mut FileSource::open(root().join(scene)).unwrap();
-    let mut decoder = Decoder::open(source).unwrap();
-    let (mut resampler, mut all) = (Resampler::new(), Vec::new());
-    let mut keep = |samples: &[f32]| all.extend_from_slice(samples);
-    while let Some(chunk) = decoder.next().unwrap() {
-        resampler.push(chunk.format, chunk.samples, &mut keep);
-    }
-    resampler.finish(&mut keep);
+fn start(scene: &str, samples_max: usize) -> Vec<f32> {
+    let mut all = samples(&root().join(scene));
     all.truncate(samples_max);
     all
 }
@@ -177,7 +155,7 @@ struct Part {
 
 /// Measures encoding and a step of the decoder.
 fn parts(name: &str, path: &Path) {
-    let window = samples(MEETING, WINDOW_SAMPLES_MAX);
+    let window = start(MEETING, WINDOW_SAMPLES_MAX);
     let flash = [(WhisperOptions::default().threads, 1)];
     let cases = THREADS.map(|threads| (threads, 0)).into_iter().chain(flash);
     let mut parts: Vec<Part> = cases
@@ -235,7 +213,7 @@ struct Way {
 /// Measures whole transcripts, beside whisper.cpp's own loop.
 fn transcripts(name: &str, path: &Path, scene: &str, rounds: usize) {
     let default = WhisperOptions::default().threads;
-    let samples: Arc<[f32]> = samples(scene, (SCENE_S * 16_000.0) as usize).into();
+    let samples: Arc<[f32]> = start(scene, (SCENE_S * 16_000.0) as usize).into();
     let greedy = (SamplingStrategy::Greedy { best_of: 5 }, false);
     let beams = SamplingStrategy::BeamSearch {
         beam_size: 5,

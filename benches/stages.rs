@@ -19,17 +19,23 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::{bounded, never};
 use steadyscribe::audio::SAMPLE_RATE_HZ;
-use steadyscribe::decode::Decoder;
-use steadyscribe::engine::{Engine, EngineError, Heard, Request};
 use steadyscribe::pool::{Block, Pool};
-use steadyscribe::resample::Resampler;
 use steadyscribe::sink::Sink;
 use steadyscribe::vad::{HOP_SAMPLES, SpeechMap};
 use steadyscribe::window::Window;
 use steadyscribe::{Cancel, Config, FileSource, Segment, Time, Transcriber};
 
+use crate::instantly::Instantly;
+use crate::samples::samples;
+
 #[path = "support/clock.rs"]
 mod clock;
+
+#[path = "support/instantly.rs"]
+mod instantly;
+
+#[path = "support/samples.rs"]
+mod samples;
 
 /// Samples of a block of the pool.
 const BLOCK_SAMPLES: usize = 8_000;
@@ -42,20 +48,6 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(name)
-}
-
-/// A minute of speech, 16 kHz mono.
-fn speech() -> Vec<f32> {
-    let mut decoder =
-        Decoder::open(&mut FileSource::open(fixture("standup.opus")).unwrap()).unwrap();
-    let mut resampler = Resampler::new();
-    let mut all = Vec::new();
-    let mut keep = |samples: &[f32]| all.extend_from_slice(samples);
-    while let Some(chunk) = decoder.next().unwrap() {
-        resampler.push(chunk.format, chunk.samples, &mut keep);
-    }
-    resampler.finish(&mut keep);
-    all
 }
 
 fn pool(criterion: &mut Criterion) {
@@ -116,7 +108,7 @@ fn window(criterion: &mut Criterion) {
 
 fn vad(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("vad");
-    let speech = speech();
+    let speech = samples(&fixture("standup.opus"));
     let mut map = SpeechMap::new();
     let mut hop = speech[..speech.len() / HOP_SAMPLES * HOP_SAMPLES]
         .chunks_exact(HOP_SAMPLES)
@@ -139,21 +131,6 @@ fn vad(criterion: &mut Criterion) {
         });
     });
     group.finish();
-}
-
-/// Says one word for each window, and takes no time.
-struct Instantly;
-
-impl Engine for Instantly {
-    fn name(&self) -> &str {
-        "instantly"
-    }
-
-    fn transcribe(&mut self, window: &[f32], _: &Request<'_>) -> Result<Heard, EngineError> {
-        let end = Time::from_samples(window.len() as u64);
-        let said = Segment::new(Time::ZERO, end, "word");
-        Ok(Heard::new(vec![said], window.len()))
-    }
 }
 
 /// Takes segments and keeps none.

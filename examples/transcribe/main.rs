@@ -45,7 +45,7 @@ use steadyscribe::budget::{Footprint, Plan, Together};
 use steadyscribe::engine::Engine;
 use steadyscribe::sink::Sink;
 use steadyscribe::source::Source;
-use steadyscribe::{Cancel, Config, Error, SpanS, Summary, Time, Whisper};
+use steadyscribe::{Cancel, Error, SpanS, Summary, Time, Whisper};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Args, Channels, Command};
@@ -187,7 +187,7 @@ fn print_plan(args: &Args, plan: &Plan) -> Result<Exit, Failure> {
     let mut out = std::io::stdout();
     writeln!(out, "{plan}").map_err(Error::Sink)?;
     if args.channels == Channels::Split {
-        let mut config: Config = args.config();
+        let mut config = args.config();
         config.memory_budget_bytes = None;
         let one = Together::plan(&config, &[Footprint::default()], 1).map_err(Error::from)?;
         let each_mb = one.transcriber_bytes() as f64 / 1e6;

@@ -48,7 +48,7 @@ mod ran;
 mod record;
 mod threads;
 
-/// Segments that wait for the sink at most. A window gives about ten.
+/// What waits for the sink at most: segments, of which a window gives about ten, and behind them how far it reached.
 const SEGMENTS_QUEUED_MAX: usize = 64;
 
 /// Transcribes inputs, one after another, in memory that is planned and allocated when it is made.

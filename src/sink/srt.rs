@@ -45,18 +45,16 @@ impl<W: Write> Sink for Srt<W> {
     }
 }
 
-/// Returns a text without what readers do not show.
+/// Writes what readers would not show with look-alikes.
 fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text.replace("-->", "→").replace("{\\", "(\\");
-    while let Some(at) = rest.find('<') {
-        let behind = rest[at + 1..].chars().next();
-        let is_tag = behind.is_some_and(|c| c.is_ascii_alphabetic() || c == '/');
-        plain.push_str(&rest[..at]);
-        plain.push(if is_tag { '‹' } else { '<' });
-        rest.drain(..=at);
-    }
-    plain + &rest
+    let text = text.replace("-->", "→").replace("{\\", "(\\");
+    let behind = text.chars().skip(1).chain([' ']);
+    let chars = text.chars().zip(behind);
+    let plain = chars.map(|(c, next)| match c {
+        '<' if next.is_ascii_alphabetic() || next == '/' => '‹',
+        c => c,
+    });
+    plain.collect()
 }
 
 /// Writes `hh:mm:ss,mmm`.

@@ -365,6 +365,10 @@ proptest! {
         // What a reader would not show is written with look-alikes.
         let alike = |text: String| text.replace("-->", "→").replace('<', "‹").replace("{\\", "(\\");
         prop_assert_eq!(alike(visible(srt.iter().map(|cue| cue.2.as_str()))), alike(said.clone()));
+        for (_, _, text) in &srt {
+            let is_tag = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+            prop_assert!(!text.split('<').skip(1).any(is_tag) && !text.contains("{\\"), "{}", text);
+        }
         let text = written(Format::Text, &segments, &ending);
         prop_assert_eq!(visible(text.lines()), said.clone());
         let lrc = written(Format::Lrc, &segments, &ending);

@@ -39,7 +39,6 @@ fn child(test: &str, minutes: usize) -> String {
             "--nocapture",
         ])
         .env("STEADYSCRIBE_TEST_MINUTES", minutes.to_string())
-        .env("OMP_WAIT_POLICY", "passive")
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();

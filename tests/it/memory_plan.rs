@@ -42,7 +42,6 @@ fn child(test: &str, model: &Path, flash_attention: bool, audio: &str) -> (Strin
             if flash_attention { "1" } else { "0" },
         )
         .env("STEADYSCRIBE_TEST_AUDIO", audio)
-        .env("OMP_WAIT_POLICY", "passive")
         .output()
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

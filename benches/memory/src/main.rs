@@ -19,6 +19,8 @@
 
 mod chart;
 mod input;
+#[path = "../../support/instantly.rs"]
+mod instantly;
 mod meter;
 mod ours;
 mod whole_file;

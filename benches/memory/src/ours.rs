@@ -3,27 +3,12 @@
 use std::io;
 use std::path::Path;
 
-use steadyscribe::engine::{Engine, EngineError, Heard, Request};
 use steadyscribe::sink::Sink;
-use steadyscribe::{Config, FileSource, Segment, Time, Transcriber, memory};
+use steadyscribe::{Config, FileSource, Segment, Transcriber, memory};
 
 use crate::Took;
+use crate::instantly::Instantly;
 use crate::meter::{Meter, Stage};
-
-/// Says one word for each window.
-struct Instantly;
-
-impl Engine for Instantly {
-    fn name(&self) -> &str {
-        "instantly"
-    }
-
-    fn transcribe(&mut self, window: &[f32], _: &Request<'_>) -> Result<Heard, EngineError> {
-        let end = Time::from_samples(window.len() as u64);
-        let said = Segment::new(Time::ZERO, end, "word");
-        Ok(Heard::new(vec![said], window.len()))
-    }
-}
 
 /// Reads the memory with each segment, and keeps none.
 struct Reading<'a>(&'a Meter);

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::Layout;
+use crate::audio::INPUT_CHANNELS_MAX;
 use crate::decode::codec::Fault;
 use crate::decode::input::Handle;
 
@@ -19,9 +20,6 @@ const FORMAT_BYTES_MAX: u32 = 512;
 
 /// Shortest format chunk with its header: channels, frames, bits of a sample, rate.
 const FORMAT_BYTES_MIN: usize = 26;
-
-/// Most channels that the demuxer takes: it multiplies them with the width of a sample in 16 bits.
-const CHANNELS_MAX: u16 = 32;
 
 /// Bytes of a chunk's header, and those of the audio chunk before its audio.
 const HEADER: u64 = 8;
@@ -80,14 +78,14 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     Ok(layout)
 }
 
-/// Refuses a format over whose numbers the demuxer stumbles.
+/// Refuses a format over whose numbers the demuxer stumbles: it multiplies channels with the width of a sample in 16 bits.
 fn check(format: &[u8]) -> Result<(), Fault> {
     if format.len() < FORMAT_BYTES_MIN {
         return Err(Fault::Damaged("its chunk of format is too short".into()));
     }
-    let channels = u16::from_be_bytes([format[8], format[9]]);
-    if !(1..=CHANNELS_MAX).contains(&channels) {
-        let range = format!("not 1 to {CHANNELS_MAX}");
+    let channels = u16::from_be_bytes([format[8], format[9]]).into();
+    if !(1..=INPUT_CHANNELS_MAX).contains(&channels) {
+        let range = format!("not 1 to {INPUT_CHANNELS_MAX}");
         return Err(Fault::Unsupported(format!(
             "aiff audio of {channels} channels ({range})"
         )));
