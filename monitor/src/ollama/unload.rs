@@ -126,15 +126,25 @@ fn last_resort(
     runner: Option<&Runner>,
     may_kill: bool,
 ) -> Result<(), Stuck> {
-    let mut stuck = Stuck::of_server(unloaded, runner);
+    let stuck = Stuck::of_server(unloaded, runner);
     let is_there = unloaded.process_ended == Some(false);
-    let Some(id) = stuck.process.filter(|_| may_kill && is_there) else {
-        return Err(stuck);
-    };
-    if let Err(error) = sight.kill(id) {
-        stuck.remedy = format!("{}; it could not be killed: {error}", stuck.remedy);
-        return Err(stuck);
+    match stuck.process.filter(|_| may_kill && is_there) {
+        Some(id) => kill(sight, id, unloaded, &stuck),
+        None => Err(stuck),
     }
+}
+
+/// Kills a process, or says with the remedy why it could not be.
+fn kill(
+    sight: &dyn Sight,
+    id: ProcessId,
+    unloaded: &mut UnloadedModel,
+    stuck: &Stuck,
+) -> Result<(), Stuck> {
+    sight.kill(id).map_err(|error| Stuck {
+        process: stuck.process,
+        remedy: format!("{}; it could not be killed: {error}", stuck.remedy),
+    })?;
     unloaded.killed = true;
     Ok(())
 }
@@ -223,15 +233,11 @@ fn kill_orphan(
     orphan: &Runner,
     may_kill: bool,
 ) -> Result<(), Stuck> {
-    let mut stuck = Stuck::of_nobody(&unloaded.name, orphan);
+    let stuck = Stuck::of_nobody(&unloaded.name, orphan);
     if !may_kill {
         return Err(stuck);
     }
-    if let Err(error) = sight.kill(orphan.id) {
-        stuck.remedy = format!("{}; it could not be killed: {error}", stuck.remedy);
-        return Err(stuck);
-    }
-    unloaded.killed = true;
+    kill(sight, orphan.id, unloaded, &stuck)?;
     let deadline = sight.now().saturating_add(KILL_MAX);
     while lives(sight, orphan.id) {
         if sight.now() >= deadline {

@@ -71,11 +71,8 @@ fn table_is_as_wide_as_it_is_told() {
     }
 }
 
-#[test]
-fn record_is_analyzed_and_reported() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("history");
-    let file = path.to_str().unwrap();
+/// Records for less than a second.
+fn record(file: &str) {
     text(&run(&[
         "record",
         file,
@@ -84,6 +81,14 @@ fn record_is_analyzed_and_reported() {
         "--interval",
         "0.1",
     ]));
+}
+
+#[test]
+fn record_is_analyzed_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history");
+    let file = path.to_str().unwrap();
+    record(file);
     let lines = text(&run(&["analyze", file]));
     assert_eq!(lines.lines().count(), 6, "{lines}");
     assert!(
@@ -135,14 +140,7 @@ fn history_survives_a_kill() {
         .unwrap();
     file.write_all(b"the beginning of a record").unwrap();
     let file = path.to_str().unwrap();
-    text(&run(&[
-        "record",
-        file,
-        "--hours",
-        "0.0002",
-        "--interval",
-        "0.1",
-    ]));
+    record(file);
     assert_eq!(records(), 2);
     assert_eq!(text(&run(&["analyze", file])).lines().count(), 6);
 }
