@@ -1,4 +1,4 @@
-//! Real processes of ours, which allocate, map, start others, lose their parents and end on command.
+//! Real processes of ours, which allocate, map, fork, start others, lose their parents and end on command.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -42,6 +42,8 @@ fn act() {
                 mapped.push(map(&file));
             }
             "start" => println!("{}", child().id()),
+            #[cfg(target_os = "linux")]
+            "fork" => println!("{}", fork()),
             "listen" => {
                 let socket = TcpListener::bind("127.0.0.1:0").unwrap();
                 println!("{}", socket.local_addr().unwrap().port());
@@ -66,6 +68,25 @@ fn map(file: &std::fs::File) -> memmap2::Mmap {
         map.len() / 4096
     );
     map
+}
+
+/// A copy of this process, which shares its pages until one of both writes to them. It ends by itself.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "forking is unsafe")]
+fn fork() -> libc::pid_t {
+    // SAFETY: the copy has this thread alone, and calls nothing but what POSIX allows there.
+    unsafe {
+        let pid = libc::fork();
+        assert!(pid >= 0, "no process can be made");
+        if pid == 0 {
+            (0..=2).for_each(|file| _ = libc::close(file));
+            libc::alarm(20);
+            loop {
+                libc::pause();
+            }
+        }
+        pid
+    }
 }
 
 /// A child that outlives us: it lives as long as our standard input is open, which it inherits.
@@ -178,6 +199,40 @@ fn allocated_costs_and_mapped_is_reclaimable() {
     assert!(look().private_bytes < mapped.private_bytes - 40 * MIB);
     actor.end();
     assert_eq!(look().processes, 0);
+}
+
+/// Private bytes count what two processes share until they write, twice; proportional shares count it once.
+#[cfg(target_os = "linux")]
+#[test]
+fn copy_of_a_process_belongs_to_its_component() {
+    let mut actor = Actor::start();
+    let mut sampler = sampler(&[(actor.id(), Component::Backend)]);
+    actor.tell("allocate 64");
+    let mut look = || {
+        let sample = sampler.sample(Moment::default());
+        sampler.read_shares(0);
+        let part = *sampler.sample(Moment::default()).part(Component::Backend);
+        let parts: u64 = sample.parts.iter().map(|p| p.private_bytes).sum();
+        assert_eq!(parts, sample.total_bytes);
+        part
+    };
+    let alone = look();
+    let copy: u32 = actor.tell("fork").parse().unwrap();
+    let both = look();
+    assert_eq!((alone.processes, both.processes), (1, 2));
+    let private = (alone.private_bytes, both.private_bytes);
+    assert!(private.1 > private.0 + 60 * MIB, "{private:?}");
+    let shares = (
+        alone.proportional_bytes.unwrap(),
+        both.proportional_bytes.unwrap(),
+    );
+    assert!(
+        shares.0 > 60 * MIB && shares.1 < shares.0 + 10 * MIB,
+        "{shares:?}"
+    );
+    let is_copy = |(id, _): &(ProcessId, Component)| id.pid == copy;
+    assert!(sampler.members().iter().any(is_copy));
+    actor.end();
 }
 
 #[test]
