@@ -38,7 +38,8 @@ impl Cancel {
     /// Makes a token that is not raised.
     #[must_use]
     pub fn new() -> Self {
-        let (alive, raised) = bounded(0);
+        // Room for one, which stays empty: see `Pool::acquire`.
+        let (alive, raised) = bounded(1);
         let shared = Shared {
             cancelled: AtomicBool::new(false),
             alive: Mutex::new(Some(alive)),

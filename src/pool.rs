@@ -74,7 +74,7 @@ impl Pool {
     /// Takes a block, empty. Waits until one is free.
     ///
     /// `taker` carries nothing: it disconnects when nobody takes filled blocks any more. Those that wait in a queue then
-    /// never come back.
+    /// never come back. It must have room for one: to wait on a channel without any takes an allocation each time.
     ///
     /// # Errors
     ///
@@ -343,7 +343,7 @@ mod tests {
             pool.acquire(&cancel, &never()),
             pool.acquire(&cancel, &never()),
         ];
-        let (alive, taker) = bounded(0);
+        let (alive, taker) = bounded(1);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| pool.acquire(&cancel, &taker).map(drop));
             drop(alive);

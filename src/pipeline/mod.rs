@@ -317,7 +317,7 @@ impl<E: Engine + 'static> Transcriber<E> {
         let (blocks_in, blocks_out) = bounded(self.config.pool_blocks);
         let (segments_in, segments_out) = bounded(SEGMENTS_QUEUED_MAX);
         // Dropped when the engine's thread ends, so that the decoder does not wait for blocks that stay in the queue.
-        let (alive, taker) = bounded(0);
+        let (alive, taker) = bounded(1);
         let start = from.max(self.config.start);
         let mut engine = lock(&self.engine);
         engine.prepare(self.plan.chosen())?;
