@@ -37,6 +37,8 @@ pub(super) enum Fault {
     Damaged(String),
     /// The data end in the middle.
     CutOff,
+    /// A packet claims to be longer than any is.
+    TooLong,
     /// An index behind the audio, in a pipe.
     IndexLast,
     /// A dependency panicked over the data.
@@ -49,6 +51,7 @@ impl std::fmt::Display for Fault {
             Self::Unsupported(what) => write!(f, "{what} is not supported"),
             Self::Damaged(reason) => f.write_str(reason),
             Self::CutOff => f.write_str("the file is cut off"),
+            Self::TooLong => f.write_str("a packet is longer than any can be"),
             Self::IndexLast => f.write_str("an index (moov) behind the audio of a pipe"),
             Self::Panicked => f.write_str("the decoder failed over damaged data"),
         }
@@ -189,6 +192,10 @@ pub(super) fn contained<T>(call: impl FnOnce() -> Result<T, Symphonia>) -> Resul
         Ok(Err(Symphonia::Unsupported(what))) => Err(Fault::Unsupported(what.into())),
         Ok(Err(Symphonia::IoError(error))) if error.kind() == ErrorKind::UnexpectedEof => {
             Err(Fault::CutOff)
+        }
+        // So says `Handle::demux` when the allowance is used up.
+        Ok(Err(Symphonia::IoError(error))) if error.kind() == ErrorKind::FileTooLarge => {
+            Err(Fault::TooLong)
         }
         Ok(Err(error)) => Err(Fault::Damaged(error.to_string())),
         Err(_) => Err(Fault::Panicked),

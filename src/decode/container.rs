@@ -5,7 +5,7 @@ use std::sync::Arc;
 use symphonia::core::errors::Error as Symphonia;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
-    FORMAT_ID_ADTS, FORMAT_ID_AIFF, FORMAT_ID_MKV, FORMAT_ID_OGG, FORMAT_ID_WAVE,
+    FORMAT_ID_AIFF, FORMAT_ID_MKV, FORMAT_ID_OGG, FORMAT_ID_WAVE,
 };
 use symphonia::core::formats::{FormatId, FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
@@ -15,6 +15,7 @@ use symphonia::core::packet::Packet;
 use super::clock::{Clock, Timing};
 use super::codec::{Codec, Fault, contained};
 use super::input::Handle;
+use super::layout::fragments::FragmentIndex;
 use super::layout::{Layout, Parts};
 use super::passed::Passed;
 use super::view::View;
@@ -32,9 +33,6 @@ const RESTARTS_MAX: u32 = 1_000;
 
 /// Bytes that the demuxer has read at most and not yet used.
 const READ_AHEAD_BYTES: u64 = 64 << 10;
-
-/// Bytes of an ADTS frame that are not in its packet. Those of MPEG audio all are.
-const ADTS_HEADER_BYTES: usize = 7;
 
 /// What comes next from a container.
 pub(super) enum Next {
@@ -66,6 +64,8 @@ pub(super) struct Container {
     ahead: Option<Next>,
     restarts: u32,
     retries: u32,
+    /// There was damage behind the last packet, or there should be another.
+    is_damaged: bool,
     passed: Passed,
     /// How far the input was read when the last packet came.
     packet_position: u64,
@@ -93,16 +93,17 @@ impl Container {
     /// Reads headers, to show the audio track that was `chosen` of several. Returns also whether one is to be.
     fn open_track(input: &Arc<Handle>, chosen: Option<u32>) -> Result<(Self, Codec, bool), Fault> {
         let mut layout = Layout::of(input, chosen)?;
-        let mut base_ticks = 0;
+        let mut index = FragmentIndex::default();
         if let Parts::Fragments(fragments) = &mut layout.parts {
             let fragment = fragments.next(input)?.ok_or(Fault::CutOff)?;
             layout.view = fragment.view;
-            base_ticks = fragment.first_ticks.unwrap_or(0).cast_signed();
+            index = fragment.index;
         }
         let demuxer = probe(layout.view)?;
         let info = demuxer.format_info();
+        let passed = Passed::new(info.format);
         let mut clock = Clock::new(info.format, layout.origin_ticks, layout.end_ticks);
-        clock.base_ticks = base_ticks;
+        clock.base_ticks = index.first_ticks.unwrap_or(0).cast_signed();
         let mut container = Self {
             input: Arc::clone(input),
             format: info.format,
@@ -116,7 +117,8 @@ impl Container {
             ahead: None,
             restarts: 0,
             retries: 0,
-            passed: Passed::default(),
+            is_damaged: index.has_packets,
+            passed,
             packet_position: 0,
             last_ticks: i64::MIN,
             next_ticks: 0,
@@ -264,18 +266,14 @@ impl Container {
             return None;
         }
         self.retries = 0;
+        self.is_damaged = false;
         self.heard_ticks = i64::MIN;
         self.last_ticks = ticks;
         self.packet_position = self.input.position();
         let mut timing = self.clock.timing(packet);
         self.next_ticks = timing.end();
         if self.clock.is_stream() {
-            let header = if self.format == FORMAT_ID_ADTS {
-                ADTS_HEADER_BYTES
-            } else {
-                0
-            };
-            timing.passed_thousandths = self.passed.packet(packet.data.len() + header, &self.input);
+            timing.passed_thousandths = self.passed.packet(packet.data.len(), &self.input);
         }
         Some(timing)
     }
@@ -286,10 +284,11 @@ impl Container {
             return Ok(false);
         };
         while let Some(fragment) = fragments.next(&self.input)? {
+            self.is_damaged |= fragment.index.has_packets;
             // One that cannot be opened is a hole in the time line, not the end of it.
             if let Ok(demuxer) = probe(fragment.view) {
                 self.demuxer = Some(demuxer);
-                let ticks = fragment.first_ticks.map(u64::cast_signed);
+                let ticks = fragment.index.first_ticks.map(u64::cast_signed);
                 self.clock.base_ticks = ticks.unwrap_or(self.next_ticks);
                 return Ok(true);
             }
@@ -300,10 +299,17 @@ impl Container {
     /// Finds a place behind damage from which reading can go on.
     fn recover(&mut self, fault: &Fault) -> Result<bool, Fault> {
         let is_cut = matches!(fault, Fault::CutOff);
+        self.is_damaged |= !is_cut;
         // These streams have a mark at each packet, for which the demuxer searches when it is asked again.
         if self.clock.is_stream() || self.format == FORMAT_ID_OGG {
             self.retries += 1;
             return Ok(!is_cut && self.retries < RETRIES_MAX);
+        }
+        // A block of Matroska that holds nonsense lies behind the demuxer when it says so: what follows is asked for once.
+        let is_matroska = matches!(self.parts, Parts::Clusters(_));
+        if is_matroska && self.retries == 0 && !matches!(fault, Fault::TooLong) {
+            self.retries = 1;
+            return Ok(true);
         }
         self.restarts += 1;
         if self.restarts > RESTARTS_MAX {
@@ -335,8 +341,10 @@ impl Container {
             Parts::Fragments(fragments) => Some(fragments.data_end),
             _ => self.data_end,
         };
+        let is_damaged = self.is_damaged && !matches!(self.parts, Parts::One);
         match data_end {
             Some(end) if len < end => Next::Broken(Fault::CutOff),
+            _ if is_damaged => Next::Broken(Fault::Damaged("its end is damaged".into())),
             _ => Next::End,
         }
     }

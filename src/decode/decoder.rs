@@ -298,7 +298,7 @@ impl Decoder {
             ));
         }
         let rate_hz = self.format.rate_hz;
-        if rate_hz == 0 || self.format.channels == 0 {
+        if rate_hz == 0 || self.format.channels == 0 || self.is_behind_end() {
             self.stats.damaged_packets += 1;
             return;
         }
@@ -316,7 +316,7 @@ impl Decoder {
     /// Puts silence where the demuxer passed over packets that it did not know.
     fn pass(&mut self, timing: &Timing) {
         let lost = u128::from(timing.passed_thousandths) * u128::from(self.packet_frames) / 1_000;
-        if lost > 0 && self.timeline.is_started() {
+        if lost > 0 && self.timeline.is_started() && !self.is_behind_end() {
             let before = self.timeline.now();
             let frames = self.timeline.pass(u64::try_from(lost).unwrap_or(u64::MAX));
             self.silence_frames += frames;
@@ -328,9 +328,14 @@ impl Decoder {
     fn placement(&mut self, timing: &Timing, skipped: u64, frames: u64) -> Placement {
         let (clock, rate_hz) = (&self.container.clock, self.format.rate_hz);
         // Where the demuxer only counts, its first stamp is to be believed: it is below zero by the delay.
-        let is_told = clock.is_stamped() || !self.timeline.is_started();
+        let is_told = !self.timeline.is_started() || (clock.is_stamped() && !self.is_behind_end());
         let stamp = is_told.then(|| clock.stamp(timing, rate_hz, skipped));
         self.timeline.place(stamp, clock.origin(rate_hz), frames)
+    }
+
+    /// Returns whether the declared end was passed and may be the end: what comes is padding, and holes in it are nothing.
+    fn is_behind_end(&self) -> bool {
+        self.tail.as_ref().is_some_and(Tail::is_passed)
     }
 
     /// Holds back what lies behind the declared end.

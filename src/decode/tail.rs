@@ -18,6 +18,11 @@ pub(super) struct Tail {
 }
 
 impl Tail {
+    /// Returns whether the declared end was passed.
+    pub(super) fn is_passed(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// Takes what lies behind the end out of `samples`, which starts at frame `at` of a file that declares `end`
     /// frames. Returns `false` if the declaration is wrong: then `samples` holds everything that was held back too.
     pub(super) fn take(

@@ -21,6 +21,10 @@ const HOLES_MS_MAX: i64 = 24 * 3_600 * 1_000;
 /// Longest overlap that is cut, in milliseconds. A longer one is a clock that was set back.
 const OVERLAP_MS_MAX: i64 = 2_000;
 
+/// Packets in a row that may overlap what came before them. Where two recordings overlap, one packet does, and the next ones
+/// follow on. A clock that runs too slow, because a field is wrong, has each packet overlap, and would have all of them cut.
+const OVERLAPS_MAX: u32 = 3;
+
 /// Latest start that is kept as leading silence, in milliseconds: audio that starts after the video does. Live
 /// streams start at any time: theirs is taken as zero.
 const START_MS_MAX: i64 = 30_000;
@@ -51,6 +55,8 @@ pub(super) struct Timeline {
     shift: i64,
     /// Silence that filled holes, in milliseconds.
     filled_ms: i64,
+    /// Packets in a row that overlapped.
+    overlaps: u32,
     started: bool,
 }
 
@@ -62,6 +68,7 @@ impl Timeline {
             drop: 0,
             shift: 0,
             filled_ms: 0,
+            overlaps: 0,
             started: false,
         }
     }
@@ -156,11 +163,18 @@ impl Timeline {
         let ahead = at
             .saturating_sub(self.shift)
             .saturating_sub(self.next - self.drop);
-        if ahead > self.frames(self.hole_ms_max()) || ahead < -self.frames(OVERLAP_MS_MAX) {
-            self.shift = self.shift.saturating_add(ahead);
+        let tolerance = self.frames(TOLERANCE_MS);
+        if (-tolerance..=tolerance).contains(&ahead) {
+            self.overlaps = 0;
             return 0;
         }
-        if ahead.abs() <= self.frames(TOLERANCE_MS) {
+        self.overlaps = match ahead < 0 {
+            true => self.overlaps.saturating_add(1),
+            false => 0,
+        };
+        let too_late = ahead > self.frames(self.hole_ms_max());
+        if too_late || ahead < -self.frames(OVERLAP_MS_MAX) || self.overlaps > OVERLAPS_MAX {
+            self.shift = self.shift.saturating_add(ahead);
             return 0;
         }
         let undropped = self.drop.min(ahead);
@@ -291,6 +305,17 @@ mod tests {
             line.place(Some(stamp), 0, 960);
         }
         assert!((day..day + 600 * 48_000).contains(&line.next_frame()));
+    }
+
+    /// The clock of a file whose field of the rate is damaged stands almost still.
+    #[test]
+    fn clock_that_is_too_slow_cuts_next_to_nothing() {
+        let mut line = started();
+        for packet in 0..1_000 {
+            line.place(Some(48_000 + packet), 0, 1_024);
+        }
+        let heard = 48_000 + 1_000 * 1_024;
+        assert!((heard - 4 * 1_024..=heard).contains(&line.next_frame()));
     }
 
     #[test]

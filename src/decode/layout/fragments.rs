@@ -16,6 +16,14 @@ use crate::decode::view::View;
 /// Most packets that one run of a fragment claims: six hours of AAC. The demuxer counts to whatever is claimed.
 const RUN_PACKETS_MAX: u32 = 1 << 20;
 
+/// The flag of a track that has no packets in a fragment.
+const IS_EMPTY: u32 = 0x01_0000;
+
+/// What may stand in a fragment's index beside the tracks.
+const IN_FRAGMENT: [&[u8; 4]; 7] = [
+    b"mfhd", b"pssh", b"free", b"skip", b"uuid", b"meta", b"udta",
+];
+
 /// The fragments that are not shown yet.
 pub(in crate::decode) struct Fragments {
     /// What is hidden of the header.
@@ -32,10 +40,19 @@ pub(in crate::decode) struct Fragments {
     header: Option<Arc<[u8]>>,
 }
 
-/// A fragment, and the time stamp of its first packet if the file tells.
+/// A fragment to show.
 pub(in crate::decode) struct Fragment {
     pub(in crate::decode) view: View,
+    pub(in crate::decode) index: FragmentIndex,
+}
+
+/// What the index of a fragment says of the track.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::decode) struct FragmentIndex {
+    /// The time stamp of the first packet, if it is told.
     pub(in crate::decode) first_ticks: Option<u64>,
+    /// There should be packets: the track is named, or the index is damaged.
+    pub(in crate::decode) has_packets: bool,
 }
 
 impl Fragments {
@@ -86,15 +103,15 @@ impl Fragments {
             let header = [&[0, 0, 0, 1], &b"free"[..], &passed].concat();
             view.patches.push((self.header_end, header));
         }
-        let (end, first_ticks) = self.fragment(input, first)?;
+        let (end, index) = self.fragment(input, first)?;
         view.end = Some(end);
-        Ok(Some(Fragment { view, first_ticks }))
+        Ok(Some(Fragment { view, index }))
     }
 
-    /// Finds where a fragment ends and the next one starts. Returns the end, and the time stamp of the first packet.
-    fn fragment(&mut self, input: &Handle, first: u64) -> Result<(u64, Option<u64>), Fault> {
+    /// Finds where a fragment ends and the next one starts. Returns the end, and what its index says.
+    fn fragment(&mut self, input: &Handle, first: u64) -> Result<(u64, FragmentIndex), Fault> {
         let len = input.byte_len().unwrap_or(u64::MAX);
-        let (mut at, mut first_ticks) = (first, None);
+        let (mut at, mut index) = (first, FragmentIndex::default());
         for _ in 0..BOXES_MAX {
             let found = box_at(input, at, len)?.filter(is_known);
             let is_sane = found.map_or(Ok(true), |found| is_sane(input, found))?;
@@ -104,44 +121,54 @@ impl Fragments {
                 if self.next.is_none() && input.end() > at {
                     self.data_end = u64::MAX;
                 }
-                return Ok((at, first_ticks));
+                return Ok((at, index));
             };
             if &found.name == b"moof" {
                 if at > first {
                     self.next = Some(at);
-                    return Ok((at, first_ticks));
+                    return Ok((at, index));
                 }
-                first_ticks = self::first_ticks(input, found, self.track_id)?;
+                index = self::index(input, found, self.track_id)?;
             }
             at = found.end;
             self.data_end = self.data_end.max(at);
         }
-        Ok((at, first_ticks))
+        Ok((at, index))
     }
 }
 
-/// Returns the time stamp of a fragment's first packet of a track.
-pub(super) fn first_ticks(
+/// Reads what the index of a fragment says of a track.
+pub(super) fn index(
     input: &Handle,
     fragment: BoxAt,
     track_id: u32,
-) -> Result<Option<u64>, Fault> {
-    let mut ticks = None;
+) -> Result<FragmentIndex, Fault> {
+    let mut index = FragmentIndex::default();
+    // The boxes fill it, unless a length is damaged.
+    let mut end = fragment.content;
     each(input, fragment, |found| {
+        end = found.end;
         if &found.name != b"traf" {
+            index.has_packets |= !IN_FRAGMENT.contains(&&found.name);
             return Ok(true);
         }
         let header = find(input, found, &[b"tfhd"])?;
-        let id = header.map_or(Ok(0), |header| u32_at(input, header.content + 4))?;
-        if let (true, Some(time)) = (id == track_id, find(input, found, &[b"tfdt"])?) {
-            ticks = Some(match version(input, time)? {
+        let id = header.map_or(Ok(track_id), |header| u32_at(input, header.content + 4))?;
+        if id != track_id {
+            return Ok(true);
+        }
+        let flags = header.map_or(Ok(0), |header| u32_at(input, header.content))?;
+        index.has_packets |= flags & IS_EMPTY == 0;
+        if let (None, Some(time)) = (index.first_ticks, find(input, found, &[b"tfdt"])?) {
+            index.first_ticks = Some(match version(input, time)? {
                 1 => u64_at(input, time.content + 4)?,
                 _ => u64::from(u32_at(input, time.content + 4)?),
             });
         }
-        Ok(ticks.is_none())
+        Ok(true)
     })?;
-    Ok(ticks)
+    index.has_packets |= end != fragment.end;
+    Ok(index)
 }
 
 /// Returns whether a fragment, if it is one, claims no more packets than there can be.

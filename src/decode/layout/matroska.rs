@@ -13,6 +13,7 @@ use super::cluster_watch::ClusterWatch;
 use super::{Layout, Parts, search};
 use crate::decode::codec::Fault;
 use crate::decode::input::Handle;
+use crate::decode::passed::PIECE_BYTES;
 use crate::decode::view::View;
 
 /// Names of elements.
@@ -37,7 +38,7 @@ pub(in crate::decode) struct Clusters {
     pub(in crate::decode) tracks: Vec<AudioTrack>,
     /// The cluster at which reading started last.
     at: u64,
-    /// What was read so far ends inside an element.
+    /// What was read so far ends inside an element, or with one that nobody knows.
     is_inside: Arc<AtomicBool>,
 }
 
@@ -60,6 +61,10 @@ impl Clusters {
         let mut view = View::new(Arc::clone(input), self.at);
         view.head.clone_from(&self.head);
         view.seekable = false;
+        if !input.is_seekable() {
+            // What the demuxer has read ahead is not searched again behind damage.
+            view.piece_bytes = PIECE_BYTES;
+        }
         view.watch = Some(ClusterWatch::new(Arc::clone(&self.is_inside)));
         view
     }

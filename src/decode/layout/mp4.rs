@@ -86,7 +86,7 @@ pub(super) fn index(input: &Handle, at: u64, chosen: Option<u32>) -> Result<Inde
     let sizes = find(input, track.this, &[b"mdia", b"minf", b"stbl", b"stsz"])?;
     let in_movie = sizes.map_or(Ok(0), |sizes| u32_at(input, sizes.content + 8))?;
     Ok(Index {
-        patches: hidden(input, movie, &tracks, &shown)?,
+        patches: hidden(input, &outline, movie, &tracks, &shown)?,
         track_id: track.id,
         is_ambiguous: shown.len() > 1,
         edit: edit(input, movie, track, extends)?,
@@ -131,6 +131,8 @@ struct Outline {
     movie: Option<BoxAt>,
     /// The first fragment.
     fragment: Option<BoxAt>,
+    /// Indexes of segments, whose time base the demuxer takes for the track's.
+    segments: Vec<BoxAt>,
     /// Where the last box ends that was looked at, or should.
     end: u64,
 }
@@ -139,6 +141,7 @@ fn outline(input: &Handle, at: u64, len: u64) -> Result<Outline, Fault> {
     let mut outline = Outline {
         movie: None,
         fragment: None,
+        segments: Vec::new(),
         end: 0,
     };
     let mut next = at;
@@ -149,6 +152,7 @@ fn outline(input: &Handle, at: u64, len: u64) -> Result<Outline, Fault> {
         outline.end = outline.end.max(found.end);
         match &found.name {
             b"moov" if found.end <= len => outline.movie = Some(found),
+            b"sidx" if outline.segments.len() < TRACKS_MAX => outline.segments.push(found),
             b"moof" if outline.fragment.is_none() => outline.fragment = Some(found),
             _ => {}
         }
@@ -225,15 +229,17 @@ fn foreign(codec: [u8; 4]) -> Option<&'static str> {
     })
 }
 
-/// Returns what hides the other tracks and the covers: their boxes are named `free`.
+/// Returns what hides the other tracks, the covers and the indexes of segments: their boxes are named `free`.
 fn hidden(
     input: &Handle,
+    outline: &Outline,
     movie: BoxAt,
     tracks: &[Track],
     shown: &[&Track],
 ) -> Result<Vec<(u64, Vec<u8>)>, Fault> {
     let mut patches = Vec::new();
     let mut hide = |found: BoxAt| patches.push((found.start + 4, b"free".to_vec()));
+    outline.segments.iter().copied().for_each(&mut hide);
     let is_shown = |id| shown.iter().any(|track| track.id == id);
     for track in tracks.iter().filter(|track| !is_shown(track.id)) {
         hide(track.this);

@@ -7,7 +7,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use super::boxes::{BOXES_MAX, BoxAt, box_at, each, find, u32_at, u64_at};
-use super::fragments::{Fragment, Fragments, first_ticks, is_fragment, is_known, is_sane};
+use super::fragments::{self, Fragment, Fragments, is_fragment, is_known, is_sane};
 use super::mp4::{self, Index, TABLE_BYTES_MAX};
 use super::{Layout, Parts, search};
 use crate::decode::codec::Fault;
@@ -172,7 +172,7 @@ fn fragment(
     let Some(moof) = box_at(&memory, 0, bytes.len() as u64)? else {
         return Err(Fault::CutOff);
     };
-    let first_ticks = first_ticks(&memory, moof, fragments.track_id)?;
+    let index = fragments::index(&memory, moof, fragments.track_id)?;
     // Places in the file become places in what is shown.
     for (at, base) in bases(&memory, moof)? {
         let base = base.wrapping_sub(start).wrapping_add(header.len() as u64);
@@ -183,7 +183,7 @@ fn fragment(
     let mut view = View::new(Arc::clone(input), audio.content);
     view.head = [header, &bytes].concat();
     view.end = Some(audio.end);
-    Ok(Fragment { view, first_ticks })
+    Ok(Fragment { view, index })
 }
 
 /// Returns where in a fragment's header it is told from which place of the file places are counted, and that place.

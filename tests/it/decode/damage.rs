@@ -140,6 +140,58 @@ fn damage_in_a_stream_without_stamps_keeps_the_time() {
     );
 }
 
+/// A frame of ADTS that claims eight kilobytes swallows those behind it: their time is kept.
+#[test]
+fn frames_that_another_swallowed_keep_their_time() {
+    let mut stream: Vec<u8> = fixture("aac-48khz.aac").repeat(20);
+    let whole = hear_bytes(stream.clone());
+    // The length stands in the last two bits of a header's fourth byte, the fifth, and the first three bits of the sixth.
+    let at = fixture("aac-48khz.aac").len() * 5;
+    stream[at + 3] |= 3;
+    stream[at + 4] = 255;
+    stream[at + 5] |= 0b1110_0000;
+    let heard = hear_bytes(stream);
+    assert!(
+        (heard.seconds() - whole.seconds()).abs() < 1.0,
+        "{} s",
+        heard.seconds()
+    );
+    let swallowed = whole.seconds() * 8_191.0 / (1_991.0 * 20.0);
+    assert!(
+        (heard.lost_s() - swallowed).abs() < 1.0,
+        "{} s lost of {swallowed} s",
+        heard.lost_s()
+    );
+}
+
+/// A block that claims to hold several frames, and does not, is lost alone.
+#[test]
+fn block_that_holds_nonsense_is_lost_alone() {
+    let bytes = fixture("aac-clusters.mkv");
+    let whole = hear_bytes(bytes.clone());
+    // Blocks of eight bytes, of track one: their flags stand behind two bytes of time.
+    let blocks: Vec<usize> = (0..bytes.len() - 6)
+        .filter(|at| bytes[*at..].starts_with(&[0xa3, 0x88, 0x81]))
+        .collect();
+    assert!(blocks.len() > 200, "{}", blocks.len());
+    for at in blocks.into_iter().step_by(9) {
+        for piped in [false, true] {
+            let mut damaged = bytes.clone();
+            damaged[at + 5] |= 6;
+            let file = Pieces::file(damaged);
+            let mut file = if piped { file.piped() } else { file };
+            let heard = hear(&mut file).unwrap();
+            let what = format!("block at {at}, pipe: {piped}");
+            assert!(
+                (heard.seconds() - whole.seconds()).abs() < 0.03,
+                "{what}: {} s",
+                heard.seconds()
+            );
+            assert!(heard.lost_s() < 0.05, "{what}: {} s", heard.lost_s());
+        }
+    }
+}
+
 /// A tag between joined files is not lost audio.
 #[test]
 fn tag_in_the_middle_is_no_damage() {
@@ -207,6 +259,35 @@ fn reading_starts_again_at_the_next_fragment() {
         );
         let (off_ms, alike) = find_burst(&heard.samples, 1.1);
         assert!(alike > 0.9 && off_ms.abs() < 1.0, "{off_ms} ms, {alike}");
+    }
+}
+
+/// Behind the last sound no hole shows what is missing.
+#[test]
+fn last_part_that_cannot_be_found_is_told() {
+    // The names of a run of packets, of a track and of a cluster; in each file the last.
+    for (file, name) in [
+        ("film-fragments.mp4", &b"trun"[..]),
+        ("film-fragments.mp4", b"traf"),
+        ("aac-fragments.mp4", b"tfhd"),
+        ("aac-fragments.mp4", b"moof"),
+        ("opus-live.webm", b"\x1f\x43\xb6\x75"),
+        ("aac-clusters.mkv", b"\x1f\x43\xb6\x75"),
+    ] {
+        let mut bytes = fixture(file);
+        let whole = hear_bytes(bytes.clone());
+        let at = bytes.windows(4).rposition(|found| found == name).unwrap();
+        bytes[at + 3] ^= 1;
+        for piped in [false, true] {
+            let input = Pieces::file(bytes.clone());
+            let mut input = if piped { input.piped() } else { input };
+            let heard = hear(&mut input).unwrap();
+            let what = format!("{name:?} of {file}, pipe: {piped}");
+            let missing = whole.seconds() - heard.seconds();
+            assert!((0.1..1.1).contains(&missing), "{what}: {missing} s");
+            let reason = heard.stats.stopped_early.as_deref();
+            assert!(reason.is_some_and(|reason| !reason.is_empty()), "{what}");
+        }
     }
 }
 

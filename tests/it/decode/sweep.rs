@@ -175,12 +175,9 @@ fn sweep(file: &str, places: &Places) {
             lost += usize::from(is_lost_in_silence(&all, &whole, piped, &what));
         }
     }
-    // A length that grew may make the rest of a file one packet, which no header contradicts.
-    let allowed = if is_stream(file) {
-        places.changes
-    } else {
-        1 + places.changes / 50
-    };
+    // With these changes nothing is. Others exist: of fields that no other contradicts, such as the length of an encoder's
+    // delay, about one in ten thousand.
+    let allowed = if is_stream(file) { places.changes } else { 0 };
     assert!(
         lost <= allowed,
         "{file}: {lost} of {} changes lose sound in silence",

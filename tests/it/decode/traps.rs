@@ -174,6 +174,25 @@ fn t10_declared_length_decides_nothing() {
 }
 
 /// T11, T18. The time of a video frame is looked up from the table's start, each frame is read, and the table is kept.
+/// The index of segments has a time base of its own, which the demuxer takes for that of the track.
+#[test]
+fn time_base_of_an_index_of_segments_is_not_the_tracks() {
+    let mut bytes = fixture("aac-dash.mp4");
+    let whole = hear_bytes(bytes.clone());
+    let at = bytes.windows(4).position(|name| name == b"sidx").unwrap();
+    // Behind the name stand version and track.
+    let base = at + 12..at + 16;
+    assert_eq!(bytes[base.clone()], 48_000_u32.to_be_bytes());
+    bytes[base].copy_from_slice(&1_000_u32.to_be_bytes());
+    for piped in [false, true] {
+        let input = Pieces::file(bytes.clone());
+        let mut input = if piped { input.piped() } else { input };
+        let heard = hear(&mut input).unwrap();
+        assert!(heard.samples == whole.samples, "pipe: {piped}");
+        assert!(heard.stats.damage.is_empty());
+    }
+}
+
 #[test]
 fn t11_t18_video_is_not_looked_at() {
     // A second track of 400,000 frames, each of a length of its own.
