@@ -26,6 +26,9 @@ pub struct Summary {
     pub processing_s: f64,
     /// Processing time / audio time: below 1 is faster than real time.
     pub rtf: f64,
+    /// Part of it in which the engine waited for audio to be read and decoded, in seconds: for a file some milliseconds for each
+    /// window, for a pipe or a live input as long as the writer takes.
+    pub waited_s: f64,
     /// Windows that were given to the engine.
     pub windows: u64,
     /// Windows whose audio was encoded. Equal to `windows` unless an engine encodes a window twice.

@@ -1,6 +1,6 @@
 //! The engine's side: blocks in, windows out. Chooses what the engine sees and when.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
@@ -41,6 +41,8 @@ pub(super) struct Listened {
     pub(super) uncovered_samples: u64,
     /// The language of the first text that can be trusted.
     pub(super) language: Option<Language>,
+    /// Time in which no audio was ready.
+    pub(super) waited: Duration,
 }
 
 /// Why listening stopped before the input's end.
@@ -176,10 +178,12 @@ impl Listener<'_> {
     /// Waits for the next block; of a live input, until its device is taken to be stopped.
     fn take(&mut self, blocks: &Receiver<Block>) -> Result<(Block, usize), Filled> {
         loop {
+            let began = Instant::now();
             let block = match &self.edge {
                 None => blocks.recv().map_err(RecvTimeoutError::from),
                 Some(edge) => blocks.recv_timeout(edge.patience()),
             };
+            self.done.waited += began.elapsed();
             match block {
                 Ok(block) => return Ok((block, 0)),
                 Err(RecvTimeoutError::Timeout) => {

@@ -33,6 +33,7 @@ impl Ran {
             segments: *segments,
             audio_s: (listened.heard_to - start).seconds(),
             speech_s: listened.speech.seconds(),
+            waited_s: listened.waited.as_secs_f64(),
             windows: listened.windows,
             encodes: counts.encodes,
             decode_steps: counts.decode_steps,

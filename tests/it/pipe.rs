@@ -288,9 +288,15 @@ fn text_comes_while_the_writer_waits() {
     writer.write_all(&vec![1; 16_000 * 7]).unwrap();
     let first = taken.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(first.seconds(), 5.0);
+    std::thread::sleep(Duration::from_millis(500));
     writer.write_all(&vec![1; 16_000 * 5]).unwrap();
     drop(writer);
-    assert_eq!(thread.join().unwrap().audio_s, 12.0);
+    let summary = thread.join().unwrap();
+    assert_eq!(summary.audio_s, 12.0);
+    assert!(
+        (0.2..summary.processing_s).contains(&summary.waited_s),
+        "{summary:?}"
+    );
 }
 
 /// Cancels while the writer has written `before` and pauses. Returns how long that took, and the summary.

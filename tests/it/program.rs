@@ -183,6 +183,7 @@ fn a_report_has_every_figure() {
         "speech_s",
         "processing_s",
         "rtf",
+        "waited_s",
         "windows",
         "encodes",
         "decode_steps",
