@@ -158,7 +158,15 @@ pub(super) fn index(
             return Ok(true);
         }
         let flags = header.map_or(Ok(0), |header| u32_at(input, header.content))?;
-        index.has_packets |= flags & IS_EMPTY == 0;
+        let mut most = None;
+        each(input, found, |run| {
+            if &run.name == b"trun" {
+                most = most.max(Some(u32_at(input, run.content + 4)?));
+            }
+            Ok(true)
+        })?;
+        // One without a run of packets is damaged, unless it says that it is empty.
+        index.has_packets |= flags & IS_EMPTY == 0 && most != Some(0);
         if let (None, Some(time)) = (index.first_ticks, find(input, found, &[b"tfdt"])?) {
             index.first_ticks = Some(match version(input, time)? {
                 1 => u64_at(input, time.content + 4)?,

@@ -1,5 +1,6 @@
 //! Damaged recordings: what is readable is heard at its time, the rest is silence, and the account says where.
 
+use crate::support::files::mp4_box;
 use crate::support::input::{Heard, Pieces, fixture, hear};
 use crate::support::signal::find_burst;
 
@@ -287,6 +288,29 @@ fn last_part_that_cannot_be_found_is_told() {
             assert!((0.1..1.1).contains(&missing), "{what}: {missing} s");
             let reason = heard.stats.stopped_early.as_deref();
             assert!(reason.is_some_and(|reason| !reason.is_empty()), "{what}");
+        }
+    }
+}
+
+/// Recorders close some files so.
+#[test]
+fn fragment_that_is_empty_is_no_damage() {
+    let bytes = fixture("aac-fragments.mp4");
+    let whole = hear_bytes(bytes.clone());
+    // Flags of the track's header, and what follows it: a run of no packets, or the flag that there is none.
+    let no_packets = mp4_box(b"trun", &[0; 8]);
+    for (flags, run) in [(0x02_0000_u32, &no_packets[..]), (0x03_0000, &[])] {
+        let header = [flags.to_be_bytes(), 1_u32.to_be_bytes()].concat();
+        let track = [&mp4_box(b"tfhd", &header)[..], run].concat();
+        let index = [mp4_box(b"mfhd", &[0; 8]), mp4_box(b"traf", &track)].concat();
+        let empty = [mp4_box(b"moof", &index), mp4_box(b"mdat", &[])].concat();
+        for piped in [false, true] {
+            let input = Pieces::file([&bytes[..], &empty].concat());
+            let mut input = if piped { input.piped() } else { input };
+            let heard = hear(&mut input).unwrap();
+            let what = format!("flags {flags:x}, pipe: {piped}");
+            assert_eq!(heard.stats.stopped_early, None, "{what}");
+            assert!(heard.samples == whole.samples, "{what}");
         }
     }
 }
