@@ -181,8 +181,7 @@ fn a_process_holds_what_the_plan_promised() {
 }
 
 /// Every published shape as f16 and q5_0, whole and flash attention: `cargo test --release --test it --
-/// --ignored published_shapes`. It needs 4 GB of disk under target/ and 5 GB of memory, and a quarter of an
-/// hour. With
+/// --ignored published_shapes`. It needs 4 GB of disk under target/ and 5 GB of memory, and most of an hour. With
 /// `STEADYSCRIBE_SHAPES=tiny,base` only these are made.
 #[test]
 #[ignore = "needs gigabytes and minutes"]
