@@ -47,7 +47,7 @@ test-library: setup
 test-monitor: setup
 	$(CARGO) test -p steadyscribe-monitor --features $(MONITOR_FEATURES) $(TEST_FLAGS)
 
-sweep: setup ## Decodes every fixture cut at 20 places and with 200 bytes changed (minutes)
+sweep: setup ## Decodes every format and scene cut at 20 places and with 200 bytes changed (minutes)
 	$(CARGO) test -p steadyscribe --no-default-features --test it sweep -- --include-ignored --nocapture
 
 fuzz: setup ## Fuzzes each target for a minute, with cargo-fuzz, see fuzz/README.md

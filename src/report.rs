@@ -7,7 +7,7 @@ use crate::time::{Span, seconds};
 
 /// How a transcription went.
 ///
-/// Serializes to the report that `examples/transcribe.rs` writes with `--report`.
+/// Serializes to the report that `examples/transcribe` writes with `--report`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {

@@ -15,7 +15,7 @@
 //! Nothing of ours is allocated per packet: samples, silence and views of the input are made once and grow to the
 //! largest packet. The demuxer (symphonia) allocates each packet, one to three times, and frees it before the one after
 //! the next; the decoders allocate nothing. For each fragment of an mp4 it is made anew. Beside that a demuxer holds 64 KiB of input, and of an mp4 the sample tables
-//! of the audio track: 0.2 MB per hour of AAC in memory, refused above 32 MB. Covers, attachments, other tracks,
+//! of the audio track: 1.1 MB per hour of AAC in memory, refused above 33 MB. Covers, attachments, other tracks,
 //! indices and the fragments of an mp4 that were heard are not kept. From a pipe, what stands before the audio of an mp4
 //! is kept until it is passed on: refused above 67 MB.
 //!

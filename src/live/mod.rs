@@ -88,7 +88,7 @@ pub struct LiveOptions {
     /// [`Config::window_s`](crate::Config::window_s) is less, that one counts.
     ///
     /// Source: measured on the fixture scenes with pauses of 1 s (`live::text::pauses` in the tests), WER and the longest wait for
-    /// a text: 8 s 4.03 %, 7.8 s; 12 s 2.65 %, 11.2 s; 30 s 3.65 %, 29.3 s. With pauses of 0.5 s, 12 s have 3.09 %.
+    /// a text: 8 s 3.97 %, 7.8 s; 12 s 2.71 %, 11.2 s; 30 s 3.84 %, 29.3 s. With pauses of 0.5 s, 12 s have 3.09 %.
     pub window_s: f32,
     /// The channel that segments are marked with, or `None`.
     pub channel: Option<u8>,
