@@ -31,18 +31,49 @@ pub struct Segment {
     pub end: Time,
     /// The text, without white space at its ends, valid UTF-8.
     pub text: String,
-    /// Mean probability of the text's tokens, 0 to 1.
-    pub confidence: f32,
-    /// How probable the engine held it that its window has no speech, 0 to 1.
-    pub no_speech_prob: f32,
-    /// Mean natural logarithm of the probability of all tokens of the window, at most 0.
-    pub avg_logprob: f32,
-    /// Bytes of the window's text / bytes of the same compressed by zlib. Above 2.4 a text repeats itself.
-    pub compression_ratio: f32,
-    /// The temperature at which the window was sampled, 0 to 1.
-    pub temperature: f32,
+    /// Figures of the text and of its window, where the engine knows them.
+    #[serde(flatten)]
+    pub quality: Quality,
     /// The text's tokens.
     pub tokens: Vec<Token>,
+}
+
+/// How much a text can be trusted, as far as its engine can say. Unknown figures are `None` and are
+/// left out of JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Quality {
+    /// Mean probability of the text's tokens, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<f32>,
+    /// Probability that nobody speaks in the window, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_speech_prob: Option<f32>,
+    /// Mean natural logarithm of the probability of all tokens of the window, at most 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avg_logprob: Option<f32>,
+    /// Bytes of the window's text / bytes of the same compressed by zlib. Text above 2.4 repeats
+    /// itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression_ratio: Option<f32>,
+    /// The temperature at which the window was sampled, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f32>,
+}
+
+impl Quality {
+    /// Drops figures that are not finite. JSON has no such numbers.
+    pub(crate) fn drop_non_finite(&mut self) {
+        for figure in [
+            &mut self.confidence,
+            &mut self.no_speech_prob,
+            &mut self.avg_logprob,
+            &mut self.compression_ratio,
+            &mut self.temperature,
+        ] {
+            *figure = figure.filter(|value| value.is_finite());
+        }
+    }
 }
 
 /// The engine's unit of text.
@@ -104,11 +135,7 @@ impl Segment {
             start,
             end,
             text: text.into(),
-            confidence: 0.0,
-            no_speech_prob: 0.0,
-            avg_logprob: 0.0,
-            compression_ratio: 0.0,
-            temperature: 0.0,
+            quality: Quality::default(),
             tokens: Vec::new(),
         }
     }

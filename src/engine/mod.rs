@@ -1,90 +1,163 @@
-//! What turns a window of audio into text.
+//! Turns a window of audio into text: the contract between the pipeline and a speech recognizer.
+//!
+//! ```text
+//!  Engine ── load(variant) ──▶ Model ── new_state() ──▶ State ── transcribe(window) ──▶ Transcription
+//!  describes itself            weights                  working memory
+//! ```
+//!
+//! An engine only recognizes. The pipeline chooses windows, keeps the text before them, retries,
+//! and decides which text of a cut window to keep. [`EnginePool`] owns the model and its states.
+//!
+//! | question | file |
+//! |---|---|
+//! | what does an engine have to implement? | this one |
+//! | what does it answer? | `transcription.rs` |
+//! | who loads, lends and frees models and states, and when? | `pool.rs` |
+//! | how does Whisper decode? | `whisper/` |
+//! | how do I test without a model? | `scripted.rs` |
 
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
-use crate::budget::Footprint;
+use crate::audio::WINDOW_SAMPLES_MAX;
+use crate::budget::Variant;
 use crate::cancel::Cancel;
 use crate::time::Time;
-use crate::transcript::Segment;
 
+mod pool;
 mod scripted;
-mod shared;
+mod transcription;
 #[cfg(feature = "whisper")]
 pub mod whisper;
 
+pub use pool::{EnginePool, Held, Released};
 pub use scripted::{Scripted, ScriptedUtterance};
-pub use shared::Shared;
+pub use transcription::{Boundary, EngineCounts, Language, Transcription};
 
-/// A speech recognizer that works on windows of at most 30 s.
+/// A speech recognizer: what it is, what it will hold, and how its model is loaded.
 ///
-/// The pipeline owns the loop: it chooses windows, hands previous text on, and asks again where speech was left
-/// without text. The engine sees one window at a time and keeps no audio.
+/// The value itself is small. Weights are in the [`Model`] that [`load`](Self::load) returns, and
+/// working memory is in the [`State`]s of that model, so that their owner, an [`EnginePool`], can
+/// free either at any time.
 ///
-/// See `examples/own_engine.rs` for a whole one.
-pub trait Engine: Send {
+/// `examples/own_engine.rs` is a complete one.
+pub trait Engine: Send + Sync {
     /// Returns the engine's name and model, for reports.
     fn name(&self) -> &str;
 
-    /// Says what its text depends on besides the audio and the [`Request`]: names and values of the model, of options, of how it was
-    /// prepared. A [`Journal`](crate::Journal) is resumed only when all are as they were.
-    fn identity(&self) -> Vec<(String, String)> {
-        vec![("engine".into(), self.name().into())]
+    /// Returns what the text depends on besides the audio and the [`Request`], as names and values:
+    /// the model, options, the variant that runs. A [`Journal`](crate::Journal) is resumed only
+    /// when all of them are unchanged.
+    fn identity(&self, variant: &Variant) -> Vec<(String, String)> {
+        vec![
+            ("engine".into(), self.name().into()),
+            ("variant".into(), variant.id.clone()),
+        ]
     }
 
-    /// Says what the engine will hold in memory, before it holds it: the ways in which it can run, the preferred one
+    /// Returns the largest window and the longest previous text that the engine accepts.
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    /// Returns the ways in which the engine can run, with what each will hold, the preferred one
     /// first. The plan picks the first that fits the budget.
-    fn footprints(&self) -> Vec<Footprint> {
-        vec![Footprint::default()]
+    fn variants(&self) -> Vec<Variant> {
+        vec![Variant::default()]
     }
 
-    /// Loads what is needed to run as the plan chose. Called again after [`unload`](Engine::unload), and cheap when there is
-    /// nothing to do.
+    /// Loads the weights to run as `variant`, which is one of [`variants`](Self::variants).
     ///
     /// # Errors
     ///
     /// [`EngineError::Failed`] when the model cannot be loaded.
-    fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
-        let _ = chosen;
-        Ok(())
-    }
+    fn load(&self, variant: &Variant) -> Result<Arc<dyn Model>, EngineError>;
+}
 
-    /// Touches all memory that the engine will ever use: one full window, the longest prompt, every piece size.
+/// Loaded weights. They are freed when the last reference is dropped.
+pub trait Model: Send + Sync {
+    /// Allocates the working memory of one run. The state keeps the model loaded.
     ///
     /// # Errors
     ///
-    /// As [`transcribe`](Engine::transcribe).
+    /// [`EngineError::Failed`] when the memory cannot be allocated.
+    fn new_state(self: Arc<Self>) -> Result<Box<dyn State>, EngineError>;
+}
+
+/// The working memory of one run. Windows of any number of transcripts may pass through it, one at
+/// a time and in any order: nothing of a window may influence the text of another one.
+pub trait State: Send {
+    /// Transcribes a window.
+    ///
+    /// `window` holds 1 to [`Limits::window_samples_max`] samples of 16 kHz mono in −1.0..=1.0.
+    /// Times in the answer count from the window's start.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Cancelled`] when `request.cancel` was raised, else [`EngineError::Failed`].
+    /// Both end the transcript.
+    fn transcribe(
+        &mut self,
+        window: &[f32],
+        request: &Request<'_>,
+    ) -> Result<Transcription, EngineError>;
+
+    /// Touches all memory that the state will ever use: one full window, the longest prompt.
+    ///
+    /// # Errors
+    ///
+    /// As [`transcribe`](Self::transcribe).
     fn warm_up(&mut self) -> Result<(), EngineError> {
         Ok(())
     }
+}
 
-    /// Turns a window into segments.
-    ///
-    /// `window` holds 1 to 480,000 samples of 16 kHz mono, -1 to 1. The segments of the answer count their times from the
-    /// window's start.
-    ///
-    /// # Errors
-    ///
-    /// [`EngineError::Cancelled`] when `request.cancel` was raised, else [`EngineError::Failed`]; both end the transcript.
-    fn transcribe(&mut self, window: &[f32], request: &Request<'_>) -> Result<Heard, EngineError>;
-
-    /// Gives back the memory of one run; the next window allocates it again. Returns whether there was any.
-    fn release_state(&mut self) -> bool {
-        false
+impl Engine for Box<dyn Engine> {
+    fn name(&self) -> &str {
+        (**self).name()
     }
 
-    /// Gives back the model's weights as well; [`prepare`](Engine::prepare) loads them again.
-    fn unload(&mut self) -> bool {
-        false
+    fn identity(&self, variant: &Variant) -> Vec<(String, String)> {
+        (**self).identity(variant)
     }
 
-    /// Returns what the engine holds now, as planned.
-    fn held(&self) -> Held {
-        Held::default()
+    fn limits(&self) -> Limits {
+        (**self).limits()
     }
 
-    /// Returns what was counted so far.
-    fn counts(&self) -> EngineCounts {
-        EngineCounts::default()
+    fn variants(&self) -> Vec<Variant> {
+        (**self).variants()
+    }
+
+    fn load(&self, variant: &Variant) -> Result<Arc<dyn Model>, EngineError> {
+        (**self).load(variant)
+    }
+}
+
+/// The largest inputs that an engine accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Longest window, in samples of 16 kHz: 80,000 (5 s) to 480,000 (30 s).
+    pub window_samples_max: usize,
+    /// Most tokens of previous text; 0 for an engine that takes none.
+    pub previous_tokens_max: usize,
+}
+
+impl Limits {
+    /// Makes limits of a window in samples and of previous text in tokens.
+    #[must_use]
+    pub fn new(window_samples_max: usize, previous_tokens_max: usize) -> Self {
+        Self {
+            window_samples_max,
+            previous_tokens_max,
+        }
+    }
+}
+
+/// Windows of 30 s, no previous text.
+impl Default for Limits {
+    fn default() -> Self {
+        Self::new(WINDOW_SAMPLES_MAX, 0)
     }
 }
 
@@ -92,144 +165,32 @@ pub trait Engine: Send {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Request<'a> {
-    /// Tokens of the text before the window, oldest first, as [`Heard::context`] gave them. Empty: no previous text.
+    /// Tokens of the text before the window, oldest first, as [`Transcription::context`] had them.
+    /// At most [`Limits::previous_tokens_max`]; empty: no previous text.
     pub previous: &'a [u32],
-    /// Code of the language that was spoken before the window, once it is known. `previous` is of this language.
+    /// Code of the language that was spoken before the window, once it is known. `previous` is of
+    /// this language.
     pub language: Option<&'a str>,
-    /// Where the window starts on the input's time line. Random numbers of a window depend on it and on nothing else.
+    /// Where the window starts on the input's time line. Random numbers of a window depend on it
+    /// and on nothing else.
     pub at: Time,
-    /// The window's end may lie inside an utterance: the last segment is better left to the next window.
-    pub cut: bool,
-    /// The window is the same as at the last call: what was computed from its audio can be used again.
-    pub again: bool,
-    /// Raised when the answer is no longer wanted; looked at between decoding steps.
+    /// Number of the window's audio. A request with the number of the state's last one is for the
+    /// same samples, so that what was computed from them can be used again.
+    pub audio_id: u64,
+    /// Raised when the answer is no longer wanted. Engines check it between decoding steps.
     pub cancel: &'a Cancel,
 }
 
 impl<'a> Request<'a> {
-    /// Makes a request without previous text for a new window.
+    /// Makes a request without previous text for the window with number `audio_id`.
     #[must_use]
-    pub fn new(cancel: &'a Cancel) -> Self {
+    pub fn new(audio_id: u64, cancel: &'a Cancel) -> Self {
         Self {
             previous: &[],
             language: None,
             at: Time::ZERO,
-            cut: false,
-            again: false,
+            audio_id,
             cancel,
-        }
-    }
-}
-
-/// What an engine made of one window.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Heard {
-    /// The text, in the order of time, with times counted from the window's start.
-    pub segments: Vec<Segment>,
-    /// Samples from the window's start that need not be heard again: the end of the last closed segment, or the
-    /// window's length. At most the window's length.
-    pub consumed: usize,
-    /// Tokens to hand to the next window as previous text.
-    pub context: Vec<u32>,
-    /// The text is unlikely to be right (it repeats itself or is improbable): worth asking again without previous text.
-    pub doubtful: bool,
-    /// Previous text was used for this answer.
-    pub used_previous: bool,
-    /// The engine holds that the window has no speech, and gave no segments for that reason.
-    pub silent: bool,
-    /// The language that the window was taken to be of. Where it is another than that of [`Request::language`], previous text was not
-    /// used.
-    pub language: Option<Language>,
-    /// Mean natural logarithm of the probability of all tokens.
-    pub avg_logprob: f32,
-    /// Bytes of the text / bytes of the same compressed by zlib.
-    pub compression_ratio: f32,
-    /// The temperature at which the text was sampled.
-    pub temperature: f32,
-}
-
-impl Heard {
-    /// Makes an answer of segments and of how many samples of the window are done with; every other field is zero.
-    #[must_use]
-    pub fn new(segments: Vec<Segment>, consumed: usize) -> Self {
-        Self {
-            segments,
-            consumed,
-            ..Self::default()
-        }
-    }
-}
-
-/// A language, and how sure it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Language {
-    /// Its code, such as `en`.
-    pub code: String,
-    /// Probability that it is spoken, 0 to 1; 1 where nobody had to listen for it.
-    pub probability: f32,
-}
-
-impl Language {
-    /// Names a language.
-    #[must_use]
-    pub fn new(code: impl Into<String>, probability: f32) -> Self {
-        Self {
-            code: code.into(),
-            probability,
-        }
-    }
-}
-
-/// What an engine holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Held {
-    /// Bytes of the model's weights, zero while they are not loaded.
-    pub model_bytes: u64,
-    /// Bytes of working memory, zero while there is none.
-    pub state_bytes: u64,
-}
-
-impl Held {
-    /// Makes an account.
-    #[must_use]
-    pub fn new(model_bytes: u64, state_bytes: u64) -> Self {
-        Self {
-            model_bytes,
-            state_bytes,
-        }
-    }
-}
-
-/// What an engine counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct EngineCounts {
-    /// Windows whose audio was encoded.
-    pub encodes: u64,
-    /// Tokens that were decoded, prompts included.
-    pub decode_steps: u64,
-    /// Decodings that were repeated at a higher temperature.
-    pub fallbacks: u64,
-}
-
-impl EngineCounts {
-    /// Adds what was counted elsewhere.
-    pub(crate) fn add(&mut self, more: Self) {
-        self.encodes += more.encodes;
-        self.decode_steps += more.decode_steps;
-        self.fallbacks += more.fallbacks;
-    }
-
-    /// Returns what was counted since `earlier`.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Self {
-        Self {
-            encodes: self.encodes - earlier.encodes,
-            decode_steps: self.decode_steps - earlier.decode_steps,
-            fallbacks: self.fallbacks - earlier.fallbacks,
         }
     }
 }
@@ -239,12 +200,12 @@ impl EngineCounts {
 #[non_exhaustive]
 pub enum EngineError {
     /// The request was cancelled.
-    #[error("cancelled")]
+    #[error("the transcription was cancelled")]
     Cancelled,
-    /// The engine cannot go on.
+    /// The engine cannot continue: see the source.
     #[error("the speech engine failed")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The engine panicked: report it to its author.
+    /// The engine panicked: report it to the engine's author.
     #[error("the speech engine panicked: {0}")]
     Panicked(String),
 }

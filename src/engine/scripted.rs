@@ -1,10 +1,16 @@
-//! An engine that says what it is told, for tests of everything around an engine.
+//! An engine with a script instead of a model, for tests of everything around an engine.
 
-use super::{Engine, EngineCounts, EngineError, Heard, Request};
+use std::sync::Arc;
+
+use super::{
+    Boundary, Engine, EngineCounts, EngineError, Limits, Model, Request, State, Transcription,
+};
+use crate::budget::Variant;
 use crate::time::{Span, Time};
 use crate::transcript::Segment;
 
-/// An engine that knows beforehand what is said when, and says it in the windows that hold it.
+/// An engine that is given in advance what is said when, and returns it for the windows that hold
+/// it.
 ///
 /// Like a real one it leaves an utterance that the window's end cuts to the next window.
 ///
@@ -20,8 +26,7 @@ use crate::transcript::Segment;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Scripted {
-    utterances: Vec<ScriptedUtterance>,
-    counts: EngineCounts,
+    utterances: Arc<[ScriptedUtterance]>,
 }
 
 /// What is said when.
@@ -46,12 +51,11 @@ impl ScriptedUtterance {
 }
 
 impl Scripted {
-    /// Makes an engine that says `utterances`, which come in the order of time.
+    /// Makes an engine that returns `utterances`, which come in the order of time.
     #[must_use]
     pub fn new(utterances: Vec<ScriptedUtterance>) -> Self {
         Self {
-            utterances,
-            counts: EngineCounts::default(),
+            utterances: utterances.into(),
         }
     }
 }
@@ -61,42 +65,65 @@ impl Engine for Scripted {
         "scripted"
     }
 
-    fn transcribe(&mut self, window: &[f32], request: &Request<'_>) -> Result<Heard, EngineError> {
+    fn limits(&self) -> Limits {
+        Limits::default()
+    }
+
+    fn load(&self, _: &Variant) -> Result<Arc<dyn Model>, EngineError> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+impl Model for Scripted {
+    fn new_state(self: Arc<Self>) -> Result<Box<dyn State>, EngineError> {
+        Ok(Box::new(ScriptedState {
+            script: self,
+            audio_id: None,
+        }))
+    }
+}
+
+struct ScriptedState {
+    script: Arc<Scripted>,
+    /// The window of the last request.
+    audio_id: Option<u64>,
+}
+
+impl State for ScriptedState {
+    fn transcribe(
+        &mut self,
+        window: &[f32],
+        request: &Request<'_>,
+    ) -> Result<Transcription, EngineError> {
         if request.cancel.is_cancelled() {
             return Err(EngineError::Cancelled);
         }
-        if !request.again {
-            self.counts.encodes += 1;
-        }
-        let seen = Span::new(
-            request.at,
-            request.at + Time::from_samples(window.len() as u64),
-        );
-        let mut heard = Heard {
-            consumed: window.len(),
-            ..Heard::default()
+        let is_new = self.audio_id.replace(request.audio_id) != Some(request.audio_id);
+        let length = Time::from_samples(window.len() as u64);
+        let seen = Span::new(request.at, request.at + length);
+        let mut answer = Transcription {
+            counts: EngineCounts {
+                encodes: u64::from(is_new),
+                ..EngineCounts::default()
+            },
+            ..Transcription::default()
         };
-        for said in self
-            .utterances
-            .iter()
-            .filter(|said| said.span.start >= seen.start)
-        {
+        let mut end = length;
+        let from = |utterance: &&ScriptedUtterance| utterance.span.start >= seen.start;
+        for said in self.script.utterances.iter().filter(from) {
             if said.span.start >= seen.end {
                 break;
             }
             if said.span.end > seen.end && said.span.start > seen.start {
-                heard.consumed = said.span.start.samples_since(seen.start);
+                end = said.span.start - seen.start;
                 break;
             }
-            let end = said.span.end.min(seen.end) - seen.start;
-            heard
-                .segments
-                .push(Segment::new(said.span.start - seen.start, end, &*said.text));
+            let text_end = said.span.end.min(seen.end) - seen.start;
+            let start = said.span.start - seen.start;
+            let segment = Segment::new(start, text_end, &*said.text);
+            answer.segments.push(segment);
         }
-        Ok(heard)
-    }
-
-    fn counts(&self) -> EngineCounts {
-        self.counts
+        answer.boundaries = vec![Boundary::new(end, answer.segments.len(), 0)];
+        Ok(answer)
     }
 }
