@@ -2,25 +2,31 @@
 
 use std::time::Duration;
 
+use crate::audio::WINDOW_S_MAX;
 use crate::error::ConfigError;
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// Shortest window, in seconds. Below it Whisper's accuracy falls off and encoding cost dominates.
 pub const WINDOW_S_MIN: f32 = 5.0;
 
-/// Silence shorter than this is part of the speech around it (closures of plosives, short breaths); longer silence is a pause.
+/// Silence shorter than this is part of the speech around it (closures of plosives, short breaths);
+/// longer silence is a pause.
 pub(crate) const PAUSE_SAMPLES_MIN: usize = 1_920; // 120 ms
 
 /// Samples in one block of the pool: half a second of 16 kHz mono, 32,000 bytes.
 ///
-/// Short enough that the engine is not kept waiting for a block to fill, long enough that the queues carry two blocks a
-/// second and not hundreds.
+/// Short enough that the engine rarely waits for a block to fill, long enough that the queues carry
+/// two blocks a second and not hundreds.
 pub(crate) const BLOCK_SAMPLES: usize = 8_000;
 
-/// Samples behind a window that are looked at, so that the length of a pause at its end is known: one second.
+/// Samples behind a window that the detector has scored, so that the length of a pause at its end is
+/// known: one second.
 pub(crate) const LOOK_AHEAD_SAMPLES: usize = 16_000;
 
-/// The target of the events of `tracing` that say what is decided for each window and why.
+/// Silence after which previous text no longer belongs to what follows: 10 s.
+pub(crate) const SILENCE_ENDS_CONTEXT_SAMPLES: u64 = 160_000;
+
+/// The target of the `tracing` events that log what is decided for each window and why.
 pub(crate) const DECISIONS: &str = "steadyscribe::decisions";
 
 /// How the pipeline works. Every field has a default that suits a meeting on a laptop.
@@ -39,41 +45,72 @@ pub(crate) const DECISIONS: &str = "steadyscribe::decisions";
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Config {
-    /// Bytes that the whole process may hold privately, or `None` for no limit.
+    /// Bytes that the whole process may hold privately, or `None` for no limit. With several
+    /// transcribers on one engine pool: for all of them together.
     pub memory_budget_bytes: Option<u64>,
-    /// Length of a window in seconds, 5 to 30. Shorter windows take less time each and more time together.
+    /// Length of a window in seconds, 5 to 30. Shorter windows take less time each and more time
+    /// together.
     pub window_s: f32,
-    /// Whether the engine is given the text before a window. It keeps names and spelling alike; it can also carry an
-    /// error on, against which a doubtful window is decoded again without it.
+    /// Whether the engine is given the text before a window. It keeps the spelling of names
+    /// consistent; it can also carry an error on, so a doubtful window is retried without it.
     pub previous_text: bool,
-    /// How speech is told from silence.
+    /// How speech is distinguished from silence.
     pub vad: Vad,
-    /// The channel of the input that is transcribed, counted from 0, or `None`: all of them, mixed. Segments are marked with it.
-    /// Where the input has no such channel it is silent. [`Channels`](crate::Channels) transcribes each on its own. A live input has
-    /// [`LiveOptions::channel`](crate::LiveOptions::channel) instead.
-    pub channel: Option<u8>,
-    /// Where the transcript starts on the input's time line.
-    pub start: Time,
-    /// How much of the input is transcribed, or `None` for all of it.
-    pub duration: Option<Time>,
-    /// After how long without work the engine's working memory is given back, or `None`: never. The next window takes some
-    /// milliseconds longer.
+    /// Time without a window after which the engine's working memory is freed, or `None`: never.
+    /// The next window takes some milliseconds longer.
     pub release_state_after: Option<Duration>,
-    /// After how long without work the model's weights are given back as well, or `None`: never. The next transcription loads
-    /// them again.
+    /// Time without a window after which the model's weights are freed as well, or `None`: never.
+    /// The next window loads them again.
     pub unload_after: Option<Duration>,
     /// Slots of the pool of decoded audio, 2 to 1,024, half a second each.
     pub pool_blocks: usize,
 }
 
-/// How speech is told from silence.
+/// Which part of an input is transcribed, and how its segments are marked.
+///
+/// # Examples
+///
+/// ```
+/// use steadyscribe::{InputOptions, Time};
+///
+/// let mut options = InputOptions::default();
+/// options.start = Time::from_seconds(60.0);
+/// options.duration = Some(Time::from_seconds(10.0));
+/// options.channel = Some(1);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InputOptions {
+    /// Where the transcript starts on the input's time line.
+    pub start: Time,
+    /// How much of the input is transcribed, or `None` for all of it.
+    pub duration: Option<Time>,
+    /// The channel that is transcribed, counted from 0, or `None`: all of them, mixed. Segments are
+    /// marked with it. An input without such a channel is silent.
+    /// [`Channels`](crate::Channels) transcribes each channel on its own.
+    pub channel: Option<u8>,
+}
+
+impl InputOptions {
+    /// Returns the part of the time line that is transcribed.
+    pub(crate) fn span(&self) -> Span {
+        let end = match self.duration {
+            Some(duration) => self.start + duration,
+            None => Time::from_samples(u64::MAX),
+        };
+        Span::new(self.start, end)
+    }
+}
+
+/// How speech is distinguished from silence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Vad {
     /// The built-in detector (earshot): 8 KB of state, weights inside.
     Auto,
-    /// The Silero detector, with the path of its model: a file in whisper.cpp's format such as `ggml-silero-v6.2.0.bin`. It tells
-    /// speech from music, which the built-in one does not, and takes about twenty times as much time: 1 % of one core's.
+    /// The Silero detector, with the path of its model: a file in whisper.cpp's format such as
+    /// `ggml-silero-v6.2.0.bin`. It distinguishes speech from music, which the built-in one does
+    /// not, and takes about twenty times as much time: 1 % of one core's.
     #[cfg(feature = "whisper")]
     Silero(std::path::PathBuf),
     /// No detector: windows are cut at full length and nothing is skipped or checked.
@@ -90,12 +127,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             memory_budget_bytes: None,
-            window_s: crate::audio::WINDOW_S_MAX,
+            window_s: WINDOW_S_MAX,
             previous_text: true,
             vad: Vad::Auto,
-            channel: None,
-            start: Time::ZERO,
-            duration: None,
             release_state_after: Some(Duration::from_secs(60)),
             unload_after: Some(Duration::from_secs(300)),
             pool_blocks: 16,
@@ -110,32 +144,29 @@ impl Config {
     ///
     /// [`ConfigError::OutOfRange`] for the first field that lies outside its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let within = |what, asked: f64, min: f64, max: f64| {
-            if (min..=max).contains(&asked) {
-                Ok(())
-            } else {
-                Err(ConfigError::OutOfRange {
-                    what,
-                    asked,
-                    min,
-                    max,
-                })
-            }
-        };
-        let window_max = f64::from(crate::audio::WINDOW_S_MAX);
-        within(
-            "window_s (seconds)",
-            f64::from(self.window_s),
-            f64::from(WINDOW_S_MIN),
-            window_max,
-        )?;
+        let (min, max) = (f64::from(WINDOW_S_MIN), f64::from(WINDOW_S_MAX));
+        ConfigError::check_range("window_s (seconds)", f64::from(self.window_s), min, max)?;
         #[expect(clippy::cast_precision_loss, reason = "slot counts are small")]
-        within(
-            "pool_blocks",
-            self.pool_blocks as f64,
-            POOL_BLOCKS_MIN as f64,
-            POOL_BLOCKS_MAX as f64,
-        )
+        let [asked, min, max] =
+            [self.pool_blocks, POOL_BLOCKS_MIN, POOL_BLOCKS_MAX].map(|blocks| blocks as f64);
+        ConfigError::check_range("pool_blocks", asked, min, max)
+    }
+
+    /// Checks the window against the longest one that an engine accepts, in samples.
+    pub(crate) fn check_window_within(&self, samples_max: usize) -> Result<(), ConfigError> {
+        let max = Time::from_samples(samples_max as u64).seconds();
+        let (asked, min) = (f64::from(self.window_s), f64::from(WINDOW_S_MIN));
+        ConfigError::check_range("window_s (seconds)", asked, min, max)
+    }
+
+    /// Returns the length of a window in samples.
+    pub(crate) fn window_samples(&self) -> usize {
+        Time::from_seconds(f64::from(self.window_s)).samples_since(Time::ZERO)
+    }
+
+    /// Returns the bytes of a window with the audio behind it that the detector looks at.
+    pub(crate) fn window_bytes(&self) -> u64 {
+        ((self.window_samples() + LOOK_AHEAD_SAMPLES) * size_of::<f32>()) as u64
     }
 }
 

@@ -1,31 +1,34 @@
 //! Transcribes audio of any length in a fixed amount of memory.
 //!
 //! ```text
-//!  bytes          packets         blocks of 16 kHz mono     windows <= 30 s         text
+//!  bytes          packets        blocks of 16 kHz mono      windows <= 30 s         text
 //!  source ──▶ decode ──▶ resample ──▶ (pool) ──▶ vad · window ──▶ engine ──▶ transcript ──▶ sink
-//!  └──────── scribe-decode ────────┘            └───────── scribe-engine ─────────┘   caller
+//!  └──────── scribe-decode ────────┘            └──────── scribe-engine ────────┘   caller
 //! ```
 //!
-//! [`Transcriber`] runs it: one thread decodes, one listens, the caller's writes. [`budget::Plan`] says beforehand what all of it will hold.
+//! [`Transcriber`] runs it: one thread decodes, one runs the engine, the caller's hands segments to
+//! a [`sink`]. [`budget::Plan`] states in advance what all of it will hold, and [`EnginePool`] owns
+//! the model and its working memory.
 //!
 //! | question | module |
 //! |---|---|
-//! | which inputs are read, and what becomes of damage? | `decode` |
-//! | where is memory bounded? | `budget`, `pool`, `window`, limits in `config` |
-//! | where does a window end, and what is skipped? | `window`, `vad`, `pipeline/listen` |
-//! | which tokens may follow, and when is a text not believed? | `engine/whisper/{rules,fallback}` |
-//! | how do I bring an engine of my own? | `engine`, `examples/own_engine.rs` |
-//! | what is written, and when? | `sink` |
-//! | what may an audio callback do, and where does a backlog go? | `live` |
-//! | when is live speech transcribed? | `pipeline/edge` |
-//! | what becomes of channels that are transcribed apart? | `pipeline/channels` |
-//! | what does a killed transcription leave, and how does it go on? | `journal` |
+//! | which inputs are read, and how is damage handled? | [`decode`] |
+//! | where is memory bounded? | [`budget`], `pool`, `window`, limits in `config` |
+//! | where does a window end, and what is skipped? | `pipeline/schedule`, `window`, `vad` |
+//! | which text is retried, which is kept? | `pipeline/attempt`, `pipeline/stitch` |
+//! | who loads, lends and frees the model? | [`EnginePool`] |
+//! | which tokens may follow, and when is text doubtful? | `engine/whisper` |
+//! | how do I use an engine of my own? | [`engine`], `examples/own_engine.rs` |
+//! | what is written, and when? | [`sink`] |
+//! | what may an audio callback do, and where does a backlog go? | [`live`] |
+//! | how does a killed transcription resume? | [`Journal`] |
 //! | how do threads start, stop and fail? | `pipeline` |
-//! | which models are published, and how do they come here? | `models` |
-//! | what does the rest of the app hold? | `monitor` |
+//! | which models are published, and how are they downloaded? | [`models`] |
+//! | what does the rest of the app hold? | [`monitor`] |
 //!
-//! Invariants: every queue and buffer has a named limit; nothing of ours grows with the input; blocks that were acquired are
-//! released, however a transcription ends; segments come in order and do not overlap; what is without text although somebody speaks is reported.
+//! Invariants: every queue and buffer has a named limit; nothing of ours grows with the input;
+//! blocks that were acquired are released, however a transcription ends; segments come in order and
+//! do not overlap; speech that has no text is reported.
 
 // Values.
 pub mod audio;
@@ -42,28 +45,31 @@ pub mod models;
 // Memory.
 pub mod budget;
 pub mod memory;
-pub mod pool;
+mod pool;
 
 // Stages, in the order in which audio flows through them.
 pub mod source;
 
 pub mod decode;
 
-pub mod resample;
+mod resample;
 
-pub mod vad;
+mod vad;
 
-pub mod window;
-
-pub mod engine;
+mod window;
 
 mod transcript;
 
+pub mod engine;
+
 pub mod sink;
+
+// What passes from window to window, and from run to run.
+mod carried;
 
 mod journal;
 
-// Recording: the stages' door for audio that is pushed.
+// Recording: the entrance for audio that is pushed.
 pub mod live;
 
 // Everything together.
@@ -72,19 +78,32 @@ mod report;
 mod pipeline;
 
 pub use cancel::Cancel;
-pub use config::{Config, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, Vad, WINDOW_S_MIN};
+pub use config::{
+    Config, InputOptions, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, SPANS_MAX, Vad, WINDOW_S_MIN,
+};
 pub use decode::{MediaInfo, probe};
 #[cfg(feature = "whisper")]
 pub use engine::whisper::{ModelHeader, Whisper, WhisperOptions};
-pub use error::{ConfigError, Error};
+pub use engine::{Engine, EngineError, EnginePool};
+pub use error::{ConfigError, InputError};
 #[cfg(feature = "whisper")]
 pub use ggml::ModelError;
 pub use journal::{Journal, JournalError};
-pub use live::{Feed, Live, LiveOptions};
-pub use pipeline::{Channels, Controls, Progress, Transcriber};
-pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
+pub use live::{Feed, Live, LiveError, LiveOptions};
+pub use pipeline::{Channels, Controls, Error, Progress, Transcriber};
+pub use report::{BlockCounts, Ended, MemoryReport, Summary};
 pub use source::FileSource;
 pub use time::{Span, Time};
-pub use transcript::{Ending, Segment, Token};
+pub use transcript::{Ending, Quality, Segment, Token};
 
 pub use steadyscribe_monitor as monitor;
+
+/// Stages for this repository's benches and tests. Not part of the public interface: anything here
+/// may change in any version.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::pool::{Block, Pool};
+    pub use crate::resample::Resampler;
+    pub use crate::vad::{HOP_SAMPLES, HopDetector, LAG_SAMPLES_MAX, SpeechMap};
+    pub use crate::window::Window;
+}

@@ -1,9 +1,9 @@
-//! What the pipeline says of itself, in plain numbers.
+//! The pipeline's report on itself, in plain numbers.
 
 use serde::Serialize;
 
 use crate::engine::Language;
-use crate::time::{Span, seconds};
+use crate::time::Span;
 
 /// How a transcription went.
 ///
@@ -14,7 +14,7 @@ pub struct Summary {
     /// Whether the input was read to its end.
     #[serde(skip)]
     pub ended: Ended,
-    /// The language of the first text that can be trusted, and how sure the engine was of it.
+    /// The language of the first text that can be trusted, with its probability.
     pub language: Option<Language>,
     /// Segments that the sink took.
     pub segments: u64,
@@ -24,10 +24,11 @@ pub struct Summary {
     pub speech_s: f64,
     /// Wall time from start to end, in seconds.
     pub processing_s: f64,
-    /// Processing time / audio time: below 1 is faster than real time.
+    /// Processing time / audio time of this run, without what a journal held: below 1 is faster than
+    /// real time.
     pub rtf: f64,
-    /// Part of it in which the engine waited for audio to be read and decoded, in seconds: for a file some milliseconds for each
-    /// window, for a pipe or a live input as long as the writer takes.
+    /// Time in which the engine waited for audio to be read and decoded, in seconds: for a file some
+    /// milliseconds for each window, for a pipe or a live input as long as the writer takes.
     pub waited_s: f64,
     /// Windows that were given to the engine.
     pub windows: u64,
@@ -41,42 +42,19 @@ pub struct Summary {
     pub skipped_silence_s: f64,
     /// Speech that no segment covers, in seconds.
     pub uncovered_s: f64,
-    /// The longest spans of such speech, at most [`SPANS_MAX`].
-    pub uncovered: Vec<SpanS>,
+    /// The first spans of such speech, at most [`SPANS_MAX`].
+    pub uncovered: Vec<Span>,
     /// Packets that could not be decoded.
     pub damaged_packets: u64,
-    /// Where audio is missing from the input and was replaced by silence, at most [`SPANS_MAX`] spans.
-    pub damage: Vec<SpanS>,
+    /// Where audio is missing from the input and was replaced by silence, at most [`SPANS_MAX`]
+    /// spans.
+    pub damage: Vec<Span>,
     /// Why reading stopped before the input's end, if it did.
     pub stopped_early: Option<String>,
     /// Bytes.
     pub memory: MemoryReport,
     /// The pool's account.
-    pub blocks: Blocks,
-}
-
-/// Most spans of one kind that a summary lists: 4,096 x 16 bytes. Sums count all of them.
-pub const SPANS_MAX: usize = 4_096;
-
-/// A span as it is written: in seconds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[non_exhaustive]
-pub struct SpanS {
-    /// Start.
-    #[serde(rename = "start_s", serialize_with = "seconds")]
-    pub start: crate::time::Time,
-    /// End.
-    #[serde(rename = "end_s", serialize_with = "seconds")]
-    pub end: crate::time::Time,
-}
-
-impl From<Span> for SpanS {
-    fn from(span: Span) -> Self {
-        Self {
-            start: span.start,
-            end: span.end,
-        }
-    }
+    pub blocks: BlockCounts,
 }
 
 /// How a transcription ended.
@@ -88,6 +66,8 @@ pub enum Ended {
     Complete,
     /// It was cancelled: the transcript holds what was ready by then.
     Cancelled,
+    /// The sink had enough: the transcript holds what it took.
+    Stopped,
     /// Parts of the input could not be read: the transcript holds the rest.
     Damaged,
 }
@@ -117,7 +97,7 @@ pub struct MemoryReport {
 /// The pool's account: equal after every transcription, however it ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Blocks {
+pub struct BlockCounts {
     /// Blocks that were taken.
     pub acquired: u64,
     /// Blocks that were given back.

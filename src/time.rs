@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, AddAssign, Sub};
 
-use serde::{Deserialize, Deserializer, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::audio::SAMPLE_RATE_HZ;
 
@@ -114,18 +114,43 @@ pub(crate) fn seconds<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok
     serializer.serialize_f64(time.seconds())
 }
 
+/// Writes and reads a time as its count of samples, which is exact: for `#[serde(with = "samples")]`.
+pub(crate) mod samples {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Time;
+
+    pub(crate) fn serialize<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(time.samples())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+        u64::deserialize(deserializer).map(Time::from_samples)
+    }
+}
+
 /// Reads a time in seconds.
 pub(crate) fn from_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
     f64::deserialize(deserializer).map(Time::from_seconds)
 }
 
-/// A stretch of the time line: `start` is inside, `end` is not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A stretch of the time line: `start` is inside, `end` is not. JSON has it in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a plain pair that callers build")]
 pub struct Span {
     /// First sample.
+    #[serde(
+        rename = "start_s",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     pub start: Time,
     /// First sample after the span.
+    #[serde(
+        rename = "end_s",
+        serialize_with = "seconds",
+        deserialize_with = "from_seconds"
+    )]
     pub end: Time,
 }
 

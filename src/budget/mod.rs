@@ -7,9 +7,8 @@
 
 use std::fmt;
 
-use crate::config::{BLOCK_SAMPLES, Config, LOOK_AHEAD_SAMPLES, Vad};
+use crate::config::{BLOCK_SAMPLES, Config, Vad};
 use crate::error::ConfigError;
-use crate::time::Time;
 
 /// Demuxer, decoder, resampler and detector, and what they leave in the allocator's heap. Measured:
 /// 0.3 MB (wav) to 2.0 MB (Vorbis) of heap, 0.7 MB for most.
@@ -167,8 +166,7 @@ impl Plan {
 
     fn with(config: &Config, variant: &Variant, transcribers: u64, states: u64) -> Self {
         let sample_bytes = size_of::<f32>() as u64;
-        let window = Time::from_seconds(f64::from(config.window_s)).samples();
-        let window = (window + LOOK_AHEAD_SAMPLES as u64) * sample_bytes;
+        let window = config.window_bytes();
         let pool = (config.pool_blocks * BLOCK_SAMPLES) as u64 * sample_bytes;
         let decoding = DECODING_BYTES + detector_bytes(&config.vad);
         let parts = [

@@ -63,6 +63,8 @@ pub struct Decoder {
     packet_frames: u64,
     /// Undecodable packets in a row.
     failures: u32,
+    /// Checksum of the packets that were read.
+    checksum: crc32fast::Hasher,
     ended: bool,
 }
 
@@ -108,6 +110,7 @@ impl Decoder {
             ready: 0,
             packet_frames: 0,
             failures: 0,
+            checksum: crc32fast::Hasher::new(),
             ended: false,
         };
         let first = decoder.first().and_then(|()| open::check(decoder.format));
@@ -154,6 +157,12 @@ impl Decoder {
         self.timeline.now()
     }
 
+    /// Returns the CRC-32 of all packets that were read. It depends on the input's bytes alone and not
+    /// on the processor, unlike decoded samples.
+    pub(crate) fn checksum(&self) -> u32 {
+        self.checksum.clone().finalize()
+    }
+
     /// Decodes on, and returns the next frames or `None` at the end.
     ///
     /// # Errors
@@ -189,7 +198,10 @@ impl Decoder {
     /// Reads one packet, or the end. Called only when everything before was given out.
     fn step(&mut self) {
         match self.container.next() {
-            Next::Packet(packet, timing) => self.take(packet, &timing),
+            Next::Packet(packet, timing) => {
+                self.checksum.update(&packet.data);
+                self.take(packet, &timing);
+            }
             Next::Changed => match self.container.select() {
                 Ok(codec) => {
                     self.codec = codec;

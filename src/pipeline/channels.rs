@@ -5,98 +5,86 @@ use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::threads::{Told, join, spawn};
-use super::{Progress, SEGMENTS_QUEUED_MAX, Transcriber};
+use super::error::Error;
+use super::progress::Progress;
+use super::run::SEGMENTS_QUEUED_MAX;
+use super::threads::{SinkEvent, join, spawn};
+use super::transcriber::Transcriber;
 use crate::audio::INPUT_CHANNELS_MAX;
-use crate::budget::Together;
 use crate::cancel::Cancel;
-use crate::config::Config;
-use crate::engine::{Engine, EngineError, Shared};
-use crate::error::{ConfigError, Error};
+use crate::config::InputOptions;
+use crate::engine::{EngineError, EnginePool};
+use crate::error::{ConfigError, InputError};
 use crate::report::Summary;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
-/// Transcribes each channel of a recording on its own, as where one person is left and another right, and puts what they say in one
-/// transcript, in the order of time. Segments are marked with their [channel](Segment::channel).
+/// Transcribes each channel of a recording on its own, as where one person is left and another
+/// right, and merges the segments into one transcript in the order of time. Segments are marked
+/// with their [channel](Segment::channel).
 ///
-/// There is a [`Transcriber`] for each channel, with its own previous text and language. The input is read once for each. One that is
-/// ahead waits for the others.
+/// Each channel has a [`Transcriber`] with its own previous text and language. The input is read
+/// once for each. A channel that is ahead waits for the others.
 ///
 /// # Memory
 ///
-/// What [`Together`] says: the engine's, and [`Together::transcriber_bytes`] for each channel. [`Config::memory_budget_bytes`] counts for
-/// all together.
+/// What the [plan](EnginePool::plan) of the engine pool states.
 ///
 /// # Examples
 ///
 /// ```
-/// use steadyscribe::engine::{Scripted, ScriptedUtterance, Shared};
-/// use steadyscribe::{Channels, Config, FileSource, Segment, Span, Time};
+/// use steadyscribe::engine::{Scripted, ScriptedUtterance};
+/// use steadyscribe::{Channels, Config, EnginePool, FileSource, InputOptions, Segment, Span, Time};
 ///
 /// let span = Span::new(Time::ZERO, Time::from_seconds(1.0));
-/// let engine = Shared::new(Scripted::new(vec![ScriptedUtterance::new(span, "Good morning.")]));
-/// let mut scribes = Channels::new(&Config::default(), vec![engine.clone(), engine])?;
+/// let engine = Scripted::new(vec![ScriptedUtterance::new(span, "Good morning.")]);
+/// let engines = EnginePool::new(&Config::default(), engine, 2)?;
+/// let mut channels = Channels::new(&engines)?;
 /// let mut segments: Vec<Segment> = Vec::new();
-/// let summaries = scribes.transcribe(|| FileSource::open("fixtures/meeting.m4a"), &mut segments)?;
+/// let open = || FileSource::open("fixtures/meeting.m4a");
+/// let summaries = channels.transcribe(open, &InputOptions::default(), &mut segments)?;
 /// assert_eq!(summaries.len(), 2);
 /// # Ok::<(), steadyscribe::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Channels<E: Engine + 'static> {
-    scribes: Vec<Transcriber<Shared<E>>>,
+pub struct Channels {
+    scribes: Vec<Transcriber>,
     cancel: Cancel,
 }
 
-impl<E: Engine + 'static> Channels<E> {
-    /// Plans, loads and allocates as [`Transcriber::new`] for as many channels as there are engines, 1 to 32: clones that take turns
-    /// on one state, or what [`Whisper::crew`](crate::Whisper::crew) gives. [`Config::channel`] is not used.
+impl Channels {
+    /// Makes a transcriber for each channel: as many as the pool was planned for, 1 to 32.
     ///
     /// # Errors
     ///
-    /// As [`Transcriber::new`], and [`ConfigError::OutOfRange`] for the number of channels.
-    pub fn new(config: &Config, engines: Vec<Shared<E>>) -> Result<Self, Error> {
-        let count = engines.len();
-        let Some(first) = engines.first().filter(|_| count <= INPUT_CHANNELS_MAX) else {
-            #[expect(clippy::cast_precision_loss, reason = "shown, not computed with")]
-            return Err(Error::Config(ConfigError::OutOfRange {
-                what: "channels",
-                asked: count as f64,
-                min: 1.0,
-                max: INPUT_CHANNELS_MAX as f64,
-            }));
+    /// As [`EnginePool::transcriber`], and [`ConfigError::OutOfRange`] for the number of channels.
+    pub fn new(engines: &EnginePool) -> Result<Self, Error> {
+        let count = engines.plan().transcribers();
+        #[expect(clippy::cast_precision_loss, reason = "shown, not computed with")]
+        let (asked, max) = (count as f64, INPUT_CHANNELS_MAX as f64);
+        ConfigError::check_range("channels", asked, 1.0, max)?;
+        let scribes = (0..count).map(|_| engines.transcriber());
+        let mut channels = Self {
+            scribes: scribes.collect::<Result<_, _>>()?,
+            cancel: Cancel::new(),
         };
-        let together = Together::plan(config, &first.footprints(), count)?;
-        let others_bytes = (count as u64 - 1) * together.transcriber_bytes();
-        let budget = config.memory_budget_bytes;
-        let cancel = Cancel::new();
-        let mut scribes = Vec::with_capacity(count);
-        for (channel, engine) in (0..).zip(engines) {
-            let config = Config {
-                channel: Some(channel),
-                memory_budget_bytes: budget.map(|bytes| bytes.saturating_sub(others_bytes)),
-                ..config.clone()
-            };
-            let mut scribe = Transcriber::new(config, engine)?;
-            scribe.cancel = cancel.clone();
-            scribes.push(scribe);
-        }
-        Ok(Self { scribes, cancel })
+        channels.set_cancel(&Cancel::new());
+        Ok(channels)
     }
 
-    /// Returns the token that stops all channels, for good.
+    /// Returns the token that stops all channels.
     #[must_use]
     pub fn cancel(&self) -> Cancel {
         self.cancel.clone()
     }
 
-    /// Has all channels stop when `cancel` is raised, instead of their own token.
-    pub fn cancelled_by(&mut self, cancel: &Cancel) {
+    /// Replaces the token that stops all channels.
+    pub fn set_cancel(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
         for scribe in &mut self.scribes {
-            scribe.cancel = cancel.clone();
+            scribe.set_cancel(cancel);
         }
     }
 
@@ -106,33 +94,43 @@ impl<E: Engine + 'static> Channels<E> {
         self.scribes[0].progress()
     }
 
-    /// Transcribes an input, which `open` opens once for each channel, and hands the segments to `sink` in the order of their starts.
-    /// Returns the summary of each channel.
+    /// Transcribes an input, which `open` opens once for each channel, and hands the segments to
+    /// `sink` in the order of their starts. [`InputOptions::channel`] is not used. Returns the
+    /// summary of each channel.
     ///
     /// # Errors
     ///
-    /// As [`Transcriber::transcribe`]: the first channel's that failed. What the others said is with the sink.
+    /// As [`Transcriber::transcribe`]: that of the first channel that failed. The sink has what the
+    /// others transcribed.
     pub fn transcribe<S: Source>(
         &mut self,
-        open: impl Fn() -> Result<S, Error>,
+        open: impl Fn() -> Result<S, InputError>,
+        options: &InputOptions,
         sink: &mut dyn Sink,
     ) -> Result<Vec<Summary>, Error> {
         let sources = self.scribes.iter().map(|_| open());
         let sources = sources.collect::<Result<Vec<_>, _>>()?;
         let (ended, merged) = thread::scope(|scope| {
             let (mut lanes, mut threads) = (Vec::new(), Vec::new());
-            for (scribe, source) in self.scribes.iter_mut().zip(sources) {
-                let (told, lane) = bounded(SEGMENTS_QUEUED_MAX);
+            for ((scribe, source), channel) in self.scribes.iter_mut().zip(sources).zip(0..) {
+                let (events, lane) = bounded(SEGMENTS_QUEUED_MAX);
                 lanes.push(Lane::new(lane));
+                let options = InputOptions {
+                    channel: Some(channel),
+                    ..options.clone()
+                };
                 let work = move || {
-                    let mut forward = Forward { told, ending: None };
-                    let summary = scribe.transcribe(source, &mut forward);
+                    let mut forward = Forward {
+                        events,
+                        ending: None,
+                    };
+                    let summary = scribe.transcribe_with(source, &options, &mut forward);
                     summary.map(|summary| (summary, forward.ending.unwrap_or_default()))
                 };
                 threads.push(spawn(scope, "scribe-channel", work));
             }
             let merged = merge(&mut lanes, sink);
-            // Whoever waits to be heard ends.
+            // Channels that wait to be merged find out that nobody reads.
             drop(lanes);
             let ended: Vec<_> = threads.into_iter().map(join).collect();
             (ended, merged)
@@ -144,13 +142,13 @@ impl<E: Engine + 'static> Channels<E> {
             summaries.push(summary);
             endings.push(ending);
         }
-        sink.finish(&together(endings)).map_err(Error::Sink)?;
+        sink.finish(&joint(endings)).map_err(Error::Sink)?;
         Ok(summaries)
     }
 }
 
-/// Returns what the sink is told at the end of all.
-fn together(endings: Vec<Ending>) -> Ending {
+/// Returns what the sink is given at the end of all channels.
+fn joint(endings: Vec<Ending>) -> Ending {
     let mut all = Ending::default();
     for ending in endings {
         all.duration = all.duration.max(ending.duration);
@@ -162,28 +160,28 @@ fn together(endings: Vec<Ending>) -> Ending {
     all
 }
 
-/// Passes what a transcriber says on to whoever merges.
+/// The sink of one channel, which forwards to the merging thread.
 struct Forward {
-    told: Sender<Told>,
+    events: Sender<SinkEvent>,
     ending: Option<Ending>,
 }
 
 impl Forward {
-    /// The merging end has gone when the sink has failed: its error is the cause.
-    fn send(&self, told: Told) -> io::Result<()> {
-        self.told
-            .send(told)
-            .map_err(|_| io::ErrorKind::BrokenPipe.into())
+    /// Returns whether the merging thread still takes events: its sink may have had enough or failed.
+    fn send(&self, event: SinkEvent) -> bool {
+        self.events.send(event).is_ok()
     }
 }
 
 impl Sink for Forward {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
-        self.send(Told::Segment(segment.clone()))
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
+        Ok(self.send(SinkEvent::Segment(segment.clone())))
     }
 
     fn reached(&mut self, time: Time) -> io::Result<()> {
-        self.send(Told::Reached(time))
+        // The next segment finds out if nobody reads.
+        self.send(SinkEvent::Reached(time));
+        Ok(())
     }
 
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {
@@ -192,45 +190,48 @@ impl Sink for Forward {
     }
 }
 
-/// What one channel said and was not written yet.
+/// What one channel has sent and the sink does not have yet.
 struct Lane {
-    told: Receiver<Told>,
+    events: Receiver<SinkEvent>,
     next: Option<Segment>,
     reached: Time,
-    ended: bool,
+    has_ended: bool,
 }
 
 impl Lane {
-    fn new(told: Receiver<Told>) -> Self {
+    fn new(events: Receiver<SinkEvent>) -> Self {
         Self {
-            told,
+            events,
             next: None,
             reached: Time::ZERO,
-            ended: false,
+            has_ended: false,
         }
     }
 
-    /// Returns the time before which nothing comes of this channel any more, or `None` when nothing comes at all.
+    /// Returns the time before which nothing comes of this channel any more, or `None` when nothing
+    /// comes at all.
     fn at(&self) -> Option<Time> {
         match &self.next {
             Some(segment) => Some(segment.start),
-            None => (!self.ended).then_some(self.reached),
+            None => (!self.has_ended).then_some(self.reached),
         }
     }
 
-    /// Waits for what the channel says next.
-    fn listen(&mut self) {
-        match self.told.recv() {
-            Ok(Told::Segment(segment)) => self.next = Some(segment),
-            Ok(Told::Reached(time)) => self.reached = time,
-            Err(_) => self.ended = true,
+    /// Waits for the channel's next event.
+    fn receive(&mut self) {
+        match self.events.recv() {
+            Ok(SinkEvent::Segment(segment)) => self.next = Some(segment),
+            Ok(SinkEvent::Reached(time)) => self.reached = time,
+            Err(_) => self.has_ended = true,
         }
     }
 }
 
-/// Writes the segments of all channels in the order of their starts, those that start together in the order of channels.
+/// Hands the segments of all channels to the sink in the order of their starts, those that start
+/// together in the order of channels, until it has enough.
 ///
-/// The channel that is least far is the one to look at: what it says next comes next, or it moves on.
+/// The channel that is least far is the one to look at: either its next event comes next, or it
+/// moves on.
 fn merge(lanes: &mut [Lane], sink: &mut dyn Sink) -> io::Result<()> {
     let mut reached = Time::ZERO;
     let mut written = 0;
@@ -250,9 +251,11 @@ fn merge(lanes: &mut [Lane], sink: &mut dyn Sink) -> io::Result<()> {
             Some(mut segment) => {
                 segment.id = written;
                 written += 1;
-                sink.segment(&segment)?;
+                if !sink.segment(&segment)? {
+                    return Ok(());
+                }
             }
-            None => lane.listen(),
+            None => lane.receive(),
         }
     }
 }
@@ -263,7 +266,7 @@ mod tests {
 
     use super::*;
 
-    /// Notes what it is told, and checks that nothing comes for what was reached.
+    /// Records its segments, and checks that none starts before the time that was reached.
     #[derive(Default)]
     struct Notes {
         segments: Vec<(u64, u64, Option<u8>)>,
@@ -271,11 +274,11 @@ mod tests {
     }
 
     impl Sink for Notes {
-        fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+        fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
             assert!(segment.start >= self.reached);
             let start = segment.start.samples();
             self.segments.push((start, segment.id, segment.channel));
-            Ok(())
+            Ok(true)
         }
 
         fn reached(&mut self, time: Time) -> io::Result<()> {
@@ -292,18 +295,18 @@ mod tests {
         segment
     }
 
-    /// What a channel tells: for each step whether a segment is there, and how far it goes.
-    fn tell(channel: u8, steps: &[(bool, u64)], out: &Sender<Told>) -> Vec<(u64, Option<u8>)> {
-        let (mut at, mut said) = (0, Vec::new());
-        for &(speaks, length) in steps {
-            if speaks {
-                out.send(Told::Segment(segment(channel, at))).unwrap();
-                said.push((at, Some(channel)));
+    /// Sends the events of a channel: for each step whether a segment is there, and how far it goes.
+    fn send(channel: u8, steps: &[(bool, u64)], out: &Sender<SinkEvent>) -> Vec<(u64, Option<u8>)> {
+        let (mut at, mut sent) = (0, Vec::new());
+        for &(has_segment, length) in steps {
+            if has_segment {
+                out.send(SinkEvent::Segment(segment(channel, at))).unwrap();
+                sent.push((at, Some(channel)));
             }
             at += length;
-            out.send(Told::Reached(Time::from_samples(at))).unwrap();
+            out.send(SinkEvent::Reached(Time::from_samples(at))).unwrap();
         }
-        said
+        sent
     }
 
     proptest! {
@@ -319,16 +322,16 @@ mod tests {
         ) {
             let (mut lanes, mut expected) = (Vec::new(), Vec::new());
             thread::scope(|scope| {
-                let mut tellers = Vec::new();
+                let mut senders = Vec::new();
                 for (channel, steps) in (0..).zip(&channels) {
-                    let (out, told) = bounded(2);
-                    lanes.push(Lane::new(told));
-                    tellers.push(scope.spawn(move || tell(channel, steps, &out)));
+                    let (out, events) = bounded(2);
+                    lanes.push(Lane::new(events));
+                    senders.push(scope.spawn(move || send(channel, steps, &out)));
                 }
                 let mut notes = Notes::default();
                 merge(&mut lanes, &mut notes).unwrap();
-                for teller in tellers {
-                    expected.extend(teller.join().unwrap());
+                for sender in senders {
+                    expected.extend(sender.join().unwrap());
                 }
                 expected.sort();
                 let ids: Vec<u64> = notes.segments.iter().map(|note| note.1).collect();

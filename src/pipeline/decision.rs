@@ -1,40 +1,42 @@
 //! What is decided for each window and why, in lines that people read.
 //!
-//! They go to `tracing` at the level `debug`, with the target [`DECISIONS`]; the example program prints them with `--verbose`. They hold
-//! times and figures and nothing of what was said.
+//! They go to `tracing` at the level `debug`, with the target [`DECISIONS`]; `transcribe --verbose`
+//! prints them. They hold times and figures and nothing of what was said.
 
 use std::fmt;
 
+use super::stitch::Kept;
 use crate::config::DECISIONS;
-use crate::engine::Heard;
+use crate::engine::Transcription;
 use crate::time::{Span, Time};
 
 /// One decision.
 pub(super) enum Decision<'a> {
     /// Silence that no engine is given.
     Skipped(Span),
-    /// A window, and what the engine made of it.
-    Heard {
+    /// A window, the engine's answer, and what of it is kept.
+    Transcribed {
         span: Span,
-        end: WindowEnd,
-        heard: &'a Heard,
+        end: EndKind,
+        answer: &'a Transcription,
+        kept: &'a Kept,
         missed: &'a [Span],
     },
-    /// The text is not believed, and something else is tried.
-    Again(Again),
-    /// Speech without text inside a window is heard alone.
+    /// The text is doubtful, and something else is tried.
+    Retry(Retry),
+    /// Speech without text inside a window is transcribed alone.
     Gap(Span),
     /// The next window begins with speech that got no text.
     Left(Time),
     /// Speech stays without text.
     Uncovered(Span),
-    /// Another language is spoken from here on, and the text before is not handed on.
+    /// Another language is spoken from here on, and the text before is dropped.
     Language { from: &'a str, to: &'a str },
 }
 
-/// Where a window ends.
+/// How a window ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum WindowEnd {
+pub(super) enum EndKind {
     Pause,
     /// No pause was found.
     Cut,
@@ -43,13 +45,13 @@ pub(super) enum WindowEnd {
 
 /// What is tried instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
+pub(super) enum Retry {
     WithoutPrevious,
     FirstHalf,
 }
 
-/// Tells a decision to whoever listens. It is written only if somebody does.
-pub(super) fn tell(decision: &Decision<'_>) {
+/// Logs a decision. It is formatted only if somebody reads it.
+pub(super) fn log(decision: &Decision<'_>) {
     tracing::debug!(target: DECISIONS, "{decision}");
 }
 
@@ -59,105 +61,100 @@ impl fmt::Display for Decision<'_> {
             Self::Skipped(span) => {
                 write!(f, "{} to {}: silence, skipped", span.start, span.end)
             }
-            Self::Heard {
+            Self::Transcribed {
                 span,
                 end,
-                heard,
+                answer,
+                kept,
                 missed,
-            } => write_heard(f, *span, *end, heard, missed),
-            Self::Again(Again::WithoutPrevious) => {
-                write!(
-                    f,
-                    "  heard again without the text before it, which may have led it astray"
-                )
+            } => write_transcribed(f, *span, *end, answer, kept, missed),
+            Self::Retry(Retry::WithoutPrevious) => {
+                f.write_str("  retried without the text before it, which may have misled the model")
             }
-            Self::Again(Again::FirstHalf) => {
-                write!(
-                    f,
-                    "  its first half is heard alone, the rest with what follows"
-                )
+            Self::Retry(Retry::FirstHalf) => {
+                f.write_str("  retried with the first half alone; the rest joins what follows")
             }
-            Self::Gap(span) => {
-                write!(
-                    f,
-                    "  speech without text from {} to {} is heard alone",
-                    span.start, span.end
-                )
-            }
+            Self::Gap(span) => write!(
+                f,
+                "  speech without text from {} to {} is transcribed alone",
+                span.start, span.end
+            ),
             Self::Left(at) => write!(
                 f,
                 "  the next window begins at {at}, with speech that got no text"
             ),
-            Self::Uncovered(span) => {
-                write!(
-                    f,
-                    "  speech from {} to {} stays without text",
-                    span.start, span.end
-                )
-            }
-            Self::Language { from, to } => {
-                write!(
-                    f,
-                    "  the language changes from {from} to {to}: the text before it is dropped"
-                )
-            }
+            Self::Uncovered(span) => write!(
+                f,
+                "  speech from {} to {} stays without text",
+                span.start, span.end
+            ),
+            Self::Language { from, to } => write!(
+                f,
+                "  the language changes from {from} to {to}: the text before it is dropped"
+            ),
         }
     }
 }
 
-fn write_heard(
+fn write_transcribed(
     f: &mut fmt::Formatter<'_>,
     span: Span,
-    end: WindowEnd,
-    heard: &Heard,
+    end: EndKind,
+    answer: &Transcription,
+    kept: &Kept,
     missed: &[Span],
 ) -> fmt::Result {
     let end = match end {
-        WindowEnd::Pause => "ends in a pause",
-        WindowEnd::Cut => "cut where no pause is",
-        WindowEnd::Input => "ends with the input",
+        EndKind::Pause => "ends in a pause",
+        EndKind::Cut => "cut where no pause is",
+        EndKind::Input => "ends with the input",
     };
     write!(f, "{} to {}, {end}: ", span.start, span.end)?;
-    match (heard.silent, heard.segments.len()) {
+    match (answer.silent, kept.segments.len()) {
         (true, _) => write!(f, "no speech")?,
         (false, 1) => write!(f, "1 segment")?,
         (false, count) => write!(f, "{count} segments")?,
     }
-    let done = span.start + Time::from_samples(heard.consumed as u64);
+    let done = span.start + kept.consumed;
     if done < span.end {
         write!(f, ", done to {done}")?;
     }
-    if heard.doubtful {
+    if answer.doubtful {
         write!(f, ", doubtful")?;
     }
     let missed: f64 = missed.iter().map(|gap| gap.length().seconds()).sum();
     if missed > 0.0 {
         write!(f, ", {missed:.1} s of speech without text")?;
     }
-    write!(
-        f,
-        " (log-probability {:.2}, ratio {:.2}, temperature {:.1}",
-        heard.avg_logprob, heard.compression_ratio, heard.temperature
-    )?;
-    // A language that is certain was given, or is the only one.
-    if let Some(language) = heard
-        .language
-        .as_ref()
-        .filter(|language| language.probability < 1.0)
-    {
-        write!(
-            f,
-            ", {} {:.0} %",
-            language.code,
-            language.probability * 100.0
-        )?;
+    let figures = figures(answer);
+    if !figures.is_empty() {
+        write!(f, " ({})", figures.join(", "))?;
     }
-    let previous = if heard.used_previous {
-        ", with the text before it"
-    } else {
-        ""
-    };
-    write!(f, "{previous})")
+    Ok(())
+}
+
+/// Returns the figures that the engine gave.
+fn figures(answer: &Transcription) -> Vec<String> {
+    let quality = &answer.quality;
+    let mut figures = Vec::new();
+    if let Some(logprob) = quality.avg_logprob {
+        figures.push(format!("log-probability {logprob:.2}"));
+    }
+    if let Some(ratio) = quality.compression_ratio {
+        figures.push(format!("ratio {ratio:.2}"));
+    }
+    if let Some(temperature) = quality.temperature {
+        figures.push(format!("temperature {temperature:.1}"));
+    }
+    // A language that is certain was set by the caller, or is the only one.
+    if let Some(language) = answer.language.as_ref().filter(|l| l.probability < 1.0) {
+        let percent = language.probability * 100.0;
+        figures.push(format!("{} {percent:.0} %", language.code));
+    }
+    if answer.used_previous {
+        figures.push("with the text before it".into());
+    }
+    figures
 }
 
 #[cfg(test)]
@@ -170,8 +167,13 @@ mod tests {
         Span::new(Time::from_seconds(start), Time::from_seconds(end))
     }
 
-    fn segment() -> Segment {
-        Segment::new(Time::ZERO, Time::from_seconds(1.0), "Hello.")
+    fn kept(segments: usize, consumed: f64) -> Kept {
+        let segment = Segment::new(Time::ZERO, Time::from_seconds(1.0), "Hello.");
+        Kept {
+            segments: vec![segment; segments],
+            context: Vec::new(),
+            consumed: Time::from_seconds(consumed),
+        }
     }
 
     fn check(decision: &Decision<'_>, expected: &str) {
@@ -180,42 +182,56 @@ mod tests {
 
     #[test]
     fn a_window_says_where_it_ends_and_what_came_of_it() {
-        let mut heard = Heard::new(vec![segment(), segment()], 400_000);
-        heard.avg_logprob = -0.214;
-        heard.compression_ratio = 1.4;
-        heard.language = Some(Language::new("en", 0.987));
-        let window = |end, heard, missed| Decision::Heard {
+        let mut answer = Transcription::default();
+        answer.quality.avg_logprob = Some(-0.214);
+        answer.quality.compression_ratio = Some(1.4);
+        answer.quality.temperature = Some(0.0);
+        answer.language = Some(Language::new("en", 0.987));
+        let (two, one, none) = (kept(2, 25.0), kept(1, 27.5), kept(0, 27.5));
+        let mut window = Decision::Transcribed {
             span: span(30.0, 57.5),
-            end,
-            heard,
-            missed,
+            end: EndKind::Pause,
+            answer: &answer,
+            kept: &two,
+            missed: &[],
         };
         check(
-            &window(WindowEnd::Pause, &heard, &[]),
+            &window,
             "0:00:30.000 to 0:00:57.500, ends in a pause: 2 segments, done to 0:00:55.000 \
              (log-probability -0.21, ratio 1.40, temperature 0.0, en 99 %)",
         );
-        let mut doubtful = Heard::new(vec![segment()], 440_000);
+        let mut doubtful = Transcription::default();
         doubtful.doubtful = true;
         doubtful.used_previous = true;
-        doubtful.temperature = 1.0;
-        let gaps = [span(31.0, 32.0), span(40.0, 42.5)];
+        window = Decision::Transcribed {
+            span: span(30.0, 57.5),
+            end: EndKind::Cut,
+            answer: &doubtful,
+            kept: &one,
+            missed: &[span(31.0, 32.0), span(40.0, 42.5)],
+        };
         check(
-            &window(WindowEnd::Cut, &doubtful, &gaps),
-            "0:00:30.000 to 0:00:57.500, cut where no pause is: 1 segment, doubtful, 3.5 s of speech without text \
-             (log-probability 0.00, ratio 0.00, temperature 1.0, with the text before it)",
+            &window,
+            "0:00:30.000 to 0:00:57.500, cut where no pause is: 1 segment, doubtful, \
+             3.5 s of speech without text (with the text before it)",
         );
-        let mut silent = Heard::new(Vec::new(), 440_000);
+        let mut silent = Transcription::default();
         silent.silent = true;
+        window = Decision::Transcribed {
+            span: span(30.0, 57.5),
+            end: EndKind::Input,
+            answer: &silent,
+            kept: &none,
+            missed: &[],
+        };
         check(
-            &window(WindowEnd::Input, &silent, &[]),
-            "0:00:30.000 to 0:00:57.500, ends with the input: no speech \
-             (log-probability 0.00, ratio 0.00, temperature 0.0)",
+            &window,
+            "0:00:30.000 to 0:00:57.500, ends with the input: no speech",
         );
     }
 
     #[test]
-    fn what_else_is_done_says_why() {
+    fn other_decisions_state_their_reason() {
         check(
             &Decision::Skipped(span(1.0, 13.25)),
             "0:00:01.000 to 0:00:13.250: silence, skipped",

@@ -1,24 +1,22 @@
-//! What the pipeline holds, as gauges for the monitor and as peaks for the summary.
+//! What a transcriber holds, as gauges for the monitor and as peaks for the summary.
 
 use steadyscribe_monitor::gauge::Unit;
-use steadyscribe_monitor::{Component, Gauge, Gauges, RatioGauge, reader};
+use steadyscribe_monitor::{Gauge, Gauges, RatioGauge, reader};
 
 use crate::budget::Plan;
-use crate::engine::Held;
 use crate::pool::Pool;
 use crate::report::MemoryReport;
 
-/// The pipeline's gauges and the highest memory of the process that was seen.
+/// The gauges of a transcriber, and the highest memory of the process that was seen.
+///
+/// Transcribers of one engine pool share their gauges: bytes and queues add up.
 #[derive(Debug)]
 pub(super) struct Meter {
-    pub(super) gauges: Gauges,
-    pool: Gauge,
-    window: Gauge,
-    model: Gauge,
-    state: Gauge,
+    pool: Share,
+    window: Share,
+    blocks_queued: Share,
+    segments_queued: Share,
     private: Gauge,
-    blocks_queued: Gauge,
-    segments_queued: Gauge,
     rtf: RatioGauge,
     /// What the process held when the engine was warm, or after the first window.
     warm_private_bytes: Option<u64>,
@@ -26,53 +24,76 @@ pub(super) struct Meter {
     peak_rss_bytes: u64,
 }
 
+/// One transcriber's part of a gauge. It is taken out when the transcriber is dropped.
+#[derive(Debug)]
+struct Share {
+    gauge: Gauge,
+    value: u64,
+}
+
+impl Share {
+    fn set(&mut self, value: u64) {
+        self.gauge.add(value);
+        self.gauge.sub(self.value);
+        self.value = value;
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.gauge.sub(self.value);
+    }
+}
+
 impl Meter {
-    pub(super) fn new() -> Self {
-        let gauges = Gauges::new(Component::Audio);
-        // A registry of its own has room for these and knows no other gauge of these names.
+    /// Publishes in the registry of an engine pool.
+    pub(super) fn new(gauges: &Gauges) -> Self {
+        // The registry has room for these, and all transcribers ask for them alike.
         let gauge = |name, unit| {
             gauges
                 .gauge(name, unit)
-                .expect("a new registry takes its gauges")
+                .expect("the registry of an engine pool takes these gauges")
+        };
+        let share = |name, unit| Share {
+            gauge: gauge(name, unit),
+            value: 0,
         };
         Self {
-            pool: gauge("pool", Unit::HeldBytes),
-            window: gauge("window", Unit::HeldBytes),
-            model: gauge("model", Unit::HeldBytes),
-            state: gauge("state", Unit::HeldBytes),
+            pool: share("pool", Unit::HeldBytes),
+            window: share("window", Unit::HeldBytes),
+            blocks_queued: share("blocks_queued", Unit::Count),
+            segments_queued: share("segments_queued", Unit::Count),
             private: gauge("process_private", Unit::Bytes),
-            blocks_queued: gauge("blocks_queued", Unit::Count),
-            segments_queued: gauge("segments_queued", Unit::Count),
             rtf: gauges
                 .ratio("rtf")
-                .expect("a new registry takes its gauges"),
+                .expect("the registry of an engine pool takes these gauges"),
             warm_private_bytes: None,
             peak_private_bytes: 0,
             peak_rss_bytes: 0,
-            gauges,
         }
     }
 
     /// Publishes what the pool and the window hold.
-    pub(super) fn allocated(&self, pool_bytes: u64, window_bytes: u64) {
+    pub(super) fn allocated(&mut self, pool_bytes: u64, window_bytes: u64) {
         self.pool.set(pool_bytes);
         self.window.set(window_bytes);
     }
 
-    /// Publishes what the engine holds.
-    pub(super) fn engine(&self, held: Held) {
-        self.model.set(held.model_bytes);
-        self.state.set(held.state_bytes);
-    }
-
     /// Publishes how much waits in the queues, and how fast the pipeline is.
-    pub(super) fn flowing(&self, blocks: usize, segments: usize, rtf: f64) {
+    pub(super) fn flowing(&mut self, blocks: usize, segments: usize, rtf: f64) {
         self.blocks_queued.set(blocks as u64);
         self.segments_queued.set(segments as u64);
         self.rtf.set(rtf);
     }
 
-    /// Reads what the process holds; 20 µs, once for each window. Where the system does not say, the peaks stay zero.
+    /// Nothing waits in the queues any more.
+    pub(super) fn ended(&mut self) {
+        self.blocks_queued.set(0);
+        self.segments_queued.set(0);
+    }
+
+    /// Reads what the process holds; 20 µs, once for each window. Where the system does not say, the
+    /// peaks stay zero.
     pub(super) fn sample(&mut self) {
         let Ok(memory) = reader::own() else { return };
         self.private.set(memory.private_bytes);
@@ -92,10 +113,11 @@ impl Meter {
     /// Returns what was planned, what is held and what was measured.
     pub(super) fn report(&self, plan: &Plan, pool: &Pool) -> MemoryReport {
         let warm = self.warm_private_bytes.unwrap_or(self.peak_private_bytes);
+        let footprint = plan.variant().footprint;
         MemoryReport {
             plan_bytes: plan.peak_bytes(),
-            model_bytes: plan.chosen().model_bytes,
-            state_bytes: plan.chosen().state_bytes,
+            model_bytes: footprint.model_bytes,
+            state_bytes: footprint.state_bytes,
             pool_bytes: pool.held_bytes(),
             pool_blocks_peak: pool.stats().lent_peak,
             peak_private_bytes: self.peak_private_bytes,

@@ -1,5 +1,6 @@
-//! Threads that are joined, and the one that writes.
+//! Threads that are joined, and the events that the caller's thread hands to the sink.
 
+use std::io;
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use crossbeam_channel::Receiver;
@@ -8,41 +9,48 @@ use crate::sink::Sink;
 use crate::time::Time;
 use crate::transcript::Segment;
 
-/// What a sink is told.
+/// What a sink is given.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum SinkEvent {
     Segment(Segment),
     /// No later segment starts before this time.
     Reached(Time),
 }
 
-impl Told {
-    pub(super) fn to(&self, sink: &mut dyn Sink) -> std::io::Result<()> {
+impl SinkEvent {
+    /// Hands the event to a sink. Returns whether the sink takes more.
+    pub(super) fn deliver(&self, sink: &mut dyn Sink) -> io::Result<bool> {
         match self {
             Self::Segment(segment) => sink.segment(segment),
-            Self::Reached(time) => sink.reached(*time),
+            Self::Reached(time) => sink.reached(*time).map(|()| true),
         }
     }
 }
 
-/// Writes segments until they end or the sink fails. Returns how many it took.
-pub(super) fn write(told: Receiver<Told>, sink: &mut dyn Sink) -> (u64, std::io::Result<()>) {
-    let mut count = 0;
-    for told in told {
-        if let Err(error) = told.to(sink) {
-            // Dropping the receiver stops the engine, which stops the decoder.
-            return (count, Err(error));
+/// Hands events to the sink until they end, the sink has enough or it fails. Returns whether it
+/// took all of them. `delivered` is called after each.
+///
+/// Returning drops the receiver, which stops the engine's thread, which stops the decoder's.
+pub(super) fn deliver(
+    events: Receiver<SinkEvent>,
+    sink: &mut dyn Sink,
+    mut delivered: impl FnMut(&SinkEvent),
+) -> io::Result<bool> {
+    for event in events {
+        let takes_more = event.deliver(sink)?;
+        delivered(&event);
+        if !takes_more {
+            return Ok(false);
         }
-        count += u64::from(matches!(told, Told::Segment(_)));
     }
-    (count, Ok(()))
+    Ok(true)
 }
 
-/// What a panic said.
+/// The message of a panic.
 #[derive(Debug)]
 pub(super) struct Panic(pub(super) String);
 
-pub(super) type Handle<'scope, T> = std::io::Result<ScopedJoinHandle<'scope, T>>;
+pub(super) type Handle<'scope, T> = io::Result<ScopedJoinHandle<'scope, T>>;
 
 pub(super) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
@@ -57,10 +65,8 @@ pub(super) fn spawn<'scope, T: Send + 'scope>(
 pub(super) fn join<T>(handle: Handle<'_, T>) -> Result<T, Panic> {
     let handle = handle.map_err(|error| Panic(format!("no thread could be started: {error}")))?;
     handle.join().map_err(|panic| {
-        let said = panic.downcast_ref::<&str>().map(ToString::to_string);
-        Panic(
-            said.or_else(|| panic.downcast_ref().cloned())
-                .unwrap_or_else(|| "panic".into()),
-        )
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| panic.downcast_ref().cloned());
+        Panic(text.unwrap_or_else(|| "panic".into()))
     })
 }

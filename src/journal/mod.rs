@@ -1,13 +1,15 @@
-//! Crash-safe progress: what a killed transcription had is kept, and the rest gives the same text.
+//! Crash-safe progress: the work of a killed transcription is kept, and the rest has the same text.
 //!
-//! A journal is a file of lines, each a checksum and a record in JSON: first what is transcribed, by what and how, then one
-//! record for each window, with its segments and everything that the next window depends on. A record is on the disk before its
-//! segments go to the sink.
+//! A journal is a file of lines, each a checksum and a record in JSON: first what is transcribed, by
+//! what and how, then one record for each window, with its segments and everything that the next
+//! window depends on. A record is on the disk before its segments go to the sink.
 //!
-//! To resume is to decode the input again from its start, a thousand times faster than it is transcribed, up to where the last
-//! record ends: decoders, the resampler and the speech detector then stand exactly where they stood, whatever the container,
-//! and a hash of the audio up to there shows that it is the same. The engine hears only what follows. Random numbers depend on
-//! the seed and on a window's position alone, so they need no state.
+//! To resume, the input is decoded again from its start, a thousand times faster than it is
+//! transcribed, up to where the last record ends: decoders, the resampler and the speech detector
+//! then stand where they stood, whatever the container. A checksum of the packets up to there shows
+//! that it is the same input. It covers packets and not samples, because samples are computed in
+//! floating point, whose last digit may depend on the processor. Random numbers depend on the seed
+//! and on a window's position alone, so they need no state.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,49 +18,45 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::lines::Lines;
-use crate::engine::{EngineCounts, Language};
-use crate::report::SPANS_MAX;
-use crate::time::Time;
+use crate::carried::Carried;
+use crate::time::{Time, samples};
 use crate::transcript::Segment;
 
 mod lines;
 
-/// Most previous text that a record may hold, in tokens: a few times what is handed on.
-const PREVIOUS_TOKENS_MAX: usize = 1_024;
-
-/// No count of a transcription is larger: JSON's own limit for whole numbers.
-const COUNT_MAX: u64 = 1 << 53;
-
 /// Version of the format. A journal of another one is refused.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What a transcript depends on: names and values of input, model and options.
 pub(crate) type Identity = Vec<(String, String)>;
 
 /// The progress of one transcription, in a file.
 ///
-/// To stop now and go on later, raise the transcriber's [`Cancel`](crate::Cancel), and transcribe with the same journal again: in another
-/// process, or with the same transcriber after [`renew_cancel`](crate::Transcriber::renew_cancel). To hold it for a while in memory,
-/// see [`Controls::pause`](crate::Controls::pause).
+/// To stop now and resume later, raise the transcriber's [`Cancel`](crate::Cancel), and call
+/// [`Transcriber::resume`](crate::Transcriber::resume) with the same journal again: in another
+/// process, or with the same transcriber after
+/// [`set_cancel`](crate::Transcriber::set_cancel). To pause in memory, see
+/// [`Controls::pause`](crate::Controls::pause).
 ///
 /// # Memory
 ///
-/// The last record but its segments, and the spans without text. Records are written and read one at a time.
+/// The last record without its segments, and the spans without text. Records are written and read
+/// one at a time.
 ///
 /// # Examples
 ///
 /// ```
 /// use steadyscribe::engine::Scripted;
-/// use steadyscribe::{Config, FileSource, Journal, Segment, Transcriber};
+/// use steadyscribe::{Config, FileSource, InputOptions, Journal, Segment, Transcriber};
 ///
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("standup.journal");
 /// let mut scribe = Transcriber::new(Config::default(), Scripted::default())?;
 /// let mut segments: Vec<Segment> = Vec::new();
 /// let source = FileSource::open("fixtures/standup.opus")?;
-/// // Goes on where the last run was killed or cancelled, if there was one.
+/// // Resumes where the last run was killed or cancelled, if there was one.
 /// let mut journal = Journal::open(&path)?;
-/// scribe.transcribe_with_journal(source, &mut segments, &mut journal)?;
+/// scribe.resume(source, &InputOptions::default(), &mut journal, &mut segments)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
@@ -68,9 +66,8 @@ pub struct Journal {
     identity: Option<Identity>,
     /// End of the last whole record, in bytes.
     end: u64,
-    last: Checkpoint,
-    /// Segments in all records.
-    segments: u64,
+    /// The state after the last record; `None` before the first.
+    last: Option<(Carried, AudioMark)>,
 }
 
 /// Why a journal cannot be used.
@@ -87,21 +84,22 @@ pub enum JournalError {
         source: io::Error,
     },
 
-    /// A journal is there already: resume it, or remove it.
-    #[error("{} exists: resume it, or remove it to start anew", .0.display())]
+    /// A file of that name exists: resume it, or remove it.
+    #[error("{} exists; resume it, or remove it to start from scratch", .0.display())]
     Exists(PathBuf),
 
-    /// Another program writes this journal.
-    #[error("{} is in use by another program", .0.display())]
+    /// Another program writes this journal: wait for it, or give another path.
+    #[error("{} is in use by another program; wait for it, or give another path", .0.display())]
     InUse(PathBuf),
 
-    /// The file is something else, or of another version of this library: it is left as it is.
-    #[error("{} is no journal of this version: give another path", .0.display())]
+    /// The file is something else, or of another version of this library. It is left as it is.
+    #[error("{} is not a journal of this version; give another path", .0.display())]
     NotAJournal(PathBuf),
 
-    /// Input, model or an option is not what it was: use the same, or start anew with another journal.
+    /// The input, the model or an option has changed: use the same, or another journal.
     #[error(
-        "cannot resume: {what} was {was:?} and is {now:?}; use the same, or start anew with another journal"
+        "cannot resume, because {what} was {was:?} and is {now:?} now; \
+         use the same, or start from scratch with another journal"
     )]
     Changed {
         /// What differs.
@@ -113,52 +111,12 @@ pub enum JournalError {
     },
 }
 
-/// Everything that the next window depends on.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Checkpoint {
-    /// Where the next window starts at the earliest, in samples of 16 kHz.
-    pub(crate) to: u64,
-    /// Hash of all samples before that.
-    pub(crate) audio: u32,
-    pub(crate) previous: Vec<u32>,
-    /// Code of the language of `previous`.
-    pub(crate) language: Option<String>,
-    pub(crate) first_language: Option<Language>,
-    pub(crate) credit: u32,
-    pub(crate) windows: u64,
-    pub(crate) skipped: u64,
-    pub(crate) uncovered_samples: u64,
-    pub(crate) encodes: u64,
-    pub(crate) decode_steps: u64,
-    pub(crate) fallbacks: u64,
-    /// Start and end of speech without text: in a record what its window adds, else all so far.
-    pub(crate) uncovered: Vec<(u64, u64)>,
-}
-
-impl Checkpoint {
-    pub(crate) fn counts(&self) -> EngineCounts {
-        EngineCounts {
-            encodes: self.encodes,
-            decode_steps: self.decode_steps,
-            fallbacks: self.fallbacks,
-        }
-    }
-
-    /// Returns whether a transcription can have come to this. What was not written by one may have a right checksum all the same.
-    fn is_possible(&self) -> bool {
-        let counts = [
-            self.to,
-            self.windows,
-            self.skipped,
-            self.uncovered_samples,
-            self.encodes,
-            self.decode_steps,
-            self.fallbacks,
-        ];
-        counts.iter().all(|count| *count <= COUNT_MAX)
-            && self.previous.len() <= PREVIOUS_TOKENS_MAX
-            && self.uncovered.len() <= SPANS_MAX
-    }
+/// A position in the audio, with the checksum of all packets that were read up to there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AudioMark {
+    #[serde(with = "samples")]
+    pub(crate) at: Time,
+    pub(crate) checksum: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,15 +127,15 @@ struct Head {
 
 #[derive(Serialize)]
 struct NewRecord<'a> {
-    #[serde(flatten)]
-    checkpoint: &'a Checkpoint,
+    carried: &'a Carried,
+    audio: AudioMark,
     segments: &'a [Segment],
 }
 
 #[derive(Deserialize)]
 struct Record {
-    #[serde(flatten)]
-    checkpoint: Checkpoint,
+    carried: Carried,
+    audio: AudioMark,
     segments: Vec<Segment>,
 }
 
@@ -191,8 +149,8 @@ impl Journal {
         Self::with(path.as_ref(), OpenOptions::new().create_new(true))
     }
 
-    /// Opens a journal, which the next transcription resumes; makes one if there is none. A last record that was not written to
-    /// its end is left out.
+    /// Opens a journal, which the next transcription resumes, or makes one. A last record that was
+    /// not written to its end is ignored.
     ///
     /// # Errors
     ///
@@ -204,17 +162,23 @@ impl Journal {
     /// Returns up to where the input is transcribed.
     #[must_use]
     pub fn position(&self) -> Time {
-        Time::from_samples(self.last.to)
+        self.carried().map_or(Time::ZERO, |carried| carried.position)
     }
 
     /// Returns how many segments the journal holds.
     #[must_use]
-    pub fn segments(&self) -> u64 {
-        self.segments
+    pub fn segment_count(&self) -> u64 {
+        self.carried().map_or(0, |carried| carried.next_id)
     }
 
-    pub(crate) fn last(&self) -> Option<&Checkpoint> {
-        (self.last != Checkpoint::default()).then_some(&self.last)
+    /// Returns the state to resume with; `None` if nothing was transcribed yet.
+    pub(crate) fn carried(&self) -> Option<&Carried> {
+        self.last.as_ref().map(|(carried, _)| carried)
+    }
+
+    /// Returns the last mark of the audio that is done; `None` if nothing was transcribed yet.
+    pub(crate) fn resumed_at(&self) -> Option<AudioMark> {
+        self.last.as_ref().map(|(_, mark)| *mark)
     }
 
     fn with(path: &Path, options: &mut OpenOptions) -> Result<Self, JournalError> {
@@ -236,8 +200,7 @@ impl Journal {
             file,
             identity: None,
             end: 0,
-            last: Checkpoint::default(),
-            segments: 0,
+            last: None,
         };
         journal.read()?;
         Ok(journal)
@@ -266,17 +229,17 @@ impl Journal {
         self.identity = Some(head.identity);
         self.end = lines.end;
         while let Some(record) = lines.next::<Record>().map_err(&fail)? {
-            if !record.checkpoint.is_possible() {
+            if !record.carried.is_possible() {
                 break;
             }
-            self.advance(record.checkpoint, record.segments.len());
+            self.advance(record.carried, record.audio);
             self.end = lines.end;
         }
         Ok(())
     }
 
-    /// A file that ends within its first line was killed while that was written; anything else is not ours. So is what is too
-    /// short to tell.
+    /// A file that ends within its first line is of a program that was killed while it wrote that.
+    /// Anything else, and what is too short to decide, is not ours.
     fn torn_head(&self) -> Result<(), JournalError> {
         let mut start = [0; 4_096];
         let mut file = &self.file;
@@ -322,12 +285,13 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// What `take` says, and what the system says of the file.
+    /// That of `take`, and [`JournalError::Io`] of the file.
     pub(crate) fn replay(
         &self,
         take: &mut dyn FnMut(&Segment) -> io::Result<()>,
     ) -> Result<io::Result<()>, JournalError> {
-        // Not the path, which may be of another file by now; and on Windows a lock keeps other handles out.
+        // Not by its path, which may name another file by now. On Windows the lock also keeps other
+        // handles out.
         let mut lines = Lines::of(&self.file).map_err(self.io())?;
         lines.next::<Head>().map_err(self.io())?;
         while lines.end < self.end {
@@ -345,30 +309,36 @@ impl Journal {
         Ok(Ok(()))
     }
 
-    /// Writes what a window gave, and has it on the disk when it returns.
+    /// Persists the segments of a window and the state that the next window needs. Both are on the
+    /// disk when it returns.
     pub(crate) fn commit(
         &mut self,
-        checkpoint: Checkpoint,
+        carried: &Carried,
+        audio: AudioMark,
         segments: &[Segment],
     ) -> Result<(), JournalError> {
-        let record = NewRecord {
-            checkpoint: &checkpoint,
-            segments,
+        let known = self.carried().map_or(0, |last| last.uncovered.len());
+        let record = Carried {
+            uncovered: carried.uncovered[known..].to_vec(),
+            previous: carried.previous.clone(),
+            language: carried.language.clone(),
+            first_language: carried.first_language.clone(),
+            ..*carried
         };
-        self.append(&record).map_err(self.io())?;
-        self.advance(checkpoint, segments.len());
+        self.append(&NewRecord {
+            carried: &record,
+            audio,
+            segments,
+        })
+        .map_err(self.io())?;
+        self.advance(record, audio);
         Ok(())
     }
 
-    fn advance(&mut self, checkpoint: Checkpoint, segments: usize) {
-        let mut uncovered = std::mem::take(&mut self.last.uncovered);
-        let room = SPANS_MAX.saturating_sub(uncovered.len());
-        uncovered.extend(checkpoint.uncovered.iter().take(room));
-        self.last = Checkpoint {
-            uncovered,
-            ..checkpoint
-        };
-        self.segments += segments as u64;
+    fn advance(&mut self, next: Carried, audio: AudioMark) {
+        let (carried, mark) = self.last.get_or_insert_default();
+        carried.advance(next);
+        *mark = audio;
     }
 
     fn append(&mut self, record: &impl Serialize) -> io::Result<()> {
