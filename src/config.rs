@@ -20,6 +20,9 @@ pub(crate) const BLOCK_SAMPLES: usize = 8_000;
 /// Samples behind a window that are looked at, so that the length of a pause at its end is known: one second.
 pub(crate) const LOOK_AHEAD_SAMPLES: usize = 16_000;
 
+/// Most spans of one kind that a summary lists: 4,096 × 16 bytes. Its sums count all of them.
+pub const SPANS_MAX: usize = 4_096;
+
 /// The target of the events of `tracing` that say what is decided for each window and why.
 pub(crate) const DECISIONS: &str = "steadyscribe::decisions";
 
@@ -110,27 +113,15 @@ impl Config {
     ///
     /// [`ConfigError::OutOfRange`] for the first field that lies outside its range.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let within = |what, asked: f64, min: f64, max: f64| {
-            if (min..=max).contains(&asked) {
-                Ok(())
-            } else {
-                Err(ConfigError::OutOfRange {
-                    what,
-                    asked,
-                    min,
-                    max,
-                })
-            }
-        };
         let window_max = f64::from(crate::audio::WINDOW_S_MAX);
-        within(
+        ConfigError::check_range(
             "window_s (seconds)",
             f64::from(self.window_s),
             f64::from(WINDOW_S_MIN),
             window_max,
         )?;
         #[expect(clippy::cast_precision_loss, reason = "slot counts are small")]
-        within(
+        ConfigError::check_range(
             "pool_blocks",
             self.pool_blocks as f64,
             POOL_BLOCKS_MIN as f64,

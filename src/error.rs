@@ -16,35 +16,9 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] ConfigError),
 
-    /// The input cannot be opened or read: check path, permission and disk.
-    #[error("cannot read {name}")]
-    Unreadable {
-        /// The input, as the source names it.
-        name: String,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-
-    /// The input is of a format that is not supported: convert it as `remedy` says.
-    #[error("{name}: {what} is not supported; {remedy}")]
-    Unsupported {
-        /// The input, as the source names it.
-        name: String,
-        /// The container or codec.
-        what: String,
-        /// What makes it readable.
-        remedy: &'static str,
-    },
-
-    /// The input's container was recognized, but no audio could be decoded from it.
-    #[error("no audio can be decoded from {name}: {reason}")]
-    Undecodable {
-        /// The input, as the source names it.
-        name: String,
-        /// What the decoder met.
-        reason: String,
-    },
+    /// The input cannot be read or decoded: the variant says what to do.
+    #[error(transparent)]
+    Input(#[from] InputError),
 
     /// The detector's model cannot be used: give another file.
     #[cfg(feature = "whisper")]
@@ -62,6 +36,43 @@ pub enum Error {
     /// The sink failed: disk full, closed pipe.
     #[error("cannot write the transcript")]
     Sink(#[source] io::Error),
+}
+
+/// Why an input cannot be read at all.
+///
+/// Damage inside an input is not an error: [`DecodeStats`](crate::decode::DecodeStats) lists it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The operating system refused to open or read the input: check path, permissions and disk.
+    #[error("cannot read {name}")]
+    Unreadable {
+        /// The input's name, as its source gives it.
+        name: String,
+        /// The operating system's error.
+        #[source]
+        source: io::Error,
+    },
+
+    /// No decoder is built in for the input's container or codec: follow `remedy`.
+    #[error("cannot decode {name}: {what} is not supported; {remedy}")]
+    Unsupported {
+        /// The input's name, as its source gives it.
+        name: String,
+        /// The container or codec that is not supported.
+        what: String,
+        /// The steps that make the input readable, usually a command of ffmpeg.
+        remedy: &'static str,
+    },
+
+    /// The container may be known, but no audio could be decoded from it: check the file.
+    #[error("cannot decode {name}: {reason}")]
+    Undecodable {
+        /// The input's name, as its source gives it.
+        name: String,
+        /// What the decoder met, and what to do about it where something can be done.
+        reason: String,
+    },
 }
 
 /// Why a configuration is refused, before anything is allocated or loaded.
@@ -96,4 +107,33 @@ pub enum ConfigError {
         /// What would fit.
         remedy: String,
     },
+}
+
+impl ConfigError {
+    /// Makes the error for a value outside `min..=max`. `what` names the field and its unit.
+    pub(crate) const fn out_of_range(what: &'static str, asked: f64, min: f64, max: f64) -> Self {
+        Self::OutOfRange {
+            what,
+            asked,
+            min,
+            max,
+        }
+    }
+
+    /// Checks that `asked` lies in `min..=max`. `what` names the field and its unit.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::OutOfRange`] when it does not. A NaN lies in no range.
+    pub(crate) fn check_range(
+        what: &'static str,
+        asked: f64,
+        min: f64,
+        max: f64,
+    ) -> Result<(), Self> {
+        if (min..=max).contains(&asked) {
+            return Ok(());
+        }
+        Err(Self::out_of_range(what, asked, min, max))
+    }
 }

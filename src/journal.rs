@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use self::lines::Lines;
+use crate::config::SPANS_MAX;
 use crate::engine::{EngineCounts, Language};
-use crate::report::SPANS_MAX;
 use crate::time::Time;
 use crate::transcript::Segment;
 

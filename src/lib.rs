@@ -72,17 +72,17 @@ mod report;
 mod pipeline;
 
 pub use cancel::Cancel;
-pub use config::{Config, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, Vad, WINDOW_S_MIN};
+pub use config::{Config, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, SPANS_MAX, Vad, WINDOW_S_MIN};
 pub use decode::{MediaInfo, probe};
 #[cfg(feature = "whisper")]
 pub use engine::whisper::{ModelHeader, Whisper, WhisperOptions};
-pub use error::{ConfigError, Error};
+pub use error::{ConfigError, Error, InputError};
 #[cfg(feature = "whisper")]
 pub use ggml::ModelError;
 pub use journal::{Journal, JournalError};
 pub use live::{Feed, Live, LiveOptions};
 pub use pipeline::{Channels, Controls, Progress, Transcriber};
-pub use report::{Blocks, Ended, MemoryReport, SPANS_MAX, SpanS, Summary};
+pub use report::{Blocks, Ended, MemoryReport, SpanS, Summary};
 pub use source::FileSource;
 pub use time::{Span, Time};
 pub use transcript::{Ending, Segment, Token};

@@ -41,11 +41,11 @@ pub struct Summary {
     pub skipped_silence_s: f64,
     /// Speech that no segment covers, in seconds.
     pub uncovered_s: f64,
-    /// The longest spans of such speech, at most [`SPANS_MAX`].
+    /// The longest spans of such speech, at most [`SPANS_MAX`](crate::SPANS_MAX).
     pub uncovered: Vec<SpanS>,
     /// Packets that could not be decoded.
     pub damaged_packets: u64,
-    /// Where audio is missing from the input and was replaced by silence, at most [`SPANS_MAX`] spans.
+    /// Where audio is missing from the input and was replaced by silence, at most [`SPANS_MAX`](crate::SPANS_MAX) spans.
     pub damage: Vec<SpanS>,
     /// Why reading stopped before the input's end, if it did.
     pub stopped_early: Option<String>,
@@ -54,9 +54,6 @@ pub struct Summary {
     /// The pool's account.
     pub blocks: Blocks,
 }
-
-/// Most spans of one kind that a summary lists: 4,096 x 16 bytes. Sums count all of them.
-pub const SPANS_MAX: usize = 4_096;
 
 /// A span as it is written: in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -240,7 +240,7 @@ impl Listener<'_> {
     fn report_uncovered(&mut self, gap: Span) {
         tell(&Decision::Uncovered(gap));
         self.done.uncovered_samples += gap.length().samples();
-        if self.done.uncovered.len() < crate::report::SPANS_MAX {
+        if self.done.uncovered.len() < crate::config::SPANS_MAX {
             self.done.uncovered.push(gap);
         }
     }

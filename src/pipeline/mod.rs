@@ -215,7 +215,7 @@ impl<E: Engine + 'static> Transcriber<E> {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreadable`], [`Error::Unsupported`] and [`Error::Undecodable`] when nothing of the input can be had,
+    /// [`Error::Input`] when nothing of the input can be had,
     /// [`Error::Engine`] when the engine fails, [`Error::Sink`] when the sink does.
     pub fn transcribe(
         &mut self,

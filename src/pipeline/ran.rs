@@ -4,7 +4,7 @@ use super::listen::{Listened, Stop};
 use super::threads::Panic;
 use crate::decode::DecodeStats;
 use crate::engine::{EngineCounts, EngineError};
-use crate::error::Error;
+use crate::error::{Error, InputError};
 use crate::report::{Ended, Summary};
 use crate::time::Time;
 use crate::transcript::Ending;
@@ -90,10 +90,11 @@ pub(super) fn decoded_to(
             stopped_early: Some(panic.0),
             ..DecodeStats::default()
         }),
-        Err(panic) => Err(Error::Undecodable {
+        Err(panic) => Err(InputError::Undecodable {
             name,
             reason: panic.0,
-        }),
+        }
+        .into()),
     }
 }
 
