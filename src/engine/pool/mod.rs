@@ -466,15 +466,17 @@ struct Lease<'a> {
 
 impl Lease<'_> {
     /// Returns the slot's state, and makes one if there is none.
-    fn state(&mut self, cancel: &Cancel) -> Result<&mut dyn State, EngineError> {
+    fn state(&mut self, cancel: &Cancel) -> Result<&mut (dyn State + 'static), EngineError> {
         if self.in_use.is_none() {
             let (model, generation) = self.pool.model(cancel)?;
             self.in_use = Some(generation);
             self.slot.state = Some(model.new_state()?);
             self.pool.account.update(&self.pool.lock());
         }
-        let state = self.slot.state.as_deref_mut();
-        state.ok_or(EngineError::Cancelled)
+        match &mut self.slot.state {
+            Some(state) => Ok(state.as_mut()),
+            None => Err(EngineError::Cancelled),
+        }
     }
 }
 
