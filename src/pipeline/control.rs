@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cancel::Cancel;
 use crate::config::{BLOCK_SAMPLES, Config, WINDOW_S_MIN};
 use crate::error::ConfigError;
-use crate::pool::Resize;
+use crate::pool::Resizer;
 
 /// How often a transcription that is paused looks whether it may go on. It sees at once that it is cancelled.
 const PAUSE_TICK: Duration = Duration::from_millis(100);
@@ -23,13 +23,13 @@ pub struct Controls(Arc<Shared>);
 struct Shared {
     window_samples: AtomicUsize,
     window_samples_max: usize,
-    pool: Resize,
+    pool: Resizer,
     reclaim: AtomicBool,
     paused: AtomicBool,
 }
 
 impl Controls {
-    pub(super) fn new(config: &Config, pool: Resize) -> Self {
+    pub(super) fn new(config: &Config, pool: Resizer) -> Self {
         let window_samples_max = super::window_samples(config.window_s);
         Self(Arc::new(Shared {
             window_samples: AtomicUsize::new(window_samples_max),
