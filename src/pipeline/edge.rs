@@ -78,7 +78,7 @@ impl Edge {
         }
         let pause = Time::from_seconds(self.pause.as_secs_f64());
         let last = last_speech(held, speech);
-        close(held, last, speech.heard_to(), pause, self.window)
+        close(held, last, speech.scored_to(), pause, self.window)
     }
 }
 

@@ -219,7 +219,7 @@ impl Listener<'_> {
         let start = match speech.spans().find(|span| span.end > held.start) {
             Some(span) => span.start - Time::from_samples(LEAD_SAMPLES),
             None if ended => held.end,
-            None => speech.heard_to() - Time::from_samples(LEAD_SAMPLES),
+            None => speech.scored_to() - Time::from_samples(LEAD_SAMPLES),
         };
         let skipped = start.samples_since(held.start);
         if skipped == 0 {
@@ -252,7 +252,7 @@ impl Listener<'_> {
         let Some(speech) = &self.speech else {
             return (Span::new(start, latest), true);
         };
-        let end = window_end(speech.spans(), start, latest, speech.heard_to());
+        let end = window_end(speech.spans(), start, latest, speech.scored_to());
         (Span::new(start, end.at), end.cut)
     }
 

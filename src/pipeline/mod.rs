@@ -240,7 +240,9 @@ impl<E: Engine + 'static> Transcriber<E> {
         sink: &mut dyn Sink,
         journal: &mut Journal,
     ) -> Result<Summary, Error> {
-        journal.begin(record::identity(&self.config, &self.engine, &mut source)?)?;
+        let speech = self.speech.as_ref();
+        let identity = record::identity(&self.config, &self.engine, speech, &mut source)?;
+        journal.begin(identity)?;
         let replayed = journal.replay(&mut |segment| sink.segment(segment))?;
         replayed.map_err(Error::Sink)?;
         let input = Input::Encoded(&mut source);

@@ -14,6 +14,7 @@ use crate::pool::Block;
 use crate::source::Source;
 use crate::time::{Span, Time};
 use crate::transcript::Segment;
+use crate::vad::SpeechMap;
 
 /// Tokens of previous text that are kept. Source: openai/whisper, half of the text context less one.
 pub(super) const PREVIOUS_TOKENS_MAX: usize = 223;
@@ -105,12 +106,12 @@ impl Listened {
 pub(super) fn identity<E: Engine>(
     config: &Config,
     engine: &Mutex<E>,
+    speech: Option<&SpeechMap>,
     source: &mut dyn Source,
 ) -> Result<Identity, Error> {
     let Config {
         window_s,
         previous_text,
-        vad,
         channel,
         start,
         duration,
@@ -122,7 +123,10 @@ pub(super) fn identity<E: Engine>(
         ("input".into(), input.unwrap_or_else(|| "a stream".into())),
         ("window_s".into(), window_s.to_string()),
         ("previous_text".into(), previous_text.to_string()),
-        ("vad".into(), format!("{vad:?}")),
+        (
+            "vad".into(),
+            speech.map_or_else(|| "off".into(), SpeechMap::identity),
+        ),
         (
             "channel".into(),
             channel.map_or_else(|| "all".into(), |channel| channel.to_string()),
