@@ -67,7 +67,7 @@ impl Edge {
 
     /// Tells up to where the input was transcribed.
     pub(super) fn reached(&self, time: Time) {
-        self.watch.reached(time);
+        self.watch.commit(time);
     }
 
     /// Says whether the window that holds `held` is closed now. Only the newest audio closes one: a window of a backlog fills,
@@ -99,7 +99,7 @@ impl Unread {
 impl Drop for Unread {
     fn drop(&mut self) {
         if let Some(edge) = &self.0 {
-            edge.watch.leave();
+            edge.watch.end();
         }
     }
 }

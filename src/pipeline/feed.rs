@@ -100,6 +100,10 @@ fn listen(live: &mut Live, blocks: &mut Blocks<'_>, progress: &Progress) -> Deco
             Some(count) => blocks.write(&samples[..count]),
             None => break,
         }
+        if blocks.skip > 0 {
+            // Nobody transcribes what lies before the start, so nobody else commits it.
+            live.watch().commit(blocks.seen);
+        }
         progress.read(0, blocks.seen);
     }
     blocks.flush();

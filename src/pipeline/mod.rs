@@ -255,9 +255,8 @@ impl<E: Engine + 'static> Transcriber<E> {
     /// [module](crate::live) says more. Audio that was dropped is [damage](Summary::damage). [`Config::start`] and
     /// [`Config::duration`] count from the first push; behind that duration the input is left as it is.
     ///
-    /// If it ends early, by cancelling or an error, the live input goes on recording, and may be transcribed on by another call,
-    /// with another engine if need be. Its times go on where the first one had read to. What had been read and not been
-    /// transcribed, at most a window and the pool, counts as dropped.
+    /// If it ends early, by cancelling or an error, the live input continues to record. Another call, with another engine if need
+    /// be, starts where the first one committed its last text: no audio is lost, and none is transcribed twice.
     ///
     /// # Errors
     ///
@@ -267,9 +266,9 @@ impl<E: Engine + 'static> Transcriber<E> {
         live: &mut Live,
         sink: &mut dyn Sink,
     ) -> Result<Summary, Error> {
-        let from = live.listen();
+        let from = live.begin();
         let summary = self.transcribe_input(Input::Live(live), from, sink, None);
-        live.leave();
+        live.end();
         summary
     }
 
