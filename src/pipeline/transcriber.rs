@@ -290,13 +290,14 @@ impl Transcriber {
     fn identity(&self, source: &mut dyn Source, options: &InputOptions) -> Result<Identity, Error> {
         let config = self.engines.config();
         let input = source.fingerprint()?;
+        let vad = self.speech.as_ref().map(SpeechMap::identity);
         let or_all = |value: Option<String>| value.unwrap_or_else(|| "all".into());
         let mut identity: Identity = [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("input", input.unwrap_or_else(|| "a stream".into())),
             ("window_s", config.window_s.to_string()),
             ("previous_text", config.previous_text.to_string()),
-            ("vad", format!("{:?}", config.vad)),
+            ("vad", vad.unwrap_or_else(|| "off".into())),
             (
                 "channel",
                 or_all(options.channel.map(|channel| channel.to_string())),
