@@ -14,7 +14,7 @@ fn beyond_the_spill_limit_audio_is_silence_at_its_place() {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&kept);
     let (release, held) = sync_channel::<()>(0);
-    let engine = Shows(move |_, window: &[f32]| {
+    let engine = shows(move |_, window: &[f32]| {
         let _ = held.recv();
         keep.lock().unwrap().extend_from_slice(window);
         Ok(())
@@ -74,7 +74,7 @@ struct Account {
 }
 
 impl Sink for Account {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
         self.heap.push(heap::process().1);
         let memory = steadyscribe::monitor::reader::own().map_err(io::Error::other)?;
         self.private.push(memory.private_bytes);
@@ -92,7 +92,7 @@ fn hour() {
     let (mut feed, mut live) = Live::start(options).unwrap();
     let watch = live.watch();
     let mut heard = 0;
-    let engine = Shows(move |at, window: &[f32]| {
+    let engine = shows(move |at, window: &[f32]| {
         let length_s = window.len() as f64 / 16_000.0;
         thread::sleep(Duration::from_secs_f64(3.0 * length_s / SPEED));
         assert_eq!(at, heard);
@@ -172,7 +172,7 @@ fn tells() {
     wait(&watch, "the disk", |status| {
         status.dropped.samples() == 60 * 16_000 - kept
     });
-    let running = Running::start(everything(), Shows(|_, _: &[f32]| Ok(())), live);
+    let running = Running::start(everything(), shows(|_, _: &[f32]| Ok(())), live);
     wait(&watch, "the engine", |status| status.read == status.pushed);
     push_ramp(&mut feed, 60 * 16_000, 16_000);
     assert_eq!(feed.finish(PATIENCE).lag(), Time::ZERO);

@@ -8,7 +8,7 @@ use super::*;
 fn finish_says_what_is_left_at_its_deadline() {
     let (mut feed, live) = Live::start(options(0)).unwrap();
     let (release, held) = sync_channel::<()>(0);
-    let engine = Shows(move |_, _: &[f32]| {
+    let engine = shows(move |_, _: &[f32]| {
         let _ = held.recv();
         Ok(())
     });
@@ -29,7 +29,7 @@ fn finish_says_what_is_left_at_its_deadline() {
 #[test]
 fn finish_does_not_wait_for_a_transcription_that_has_ended() {
     let (mut feed, live) = Live::start(options(0)).unwrap();
-    let engine = Shows(|_, _: &[f32]| Err(EngineError::Failed("broken".into())));
+    let engine = shows(|_, _: &[f32]| Err(EngineError::Failed("broken".into())));
     let running = Running::start(everything(), engine, live);
     push_ramp(&mut feed, 0, 31 * 16_000);
     let (_live, summary) = running.end();
@@ -43,7 +43,7 @@ fn finish_does_not_wait_for_a_transcription_that_has_ended() {
 fn a_live_input_outlasts_its_transcriber() {
     let (mut feed, live) = Live::start(options(0)).unwrap();
     let watch = live.watch();
-    let engine = Shows(|_, _: &[f32]| Err(EngineError::Failed("broken".into())));
+    let engine = shows(|_, _: &[f32]| Err(EngineError::Failed("broken".into())));
     let running = Running::start(everything(), engine, live);
     push_ramp(&mut feed, 0, 60 * 16_000);
     let (live, _) = running.end();
@@ -51,7 +51,7 @@ fn a_live_input_outlasts_its_transcriber() {
     assert!((30 * 16_000..60 * 16_000).contains(&read), "{read}");
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&kept);
-    let engine = Shows(move |at, window: &[f32]| {
+    let engine = shows(move |at, window: &[f32]| {
         keep.lock()
             .unwrap()
             .extend((at..).zip(window.iter().copied()));
@@ -94,7 +94,7 @@ fn a_panic_of_the_sink_ends_a_quiet_input() {
     struct Panics;
 
     impl Sink for Panics {
-        fn segment(&mut self, _: &Segment) -> io::Result<()> {
+        fn segment(&mut self, _: &Segment) -> io::Result<bool> {
             panic!("out of luck")
         }
     }

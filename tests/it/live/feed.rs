@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use steadyscribe::engine::Shared;
 use steadyscribe::live::Live;
-use steadyscribe::{Ended, Segment, Time};
+use steadyscribe::{Ended, EnginePool, Segment, Time};
 
 use super::*;
 use crate::support::heap;
@@ -110,12 +109,12 @@ fn what_is_no_audio_is_refused_and_keeps_its_time() {
 
 #[test]
 fn two_channels_share_an_engine() {
-    let engine = Shared::new(Shows(|_, _: &[f32]| Ok(())));
+    let engines = EnginePool::new(&everything(), shows(|_, _: &[f32]| Ok(())), 2).unwrap();
     let start = |channel: u8| {
         let mut options = options(0);
         options.channel = Some(channel);
         let (feed, live) = Live::start(options).unwrap();
-        (feed, Running::start(everything(), engine.clone(), live))
+        (feed, Running::with(engines.transcriber().unwrap(), live))
     };
     let (mut microphone, first) = start(0);
     let (mut system, second) = start(1);

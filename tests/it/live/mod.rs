@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use steadyscribe::engine::{Engine, EngineError, Heard, Request};
+use steadyscribe::engine::{Engine, EngineError, Transcription, from_fn};
 use steadyscribe::live::{Feed, Live, LiveOptions, Status, Watch};
 use steadyscribe::sink::Sink;
 use steadyscribe::{Cancel, Config, Error, Segment, Summary, Time, Transcriber, Vad};
@@ -44,32 +44,26 @@ pub(super) fn options(spill_bytes: u64) -> LiveOptions {
     options
 }
 
-/// An engine that shows each window to somebody, who says how it ends. Each window gives one segment.
-pub(super) struct Shows<F>(pub(super) F);
-
-impl<F: FnMut(u64, &[f32]) -> Result<(), EngineError> + Send> Engine for Shows<F> {
-    fn name(&self) -> &str {
-        "shows"
-    }
-
-    fn transcribe(&mut self, window: &[f32], request: &Request<'_>) -> Result<Heard, EngineError> {
+/// An engine that shows each window to `see`, with its position, and returns one segment for it.
+pub(super) fn shows(
+    see: impl FnMut(u64, &[f32]) -> Result<(), EngineError> + Send + 'static,
+) -> impl Engine + 'static {
+    let see = Mutex::new(see);
+    from_fn("shows", move |window, request| {
         if request.cancel.is_cancelled() {
             return Err(EngineError::Cancelled);
         }
-        self.0(request.at.samples(), window)?;
+        (see.lock().unwrap())(request.at.samples(), window)?;
         let end = Time::from_samples(window.len() as u64);
-        Ok(Heard::new(
-            vec![Segment::new(Time::ZERO, end, "text")],
-            window.len(),
-        ))
-    }
+        Ok(Transcription::new(vec![Segment::new(Time::ZERO, end, "text")]))
+    })
 }
 
-/// An engine that keeps all that it hears, with where it heard it.
+/// An engine that keeps all audio that it is given, and checks that windows follow each other.
 pub(super) fn keeps() -> (impl Engine + 'static, Arc<Mutex<Vec<f32>>>) {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&kept);
-    let engine = Shows(move |at, window: &[f32]| {
+    let engine = shows(move |at, window: &[f32]| {
         let mut kept = keep.lock().unwrap();
         assert_eq!(at, kept.len() as u64, "a window follows the one before");
         kept.extend_from_slice(window);
@@ -82,8 +76,9 @@ pub(super) fn keeps() -> (impl Engine + 'static, Arc<Mutex<Vec<f32>>>) {
 pub(super) struct Sends(SyncSender<Segment>);
 
 impl Sink for Sends {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
-        self.0.send(segment.clone()).map_err(io::Error::other)
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
+        self.0.send(segment.clone()).map_err(io::Error::other)?;
+        Ok(true)
     }
 }
 
@@ -95,9 +90,12 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(config: Config, engine: impl Engine + 'static, mut live: Live) -> Self {
+    pub(super) fn start(config: Config, engine: impl Engine + 'static, live: Live) -> Self {
+        Self::with(Transcriber::new(config, engine).unwrap(), live)
+    }
+
+    pub(super) fn with(mut scribe: Transcriber, mut live: Live) -> Self {
         let (send, segments) = sync_channel(10_000);
-        let mut scribe = Transcriber::new(config, engine).unwrap();
         let cancel = scribe.cancel();
         let thread = thread::spawn(move || {
             let summary = scribe.transcribe_live(&mut live, &mut Sends(send));

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn what_is_said_before_a_pause_is_transcribed_at_once() {
     let (mut feed, live) = Live::start(options(0)).unwrap();
-    let running = Running::start(Config::default(), Shows(|_, _: &[f32]| Ok(())), live);
+    let running = Running::start(Config::default(), shows(|_, _: &[f32]| Ok(())), live);
     let speech = speech();
     for turn in 0..3 {
         // Six seconds are said, and one and a half are silent; then nothing more comes until the text is there.
@@ -32,7 +32,7 @@ fn what_is_said_before_a_pause_is_transcribed_at_once() {
 #[test]
 fn a_device_that_stops_is_no_reason_to_wait() {
     let (mut feed, live) = Live::start(options(0)).unwrap();
-    let running = Running::start(Config::default(), Shows(|_, _: &[f32]| Ok(())), live);
+    let running = Running::start(Config::default(), shows(|_, _: &[f32]| Ok(())), live);
     push(&mut feed, 0, speech()[..64_000].iter().copied());
     let segment = running.segments.recv_timeout(PATIENCE).unwrap();
     assert!((segment.end.seconds() - 4.0).abs() < 0.1, "{segment:?}");
@@ -45,7 +45,7 @@ fn a_device_that_stops_is_no_reason_to_wait() {
 fn an_hour_of_speech_yields_text_all_along() {
     let (mut feed, live) = Live::start(options(0)).unwrap();
     let watch = live.watch();
-    let running = Running::start(Config::default(), Shows(|_, _: &[f32]| Ok(())), live);
+    let running = Running::start(Config::default(), shows(|_, _: &[f32]| Ok(())), live);
     let speech = speech();
     let window = Time::from_seconds(30.0 + 1.0 + 2.0);
     let seconds = speech.chunks_exact(16_000).cycle();

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use steadyscribe::budget::Footprint;
-use steadyscribe::engine::Shared;
+use steadyscribe::budget::{Plan, Variant};
+use steadyscribe::engine::{EnginePool, Limits, Model, Request, State};
 use steadyscribe::{Ended, FileSource, Whisper, WhisperOptions};
 
 use super::*;
@@ -11,26 +11,43 @@ use crate::support::score::{edits, words};
 use crate::text::fixture;
 
 /// A real engine, and whether it is at work.
-struct Busy(Whisper, Arc<AtomicBool>);
+struct Busy<T>(T, Arc<AtomicBool>);
 
-impl Engine for Busy {
+impl Engine for Busy<Whisper> {
     fn name(&self) -> &str {
         self.0.name()
     }
 
-    fn footprints(&self) -> Vec<Footprint> {
-        self.0.footprints()
+    fn limits(&self) -> Limits {
+        self.0.limits()
     }
 
-    fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
-        self.0.prepare(chosen)
+    fn variants(&self) -> Vec<Variant> {
+        self.0.variants()
     }
 
-    fn transcribe(&mut self, window: &[f32], request: &Request<'_>) -> Result<Heard, EngineError> {
+    fn load(&self, variant: &Variant) -> Result<Arc<dyn Model>, EngineError> {
+        Ok(Arc::new(Busy(self.0.load(variant)?, Arc::clone(&self.1))))
+    }
+}
+
+impl Model for Busy<Arc<dyn Model>> {
+    fn new_state(self: Arc<Self>) -> Result<Box<dyn State>, EngineError> {
+        let state = Arc::clone(&self.0).new_state()?;
+        Ok(Box::new(Busy(state, Arc::clone(&self.1))))
+    }
+}
+
+impl State for Busy<Box<dyn State>> {
+    fn transcribe(
+        &mut self,
+        window: &[f32],
+        request: &Request<'_>,
+    ) -> Result<Transcription, EngineError> {
         self.1.store(true, Ordering::SeqCst);
-        let heard = self.0.transcribe(window, request);
+        let answer = self.0.transcribe(window, request);
         self.1.store(false, Ordering::SeqCst);
-        heard
+        answer
     }
 }
 
@@ -38,11 +55,11 @@ impl Engine for Busy {
 struct Delays(Watch, Vec<Segment>, Vec<f64>);
 
 impl Sink for Delays {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.1.push(segment.clone());
         let pushed = self.0.status().pushed;
         self.2.push((pushed - segment.end).seconds());
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -139,8 +156,7 @@ fn the_example_plays_a_file_as_a_microphone_would() {
 
 #[test]
 fn taking_turns_changes_no_text() {
-    let transcribe = |engine: Shared<Whisper>| {
-        let mut scribe = Transcriber::new(Config::default(), engine).unwrap();
+    let transcribe = |mut scribe: Transcriber| {
         thread::spawn(move || {
             let mut segments: Vec<Segment> = Vec::new();
             let source = FileSource::open(fixture("standup.opus")).unwrap();
@@ -148,10 +164,17 @@ fn taking_turns_changes_no_text() {
             segments
         })
     };
-    let alone = transcribe(Shared::new(engine())).join().unwrap();
+    let alone = Transcriber::new(Config::default(), engine()).unwrap();
+    let alone = transcribe(alone).join().unwrap();
     assert!(!alone.is_empty());
-    let shared = Shared::new(engine());
-    for transcript in [(); 2].map(|()| transcribe(shared.clone())) {
+    // Room for one state, and not for two.
+    let variants = &engine().variants()[..1];
+    let mut config = Config::default();
+    let both = Plan::new(&config, variants, 2).unwrap().peak_bytes();
+    config.memory_budget_bytes = Some(both - 1);
+    let engines = EnginePool::new(&config, engine(), 2).unwrap();
+    assert_eq!(engines.plan().states(), 1);
+    for transcript in [(); 2].map(|()| transcribe(engines.transcriber().unwrap())) {
         assert_eq!(transcript.join().unwrap(), alone);
     }
 }
