@@ -14,9 +14,9 @@ use crate::meter::{Meter, Stage};
 struct Reading<'a>(&'a Meter);
 
 impl Sink for Reading<'_> {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
         self.0.read();
-        Ok(())
+        Ok(true)
     }
 }
 

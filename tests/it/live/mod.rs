@@ -1,4 +1,5 @@
-//! Audio that is pushed as it is recorded: nothing lost while the engine is behind, text without delay while it is not.
+//! Audio that is pushed as it is recorded: no audio is lost while the engine is behind, and text
+//! comes without delay while it is not.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use steadyscribe::engine::{Engine, EngineError, Transcription, from_fn};
 use steadyscribe::live::{Feed, Live, LiveOptions, Status, Watch};
 use steadyscribe::sink::Sink;
-use steadyscribe::{Cancel, Config, Error, Segment, Summary, Time, Transcriber, Vad};
+use steadyscribe::{Cancel, Config, Error, InputOptions, Segment, Summary, Time, Transcriber, Vad};
 
 use crate::support::input::hear;
 
@@ -29,14 +30,14 @@ pub(super) fn ramp(at: u64) -> f32 {
     (at % 4_194_303 + 1) as f32 / 4_194_304.0
 }
 
-/// Without a detector: every sample is heard.
+/// Settings without a detector: the engine is given every sample.
 pub(super) fn everything() -> Config {
     let mut config = Config::default();
     config.vad = Vad::Off;
     config
 }
 
-/// A small spill file, where the system has its temporary files.
+/// A small spill file in the system's directory for temporary files.
 pub(super) fn options(spill_bytes: u64) -> LiveOptions {
     let mut options = LiveOptions::default();
     options.spill_dir = std::env::temp_dir();
@@ -72,7 +73,7 @@ pub(super) fn keeps() -> (impl Engine + 'static, Arc<Mutex<Vec<f32>>>) {
     (engine, kept)
 }
 
-/// A sink that sends segments on.
+/// A sink that sends segments to a channel.
 pub(super) struct Sends(SyncSender<Segment>);
 
 impl Sink for Sends {
@@ -94,11 +95,15 @@ impl Running {
         Self::with(Transcriber::new(config, engine).unwrap(), live)
     }
 
-    pub(super) fn with(mut scribe: Transcriber, mut live: Live) -> Self {
+    pub(super) fn with(scribe: Transcriber, live: Live) -> Self {
+        Self::part(scribe, live, InputOptions::default())
+    }
+
+    pub(super) fn part(mut scribe: Transcriber, mut live: Live, part: InputOptions) -> Self {
         let (send, segments) = sync_channel(10_000);
         let cancel = scribe.cancel();
         let thread = thread::spawn(move || {
-            let summary = scribe.transcribe_live(&mut live, &mut Sends(send));
+            let summary = scribe.transcribe_live_with(&mut live, &part, &mut Sends(send));
             (live, summary)
         });
         Self {
@@ -118,7 +123,7 @@ impl Running {
     }
 }
 
-/// Waits until something holds of the input.
+/// Waits until a condition holds.
 pub(super) fn wait(watch: &Watch, what: &str, holds: impl Fn(&Status) -> bool) {
     let started = Instant::now();
     while !holds(&watch.status()) {
@@ -128,8 +133,8 @@ pub(super) fn wait(watch: &Watch, what: &str, holds: impl Fn(&Status) -> bool) {
     }
 }
 
-/// Pushes samples of 16 kHz mono behind `from` others, by the tenth of a second. A device gives them over time; here only the
-/// mover is waited for, which empties the ring, and never the engine.
+/// Pushes samples of 16 kHz mono behind `from` others, a tenth of a second at a time. A device gives
+/// them over time; here only the pump is waited for, which empties the ring, and never the engine.
 pub(super) fn push(feed: &mut Feed, from: u64, samples: impl IntoIterator<Item = f32>) {
     let watch = feed.watch();
     let mut sent = from;
@@ -144,25 +149,28 @@ pub(super) fn push(feed: &mut Feed, from: u64, samples: impl IntoIterator<Item =
         assert_eq!(feed.push(&piece, 16_000, 1), piece.len());
         sent += piece.len() as u64;
         if sent.is_multiple_of(160_000) {
-            wait(&watch, "the mover", |status| {
+            wait(&watch, "the pump", |status| {
                 status.pushed.samples() + 310_000 > sent
             });
         }
     }
 }
 
+/// Samples that a live input keeps in memory: 69 s.
+pub(super) const MEMORY_SAMPLES: u64 = 69 * 16_000;
+
 pub(super) fn push_ramp(feed: &mut Feed, from: u64, count: u64) {
     push(feed, from, (from..from + count).map(ramp));
 }
 
-/// Minutes of speech, decoded: three of them.
+/// Three minutes of speech, decoded.
 pub(super) fn speech() -> Vec<f32> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/monologue.mp3");
     let mut source = steadyscribe::FileSource::open(path).unwrap();
     hear(&mut source).unwrap().samples
 }
 
-/// One test of this folder, which is ignored otherwise, in a process of its own.
+/// One test of this folder, which is ignored otherwise, in its own process.
 pub(super) fn child(test: &str) -> std::process::Command {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     let name = format!("live::{test}");

@@ -1,4 +1,4 @@
-//! What a model makes of scenes that are played live.
+//! The text of a real model for scenes that are played live.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -51,7 +51,7 @@ impl State for Busy<Box<dyn State>> {
     }
 }
 
-/// A sink that notes how much had been pushed when a segment came.
+/// A sink that records how much audio had been pushed when a segment came.
 struct Delays(Watch, Vec<Segment>, Vec<f64>);
 
 impl Sink for Delays {
@@ -68,7 +68,7 @@ fn engine() -> Whisper {
     Whisper::open(model, WhisperOptions::default()).unwrap()
 }
 
-/// Words that are said in a scene, and how many of them are wrong in its text.
+/// Counts the words of a scene, and the errors in its text.
 fn score(name: &str, segments: &[Segment]) -> (usize, usize) {
     let json = std::fs::read_to_string(fixture(name).with_extension("json")).unwrap();
     let truth: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -77,8 +77,9 @@ fn score(name: &str, segments: &[Segment]) -> (usize, usize) {
     (said.len(), edits(&said, &words(&written.join(" "))))
 }
 
-/// Plays a scene to an engine for which time stands still while it works, so that it always keeps up and the result does
-/// not depend on the machine. Returns the segments, and for each how much was said between its end and its coming.
+/// Plays a scene to an engine for which time stands still while it works, so that it always keeps up
+/// and the result does not depend on the machine. Returns the segments, and for each the seconds of
+/// audio that were pushed between its end and its arrival.
 fn play(name: &str, options: LiveOptions) -> (Vec<Segment>, Vec<f64>) {
     let audio = hear(&mut FileSource::open(fixture(name)).unwrap()).unwrap();
     let (mut feed, mut live) = Live::start(options).unwrap();
@@ -91,7 +92,7 @@ fn play(name: &str, options: LiveOptions) -> (Vec<Segment>, Vec<f64>) {
         let mut sent = 0;
         for piece in audio.samples.chunks(4_000) {
             sent += feed.push(piece, 16_000, 1);
-            // All but what waits to be a block of the resampler.
+            // All but what waits to fill a block of the resampler.
             wait(&watch, "the decoder", |status| {
                 status.read.samples() + 320 > sent as u64
             });
@@ -121,14 +122,14 @@ fn live_text_is_as_good_as_that_of_the_file() {
     let longest = delays.into_iter().fold(0.0, f64::max);
     println!("{said} words, {of_file} errors of the file, {of_live} live, {longest:.1} s");
     assert!(of_live <= of_file + said / 50, "{of_file} and {of_live}");
-    // A window, the second behind it that is looked at, and what is on the way.
+    // A window, the second behind it that is looked at, and the audio on its way there.
     assert!(
         longest < 12.0 + 1.0 + 2.0,
         "a segment came {longest} s late"
     );
 }
 
-/// The example plays it eight times faster than it was said: nothing is lost, and the last words come.
+/// The example plays a scene at eight times its speed: no audio is lost, and the last words come.
 #[test]
 fn the_example_plays_a_file_as_a_microphone_would() {
     let test = std::env::current_exe().unwrap();
@@ -139,11 +140,11 @@ fn the_example_plays_a_file_as_a_microphone_would() {
         .arg(std::env::temp_dir())
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{told}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{errors}");
     assert!(
-        told.contains("lag 0.0 s, 0.0 MB on disk, 0.0 s dropped; RTF"),
-        "{told}"
+        errors.contains("lag 0.0 s, 0.0 MB on disk, 0.0 s dropped; RTF"),
+        "{errors}"
     );
     let lines = String::from_utf8(output.stdout).unwrap();
     let texts = lines.lines().map(|line| line.split_once("] ").unwrap().1);
@@ -181,7 +182,7 @@ fn taking_turns_changes_no_text() {
 
 /// `cargo test --release --test it live::text::pauses -- --ignored --nocapture`
 #[test]
-#[ignore = "minutes: what pauses and windows of other lengths do to words and delays"]
+#[ignore = "takes minutes: words and delays with pauses and windows of other lengths"]
 fn pauses() {
     for (pause_ms, window_s) in [
         (1_000, 30.0),
