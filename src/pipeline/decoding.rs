@@ -127,6 +127,10 @@ fn read_live(live: &mut Live, blocks: &mut BlockWriter<'_>, progress: &Progress)
             Some(count) => blocks.write(&samples[..count], 0),
             None => break,
         }
+        if blocks.written_to <= blocks.wanted.start {
+            // Nobody transcribes what lies before the start, so nobody else commits it.
+            live.watch().commit(blocks.written_to);
+        }
         progress.read(0, blocks.written_to);
     }
     blocks.flush();

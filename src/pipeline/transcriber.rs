@@ -241,9 +241,26 @@ impl Transcriber {
         live: &mut Live,
         sink: &mut dyn Sink,
     ) -> Result<Summary, Error> {
+        self.transcribe_live_with(live, &InputOptions::default(), sink)
+    }
+
+    /// Transcribes a part of a live input: [`InputOptions::start`] and [`InputOptions::duration`]
+    /// count from the first push. Audio before the start is dropped as it comes; behind the end the
+    /// live input is left as it is. [`LiveOptions::channel`](crate::LiveOptions::channel) marks the
+    /// segments unless [`InputOptions::channel`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`transcribe_live`](Self::transcribe_live).
+    pub fn transcribe_live_with(
+        &mut self,
+        live: &mut Live,
+        options: &InputOptions,
+        sink: &mut dyn Sink,
+    ) -> Result<Summary, Error> {
         let options = InputOptions {
-            channel: live.channel(),
-            ..InputOptions::default()
+            channel: options.channel.or(live.channel()),
+            ..options.clone()
         };
         self.run(Input::Live(live), &options, sink, None)
     }

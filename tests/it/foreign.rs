@@ -46,7 +46,7 @@ fn segments() -> Vec<Segment> {
         let start = 10.0 * n as f64;
         let mut segment = Segment::new(time(start + 0.5), time(start + 8.25), *text);
         segment.id = n as u64;
-        segment.confidence = 0.75;
+        segment.quality.confidence = Some(0.75);
         segment.tokens = vec![Token::new(7, *text, 0.5, segment.start, segment.end)];
         segments.push(segment);
     }
