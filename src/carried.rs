@@ -142,7 +142,10 @@ mod tests {
     #[test]
     fn two_retries_at_the_start_then_one_for_four_windows() {
         let mut credit = RetryCredit::default();
-        assert_eq!([credit.spend(), credit.spend(), credit.spend()], [true, true, false]);
+        assert_eq!(
+            [credit.spend(), credit.spend(), credit.spend()],
+            [true, true, false]
+        );
         for _ in 0..RETRY_COST - 1 {
             credit.earn();
             assert!(!credit.spend());

@@ -23,6 +23,9 @@ pub(crate) const BLOCK_SAMPLES: usize = 8_000;
 /// known: one second.
 pub(crate) const LOOK_AHEAD_SAMPLES: usize = 16_000;
 
+/// Most spans of one kind that a summary lists: 4,096 × 16 bytes. Its sums count all of them.
+pub const SPANS_MAX: usize = 4_096;
+
 /// Silence after which previous text no longer belongs to what follows: 10 s.
 pub(crate) const SILENCE_ENDS_CONTEXT_SAMPLES: u64 = 160_000;
 

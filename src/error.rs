@@ -1,67 +1,42 @@
-//! What can go wrong, one variant for each thing that a caller can do about it.
+//! Errors of inputs and of configurations, one variant for each reaction of a caller.
 
 use std::io;
 
-use crate::engine::EngineError;
-use crate::journal::JournalError;
-
-/// Why a transcription could not be made or finished.
+/// Why an input cannot be read at all.
 ///
-/// Damage inside an input is no error: what is readable is transcribed, and
-/// [`Summary::damage`](crate::Summary) says what was not.
+/// Damage inside an input is not an error: [`DecodeStats`](crate::decode::DecodeStats) lists it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum Error {
-    /// The configuration cannot work on this machine or with this budget: change it.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-
-    /// The input cannot be opened or read: check path, permission and disk.
+pub enum InputError {
+    /// The operating system refused to open or read the input: check path, permissions and disk.
     #[error("cannot read {name}")]
     Unreadable {
-        /// The input, as the source names it.
+        /// The input's name, as its source gives it.
         name: String,
-        /// What the system said.
+        /// The operating system's error.
         #[source]
         source: io::Error,
     },
 
-    /// The input is of a format that is not supported: convert it as `remedy` says.
-    #[error("{name}: {what} is not supported; {remedy}")]
+    /// No decoder is built in for the input's container or codec: follow `remedy`.
+    #[error("cannot decode {name}: {what} is not supported; {remedy}")]
     Unsupported {
-        /// The input, as the source names it.
+        /// The input's name, as its source gives it.
         name: String,
-        /// The container or codec.
+        /// The container or codec that is not supported.
         what: String,
-        /// What makes it readable.
+        /// The steps that make the input readable, usually a command of ffmpeg.
         remedy: &'static str,
     },
 
-    /// The input's container was recognized, but no audio could be decoded from it.
-    #[error("no audio can be decoded from {name}: {reason}")]
+    /// The container may be known, but no audio could be decoded from it: check the file.
+    #[error("cannot decode {name}: {reason}")]
     Undecodable {
-        /// The input, as the source names it.
+        /// The input's name, as its source gives it.
         name: String,
-        /// What the decoder met.
+        /// What the decoder met, and what to do about it where something can be done.
         reason: String,
     },
-
-    /// The detector's model cannot be used: give another file.
-    #[cfg(feature = "whisper")]
-    #[error(transparent)]
-    Model(#[from] crate::ggml::ModelError),
-
-    /// The engine failed. Segments that the sink took before stay valid.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-
-    /// The journal cannot be used. What was transcribed before stays valid.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-
-    /// The sink failed: disk full, closed pipe.
-    #[error("cannot write the transcript")]
-    Sink(#[source] io::Error),
 }
 
 /// Why a configuration is refused, before anything is allocated or loaded.
@@ -69,7 +44,7 @@ pub enum Error {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A value lies outside its range.
-    #[error("{what} is {asked}, must be {min} to {max}")]
+    #[error("{what} is {asked}, which is out of range; set {min} to {max}")]
     OutOfRange {
         /// The field and its unit.
         what: &'static str,
@@ -96,4 +71,33 @@ pub enum ConfigError {
         /// What would fit.
         remedy: String,
     },
+}
+
+impl ConfigError {
+    /// Makes the error for a value outside `min..=max`. `what` names the field and its unit.
+    pub(crate) const fn out_of_range(what: &'static str, asked: f64, min: f64, max: f64) -> Self {
+        Self::OutOfRange {
+            what,
+            asked,
+            min,
+            max,
+        }
+    }
+
+    /// Checks that `asked` lies in `min..=max`. `what` names the field and its unit.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::OutOfRange`] when it does not. A NaN lies in no range.
+    pub(crate) fn check_range(
+        what: &'static str,
+        asked: f64,
+        min: f64,
+        max: f64,
+    ) -> Result<(), Self> {
+        if (min..=max).contains(&asked) {
+            return Ok(());
+        }
+        Err(Self::out_of_range(what, asked, min, max))
+    }
 }

@@ -124,7 +124,9 @@ pub(crate) mod samples {
         serializer.serialize_u64(time.samples())
     }
 
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Time, D::Error> {
         u64::deserialize(deserializer).map(Time::from_samples)
     }
 }

@@ -91,9 +91,7 @@ impl From<Error> for Failure {
             Error::Journal(JournalError::Io { .. }) => Exit::Failed,
             Error::Journal(_) => Exit::Usage,
             Error::Model(_) => Exit::BadModel,
-            Error::Unreadable { .. } | Error::Unsupported { .. } | Error::Undecodable { .. } => {
-                Exit::UnreadableInput
-            }
+            Error::Input(_) => Exit::UnreadableInput,
             _ => Exit::Failed,
         };
         Self::new(exit, error)

@@ -7,7 +7,7 @@ use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::sync::Once;
 
 use libfuzzer_sys::fuzz_target;
-use steadyscribe::Error;
+use steadyscribe::InputError;
 use steadyscribe::decode::Decoder;
 use steadyscribe::source::{Access, Bytes, Input, Source};
 
@@ -24,7 +24,7 @@ impl Source for Sample<'_> {
         "sample".into()
     }
 
-    fn open(&mut self, _access: Access) -> Result<Input, Error> {
+    fn open(&mut self, _access: Access) -> Result<Input, InputError> {
         let bytes = Cursor::new(self.bytes.to_vec());
         let seekable = self.seekable;
         Ok(Input::Encoded(Box::new(Reader { bytes, seekable })))

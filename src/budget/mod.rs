@@ -159,7 +159,9 @@ impl Plan {
         };
         // A state that takes nothing fits as often as it is wanted.
         let room = budget - chosen.peak_bytes();
-        let more = room.checked_div(chosen.peak_of_a_state()).unwrap_or(u64::MAX);
+        let more = room
+            .checked_div(chosen.peak_of_a_state())
+            .unwrap_or(u64::MAX);
         let states = more.saturating_add(1).min(transcribers);
         Ok(plan(&chosen.variant, states))
     }

@@ -13,8 +13,8 @@ use super::tail::Tail;
 use super::timeline::{Placement, Timeline};
 use super::{Chunk, DecodeStats, MediaInfo};
 use crate::audio::Format;
-use crate::error::Error;
-use crate::report::SPANS_MAX;
+use crate::config::SPANS_MAX;
+use crate::error::InputError;
 use crate::source::{Access, Source};
 use crate::time::{Span, Time};
 
@@ -82,13 +82,13 @@ impl Decoder {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreadable`] when the input cannot be read, [`Error::Unsupported`] with the codec's name and a remedy
-    /// when it is of a kind that is not decoded, [`Error::Undecodable`] when no audio can be decoded from it.
-    pub fn open(source: &mut dyn Source) -> Result<Self, Error> {
+    /// [`InputError::Unreadable`] when the input cannot be read, [`InputError::Unsupported`] with the codec's name and a remedy
+    /// when it is of a kind that is not decoded, [`InputError::Undecodable`] when no audio can be decoded from it.
+    pub fn open(source: &mut dyn Source) -> Result<Self, InputError> {
         open::forward_if_need_be(source, Self::open_with)
     }
 
-    fn open_with(source: &mut dyn Source, access: Access) -> Result<Self, Error> {
+    fn open_with(source: &mut dyn Source, access: Access) -> Result<Self, InputError> {
         let Opened {
             info,
             container,
@@ -172,7 +172,7 @@ impl Decoder {
         clippy::should_implement_trait,
         reason = "chunks borrow from the decoder"
     )]
-    pub fn next(&mut self) -> Result<Option<Chunk<'_>>, Error> {
+    pub fn next(&mut self) -> Result<Option<Chunk<'_>>, InputError> {
         while self.silence_frames == 0 && self.ready == self.samples.len() {
             if self.ended {
                 return Ok(None);

@@ -26,7 +26,7 @@
 use std::path::Path;
 
 use crate::audio::Format;
-use crate::error::Error;
+use crate::error::InputError;
 use crate::source::FileSource;
 use crate::time::{Span, Time};
 
@@ -104,6 +104,6 @@ pub struct DecodeStats {
 /// assert_eq!(info.format.rate_hz, 16_000);
 /// # Ok::<(), steadyscribe::Error>(())
 /// ```
-pub fn probe(path: impl AsRef<Path>) -> Result<MediaInfo, Error> {
+pub fn probe(path: impl AsRef<Path>) -> Result<MediaInfo, InputError> {
     open::forward_if_need_be(&mut FileSource::open(path)?, open::headers).map(|opened| opened.info)
 }

@@ -7,7 +7,7 @@ use super::codec::{Codec, Fault};
 use super::container::Container;
 use super::input::Handle;
 use crate::audio::{Format, INPUT_CHANNELS_MAX, INPUT_RATE_HZ_MAX, INPUT_RATE_HZ_MIN};
-use crate::error::Error;
+use crate::error::InputError;
 use crate::source::{Access, Input, Source};
 
 /// What makes an unsupported input readable.
@@ -16,6 +16,9 @@ const REMEDY: &str = "convert it first: ffmpeg -i INPUT -ac 1 -ar 16000 OUTPUT.w
 /// What makes an mp4 readable whose index comes too late.
 const INDEX_REMEDY: &str = "give the file itself, or have the index written first: \
                             ffmpeg -i INPUT -c copy -movflags +faststart OUTPUT";
+
+/// The reason for an empty file: most often a recording that was never saved.
+const EMPTY: &str = "the file is empty (0 bytes); check that the recording was saved";
 
 /// An input whose headers are read.
 pub(super) struct Opened {
@@ -29,15 +32,21 @@ pub(super) struct Opened {
 /// may seek looks there and gives up.
 pub(super) fn forward_if_need_be<T>(
     source: &mut dyn Source,
-    open: fn(&mut dyn Source, Access) -> Result<T, Error>,
-) -> Result<T, Error> {
+    open: fn(&mut dyn Source, Access) -> Result<T, InputError>,
+) -> Result<T, InputError> {
     open(source, Access::Seek).or_else(|error| open(source, Access::Forward).map_err(|_| error))
 }
 
 /// Reads an input's headers.
-pub(super) fn headers(source: &mut dyn Source, access: Access) -> Result<Opened, Error> {
+pub(super) fn headers(source: &mut dyn Source, access: Access) -> Result<Opened, InputError> {
     let Input::Encoded(bytes) = source.open(access)?;
     let byte_len = bytes.byte_len();
+    if byte_len == Some(0) {
+        return Err(InputError::Undecodable {
+            name: source.name(),
+            reason: EMPTY.into(),
+        });
+    }
     let input = Handle::new(bytes, access == Access::Seek);
     let (container, codec) =
         Container::open(&input).map_err(|fault| explain(source.name(), &input, fault))?;
@@ -64,22 +73,22 @@ pub(super) fn headers(source: &mut dyn Source, access: Access) -> Result<Opened,
 }
 
 /// Says what a fault means for the caller.
-pub(super) fn explain(name: String, input: &Handle, fault: Fault) -> Error {
+pub(super) fn explain(name: String, input: &Handle, fault: Fault) -> InputError {
     if let Some(source) = input.take_error() {
-        return Error::Unreadable { name, source };
+        return InputError::Unreadable { name, source };
     }
     match fault {
-        Fault::Unsupported(what) => Error::Unsupported {
+        Fault::Unsupported(what) => InputError::Unsupported {
             name,
             what,
             remedy: REMEDY,
         },
-        Fault::IndexLast => Error::Unsupported {
+        Fault::IndexLast => InputError::Unsupported {
             name,
             what: "an mp4 from a pipe whose index (moov) stands behind its audio".into(),
             remedy: INDEX_REMEDY,
         },
-        fault => Error::Undecodable {
+        fault => InputError::Undecodable {
             name,
             reason: fault.to_string(),
         },

@@ -162,7 +162,8 @@ impl Journal {
     /// Returns up to where the input is transcribed.
     #[must_use]
     pub fn position(&self) -> Time {
-        self.carried().map_or(Time::ZERO, |carried| carried.position)
+        self.carried()
+            .map_or(Time::ZERO, |carried| carried.position)
     }
 
     /// Returns how many segments the journal holds.

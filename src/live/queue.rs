@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::spill::Spill;
-use crate::report::SPANS_MAX;
+use crate::config::SPANS_MAX;
 use crate::time::{Span, Time};
 
 /// Samples that wait in memory before the spill file is used: 30 s, 1.9 MB. An engine that is slow for one window and fast

@@ -87,7 +87,11 @@ impl Recognizer<'_> {
         let engines = self.context.engines;
         let takes_previous = engines.config().previous_text;
         let request = Request {
-            previous: if takes_previous { &self.carried.previous } else { &[] },
+            previous: if takes_previous {
+                &self.carried.previous
+            } else {
+                &[]
+            },
             language: self.carried.language.as_deref(),
             at: span.start,
             audio_id,
@@ -214,15 +218,21 @@ impl Recognizer<'_> {
             carried.previous.clear();
         }
         carried.language = Some(language.code.clone());
-        carried.first_language.get_or_insert_with(|| language.clone());
+        carried
+            .first_language
+            .get_or_insert_with(|| language.clone());
     }
 }
 
 /// Inserts the segments of a gap, whose times count from `start`, between the others.
 fn insert(segments: &mut Vec<Segment>, mut found: Vec<Segment>, start: Time, gap: Span) {
     let at = segments.partition_point(|segment| segment.start < gap.start);
-    let from = at.checked_sub(1).map_or(Time::ZERO, |before| segments[before].end);
-    let to = segments.get(at).map_or(Time::from_samples(u64::MAX), |after| after.start);
+    let from = at
+        .checked_sub(1)
+        .map_or(Time::ZERO, |before| segments[before].end);
+    let to = segments
+        .get(at)
+        .map_or(Time::from_samples(u64::MAX), |after| after.start);
     for segment in &mut found {
         segment.shift(start);
         segment.start = segment.start.clamp(from, to);

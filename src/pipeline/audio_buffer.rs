@@ -188,7 +188,11 @@ impl<'a> AudioBuffer<'a> {
                 break;
             }
             // The detector is a second ahead, so that no span of speech is open at the position.
-            let ahead = if has_ended { 0 } else { LOOK_AHEAD_SAMPLES as u64 };
+            let ahead = if has_ended {
+                0
+            } else {
+                LOOK_AHEAD_SAMPLES as u64
+            };
             self.consume_to(position.min(held.end - Time::from_samples(ahead)));
         }
         let found = self.passed;

@@ -304,7 +304,8 @@ mod tests {
                 sent.push((at, Some(channel)));
             }
             at += length;
-            out.send(SinkEvent::Reached(Time::from_samples(at))).unwrap();
+            out.send(SinkEvent::Reached(Time::from_samples(at)))
+                .unwrap();
         }
         sent
     }

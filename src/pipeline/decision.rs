@@ -200,6 +200,7 @@ mod tests {
             "0:00:30.000 to 0:00:57.500, ends in a pause: 2 segments, done to 0:00:55.000 \
              (log-probability -0.21, ratio 1.40, temperature 0.0, en 99 %)",
         );
+        let gaps = [span(31.0, 32.0), span(40.0, 42.5)];
         let mut doubtful = Transcription::default();
         doubtful.doubtful = true;
         doubtful.used_previous = true;
@@ -208,7 +209,7 @@ mod tests {
             end: EndKind::Cut,
             answer: &doubtful,
             kept: &one,
-            missed: &[span(31.0, 32.0), span(40.0, 42.5)],
+            missed: &gaps,
         };
         check(
             &window,

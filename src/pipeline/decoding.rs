@@ -36,7 +36,7 @@ impl Input<'_> {
     pub(super) fn begin(&mut self) -> Time {
         match self {
             Self::Encoded(_) => Time::ZERO,
-            Self::Live(live) => live.begin(),
+            Self::Live(live) => live.listen(),
         }
     }
 

@@ -63,15 +63,22 @@ impl Recognizer<'_> {
                 return Err(EngineError::Cancelled.into());
             }
             let longest = Time::from_samples(self.context.controls.window_samples() as u64);
-            let speech = self.audio.speech();
-            match next(self.audio.span(), speech.as_ref(), filled, longest) {
+            let step = next(
+                self.audio.span(),
+                self.audio.speech().as_ref(),
+                filled,
+                longest,
+            );
+            match step {
                 Step::Finish => return Ok(()),
                 Step::SkipTo(time) => self.skip_to(time)?,
                 Step::Transcribe(choice) => {
-                    drop(speech);
                     self.context.controls.wait(self.context.cancel);
                     self.transcribe_window(choice)?;
-                    let rtf = rtf(began.elapsed().as_secs_f64(), self.carried.position - began_at);
+                    let rtf = rtf(
+                        began.elapsed().as_secs_f64(),
+                        self.carried.position - began_at,
+                    );
                     self.meter.flowing(self.audio.queued(), self.out.len(), rtf);
                     self.meter.sample();
                 }

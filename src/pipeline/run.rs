@@ -131,7 +131,7 @@ impl LiveGuard {
     /// Consumes the audio whose text the sink has.
     fn commit(&self, event: &SinkEvent) {
         if let (Some(live), SinkEvent::Reached(time)) = (&self.0, event) {
-            live.commit(*time);
+            live.reached(*time);
         }
     }
 }

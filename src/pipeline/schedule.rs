@@ -149,7 +149,10 @@ mod tests {
 
     /// 31 s of audio from 10 s on, with this speech, and windows of 30 s.
     fn check(speech: &[(f64, f64)], held: (f64, f64), filled: Filled, expected: Step) {
-        let spans: Vec<Span> = speech.iter().map(|&(start, end)| span(start, end)).collect();
+        let spans: Vec<Span> = speech
+            .iter()
+            .map(|&(start, end)| span(start, end))
+            .collect();
         let speech = Speech {
             spans: spans.iter().copied(),
             scored_to: time(held.1),
@@ -169,27 +172,62 @@ mod tests {
     #[test]
     fn silence_before_speech_is_skipped_but_for_a_lead() {
         let speech = [(15.0, 16.0)];
-        check(&speech, (10.0, 41.0), Filled::Full, Step::SkipTo(time(14.8)));
+        check(
+            &speech,
+            (10.0, 41.0),
+            Filled::Full,
+            Step::SkipTo(time(14.8)),
+        );
         check(&[], (10.0, 41.0), Filled::Full, Step::SkipTo(time(40.8)));
         check(&[], (10.0, 12.0), Filled::Ended, Step::SkipTo(time(12.0)));
         // The lead itself is not skipped.
-        check(&[(10.1, 12.0)], (10.0, 12.0), Filled::Ended, window(10.0, 12.0, false));
-        check(&[(10.2, 12.0)], (10.0, 12.0), Filled::Ended, window(10.0, 12.0, false));
+        check(
+            &[(10.1, 12.0)],
+            (10.0, 12.0),
+            Filled::Ended,
+            window(10.0, 12.0, false),
+        );
+        check(
+            &[(10.2, 12.0)],
+            (10.0, 12.0),
+            Filled::Ended,
+            window(10.0, 12.0, false),
+        );
     }
 
     #[test]
     fn the_rest_of_an_input_is_one_window_if_it_fits() {
         let speech = [(10.0, 39.9)];
-        check(&speech, (10.0, 40.0), Filled::Ended, window(10.0, 40.0, false));
-        check(&[(10.0, 40.5)], (10.0, 41.0), Filled::Ended, window(10.0, 40.0, true));
+        check(
+            &speech,
+            (10.0, 40.0),
+            Filled::Ended,
+            window(10.0, 40.0, false),
+        );
+        check(
+            &[(10.0, 40.5)],
+            (10.0, 41.0),
+            Filled::Ended,
+            window(10.0, 40.0, true),
+        );
         check(&[], (12.0, 12.0), Filled::Ended, Step::Finish);
     }
 
     #[test]
     fn a_full_window_ends_in_a_pause() {
         let speech = [(10.0, 35.0), (37.0, 41.0)];
-        check(&speech, (10.0, 41.0), Filled::Full, window(10.0, 35.3, false));
-        check(&[(10.0, 41.0)], (10.0, 41.0), Filled::Full, window(10.0, 40.0, true));
+        check(
+            &speech,
+            (10.0, 41.0),
+            Filled::Full,
+            window(10.0, 35.3, false),
+        );
+        check(
+            &[(10.0, 41.0)],
+            (10.0, 41.0),
+            Filled::Full,
+            window(10.0, 40.0, true),
+        );
     }
 
     #[test]
@@ -206,10 +244,18 @@ mod tests {
     #[test]
     fn without_a_detector_windows_are_cut_at_full_length() {
         let step = |held, filled| {
-            next(held, None::<&Speech<std::iter::Empty<Span>>>, filled, time(30.0))
+            next(
+                held,
+                None::<&Speech<std::iter::Empty<Span>>>,
+                filled,
+                time(30.0),
+            )
         };
         assert_eq!(step(span(0.0, 31.0), Filled::Full), window(0.0, 30.0, true));
-        assert_eq!(step(span(0.0, 12.0), Filled::Ended), window(0.0, 12.0, false));
+        assert_eq!(
+            step(span(0.0, 12.0), Filled::Ended),
+            window(0.0, 12.0, false)
+        );
         assert_eq!(step(span(0.0, 0.0), Filled::Ended), Step::Finish);
     }
 }

@@ -287,11 +287,7 @@ impl Transcriber {
     }
 
     /// Returns what the text of an input depends on.
-    fn identity(
-        &self,
-        source: &mut dyn Source,
-        options: &InputOptions,
-    ) -> Result<Identity, Error> {
+    fn identity(&self, source: &mut dyn Source, options: &InputOptions) -> Result<Identity, Error> {
         let config = self.engines.config();
         let input = source.fingerprint()?;
         let or_all = |value: Option<String>| value.unwrap_or_else(|| "all".into());
@@ -301,7 +297,10 @@ impl Transcriber {
             ("window_s", config.window_s.to_string()),
             ("previous_text", config.previous_text.to_string()),
             ("vad", format!("{:?}", config.vad)),
-            ("channel", or_all(options.channel.map(|channel| channel.to_string()))),
+            (
+                "channel",
+                or_all(options.channel.map(|channel| channel.to_string())),
+            ),
             ("start", options.start.to_string()),
             ("duration", or_all(options.duration.map(|d| d.to_string()))),
         ]

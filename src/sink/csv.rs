@@ -46,7 +46,7 @@ impl<W: Write> Csv<W> {
 }
 
 impl<W: Write> Sink for Csv<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.has_channels |= !self.begun && segment.channel.is_some();
         self.begin()?;
         let (start_s, end_s) = (segment.start.seconds(), segment.end.seconds());
@@ -55,18 +55,20 @@ impl<W: Write> Sink for Csv<W> {
             let quote = if n > 0 { "\"\"" } else { "" };
             write!(self.out, "{quote}{piece}")?;
         }
-        let Segment {
-            confidence,
-            no_speech_prob,
-            avg_logprob,
-            compression_ratio,
-            temperature,
-            ..
-        } = segment;
-        write!(
-            self.out,
-            "\",{confidence},{no_speech_prob},{avg_logprob},{compression_ratio},{temperature}"
-        )?;
+        let quality = &segment.quality;
+        write!(self.out, "\"")?;
+        for figure in [
+            quality.confidence,
+            quality.no_speech_prob,
+            quality.avg_logprob,
+            quality.compression_ratio,
+            quality.temperature,
+        ] {
+            match figure {
+                Some(figure) => write!(self.out, ",{figure}")?,
+                None => write!(self.out, ",")?,
+            }
+        }
         if self.has_channels {
             write!(self.out, ",")?;
             segment
@@ -74,7 +76,8 @@ impl<W: Write> Sink for Csv<W> {
                 .map_or(Ok(()), |channel| write!(self.out, "{channel}"))?;
         }
         write!(self.out, "\r\n")?;
-        self.out.flush()
+        self.out.flush()?;
+        Ok(true)
     }
 
     fn finish(&mut self, _: &Ending) -> io::Result<()> {

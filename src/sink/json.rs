@@ -60,13 +60,14 @@ impl<W: Write> Json<W> {
 }
 
 impl<W: Write> Sink for Json<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.begin()?;
         self.out
             .write_all(if self.follows { b",\n" } else { b"\n" })?;
         self.follows = true;
         serde_json::to_writer(&mut self.out, segment)?;
-        self.out.flush()
+        self.out.flush()?;
+        Ok(true)
     }
 
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {

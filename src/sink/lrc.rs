@@ -32,7 +32,7 @@ impl<W: Write> Lrc<W> {
 }
 
 impl<W: Write> Sink for Lrc<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         for cue in self.cues.divide(segment) {
             let (minutes, seconds) = (cue.start_ms / 60_000, cue.start_ms / 1_000 % 60);
             let hundredths = cue.start_ms / 10 % 100;
@@ -45,6 +45,7 @@ impl<W: Write> Sink for Lrc<W> {
                 "[{minutes:02}:{seconds:02}.{hundredths:02}]{text}"
             )?;
         }
-        self.out.flush()
+        self.out.flush()?;
+        Ok(true)
     }
 }

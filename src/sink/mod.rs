@@ -49,7 +49,7 @@ pub trait Sink {
     /// # Errors
     ///
     /// Whatever the output says: disk full, closed pipe.
-    fn segment(&mut self, segment: &Segment) -> io::Result<()>;
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool>;
 
     /// Takes notice that no later segment starts before `time`: called behind the segments of each window, and behind silence that
     /// was skipped. What shows or merges transcripts knows by it that nothing more comes for what was said until then.
@@ -75,7 +75,7 @@ pub trait Sink {
 }
 
 impl<S: Sink + ?Sized> Sink for &mut S {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         (**self).segment(segment)
     }
 
@@ -89,7 +89,7 @@ impl<S: Sink + ?Sized> Sink for &mut S {
 }
 
 impl<S: Sink + ?Sized> Sink for Box<S> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         (**self).segment(segment)
     }
 
@@ -104,8 +104,8 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
 
 /// Collects the segments: for short inputs and for tests, since it grows with the transcript.
 impl Sink for Vec<Segment> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.push(segment.clone());
-        Ok(())
+        Ok(true)
     }
 }

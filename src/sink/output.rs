@@ -171,7 +171,7 @@ impl Output {
 }
 
 impl Sink for Output {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.document
             .segment(segment)
             .map_err(|source| self.failed(source))
@@ -250,8 +250,13 @@ impl Tee {
 }
 
 impl Sink for Tee {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
-        self.each(|sink| sink.segment(segment))
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
+        let mut takes_more = true;
+        self.each(|sink| {
+            takes_more &= sink.segment(segment)?;
+            Ok(())
+        })?;
+        Ok(takes_more)
     }
 
     fn reached(&mut self, time: Time) -> io::Result<()> {
@@ -393,7 +398,7 @@ mod tests {
     fn a_tee_hands_on_behind_a_failure() {
         struct Full;
         impl Sink for Full {
-            fn segment(&mut self, _: &Segment) -> io::Result<()> {
+            fn segment(&mut self, _: &Segment) -> io::Result<bool> {
                 Err(io::ErrorKind::StorageFull.into())
             }
         }

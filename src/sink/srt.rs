@@ -34,14 +34,15 @@ impl<W: Write> Srt<W> {
 }
 
 impl<W: Write> Sink for Srt<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         for cue in self.cues.divide(segment) {
             self.written += 1;
             let (start, end) = (clock(cue.start_ms), clock(cue.end_ms));
             let text = plain(&cue.text);
             write!(self.out, "{}\n{start} --> {end}\n{text}\n\n", self.written)?;
         }
-        self.out.flush()
+        self.out.flush()?;
+        Ok(true)
     }
 }
 

@@ -33,8 +33,8 @@ fn written(format: Format, segments: &[Segment], ending: &Ending) -> String {
 /// Two segments: one with everything that could disturb a format, one of 100 hours later.
 fn two() -> Vec<Segment> {
     let mut first = segment(0, 500, 2_000, "One, \"two\"\n<b> & --> three");
-    first.confidence = 0.5;
-    first.avg_logprob = -0.25;
+    first.quality.confidence = Some(0.5);
+    first.quality.avg_logprob = Some(-0.25);
     vec![first, segment(1, 360_000_000, 360_001_250, "[4] Ünï 漢字")]
 }
 
@@ -81,8 +81,8 @@ fn lrc_counts_minutes_and_hundredths() {
 #[test]
 fn csv_quotes_the_text() {
     let expected = "id,start_s,end_s,text,confidence,no_speech_prob,avg_logprob,compression_ratio,temperature\r\n\
-                    0,0.5,2,\"One, \"\"two\"\"\n<b> & --> three\",0.5,0,-0.25,0,0\r\n\
-                    1,360000,360001.25,\"[4] Ünï 漢字\",0,0,0,0,0\r\n";
+                    0,0.5,2,\"One, \"\"two\"\"\n<b> & --> three\",0.5,,-0.25,,\r\n\
+                    1,360000,360001.25,\"[4] Ünï 漢字\",,,,,\r\n";
     check(Format::Csv, &two(), expected);
 }
 
@@ -94,10 +94,9 @@ fn json_is_one_document_with_a_line_for_each_segment() {
         r#"{"file":"a \"b\".wav","segments":["#,
         "\n",
         r#"{"id":0,"start_s":0.5,"end_s":2.0,"text":"One, \"two\"\n<b> & --> three","confidence":0.5,"#,
-        r#""no_speech_prob":0.0,"avg_logprob":-0.25,"compression_ratio":0.0,"temperature":0.0,"tokens":[]},"#,
+        r#""avg_logprob":-0.25,"tokens":[]},"#,
         "\n",
-        r#"{"id":1,"start_s":360000.0,"end_s":360001.25,"text":"[4] Ünï 漢字","confidence":0.0,"#,
-        r#""no_speech_prob":0.0,"avg_logprob":0.0,"compression_ratio":0.0,"temperature":0.0,"#,
+        r#"{"id":1,"start_s":360000.0,"end_s":360001.25,"text":"[4] Ünï 漢字","#,
         r#""tokens":[{"id":7,"text":"[4]","p":0.75,"start_s":360000.0,"end_s":360000.5}]}"#,
         "\n",
         r#"],"uncovered":[{"start_s":3.0,"end_s":4.5}],"language":"en","duration_s":360002.0}"#,
@@ -109,8 +108,7 @@ fn json_is_one_document_with_a_line_for_each_segment() {
 #[test]
 fn jsonl_is_an_object_on_each_line() {
     let expected = concat!(
-        r#"{"id":3,"start_s":0.0,"end_s":1.0,"text":"Hi.","confidence":0.0,"no_speech_prob":0.0,"#,
-        r#""avg_logprob":0.0,"compression_ratio":0.0,"temperature":0.0,"tokens":[]}"#,
+        r#"{"id":3,"start_s":0.0,"end_s":1.0,"text":"Hi.","tokens":[]}"#,
         "\n",
     );
     check(Format::JsonLines, &[segment(3, 0, 1_000, "Hi.")], expected);

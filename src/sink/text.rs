@@ -38,10 +38,10 @@ impl<W: Write> Text<W> {
 }
 
 impl<W: Write> Sink for Text<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         let mut words = cue::words(&segment.text);
         let Some(first) = words.next() else {
-            return Ok(());
+            return Ok(true);
         };
         if let Some(channel) = segment.channel {
             write!(self.out, "[{channel}] ")?;
@@ -51,6 +51,7 @@ impl<W: Write> Sink for Text<W> {
             write!(self.out, " {word}")?;
         }
         self.out.write_all(b"\n")?;
-        self.out.flush()
+        self.out.flush()?;
+        Ok(true)
     }
 }

@@ -42,7 +42,7 @@ impl<W: Write> Vtt<W> {
 }
 
 impl<W: Write> Sink for Vtt<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.begin()?;
         for cue in self.cues.divide(segment) {
             let (start, end) = (clock(cue.start_ms), clock(cue.end_ms));
@@ -58,7 +58,8 @@ impl<W: Write> Sink for Vtt<W> {
             }
             write!(self.out, "{text}\n\n")?;
         }
-        self.out.flush()
+        self.out.flush()?;
+        Ok(true)
     }
 
     fn finish(&mut self, _: &Ending) -> io::Result<()> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Access, Bytes, Input, Source, wait};
 use crate::cancel::Cancel;
-use crate::error::Error;
+use crate::error::InputError;
 
 /// A file, read through the decoder's fixed buffer.
 ///
@@ -42,8 +42,8 @@ impl FileSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreadable`] when the file does not exist, may not be read, or is a directory.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+    /// [`InputError::Unreadable`] when the file does not exist, may not be read, or is a directory.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, InputError> {
         let mut source = Self {
             path: path.as_ref().to_path_buf(),
             opened: None,
@@ -54,8 +54,8 @@ impl FileSource {
         Ok(source)
     }
 
-    fn file(&self) -> Result<OpenFile, Error> {
-        let unreadable = |source| Error::Unreadable {
+    fn file(&self) -> Result<OpenFile, InputError> {
+        let unreadable = |source| InputError::Unreadable {
             name: self.name(),
             source,
         };
@@ -78,14 +78,14 @@ impl Source for FileSource {
         self.path.display().to_string()
     }
 
-    fn open(&mut self, _access: Access) -> Result<Input, Error> {
+    fn open(&mut self, _access: Access) -> Result<Input, InputError> {
         let mut file = self.opened.take().map_or_else(|| self.file(), Ok)?;
         file.cancel = self.cancel.clone();
         Ok(Input::Encoded(Box::new(file)))
     }
 
     /// The length, and a checksum of 64 pieces of 64 KiB, spread evenly: all of a file of up to 4 MiB.
-    fn fingerprint(&mut self) -> Result<Option<String>, Error> {
+    fn fingerprint(&mut self) -> Result<Option<String>, InputError> {
         if self
             .opened
             .as_ref()
@@ -95,7 +95,7 @@ impl Source for FileSource {
             return Ok(None);
         }
         let mut file = self.file()?;
-        let sum = checksum(&mut file.file).map_err(|source| Error::Unreadable {
+        let sum = checksum(&mut file.file).map_err(|source| InputError::Unreadable {
             name: self.name(),
             source,
         })?;
@@ -209,14 +209,14 @@ mod tests {
     fn missing_file_is_named() {
         let error = FileSource::open("no/such/file.wav").unwrap_err();
         assert_eq!(error.to_string(), "cannot read no/such/file.wav");
-        assert!(matches!(error, Error::Unreadable { source, .. }
+        assert!(matches!(error, InputError::Unreadable { source, .. }
             if source.kind() == io::ErrorKind::NotFound));
     }
 
     #[test]
     fn directory_is_refused() {
         let error = FileSource::open(".").unwrap_err();
-        assert!(matches!(error, Error::Unreadable { source, .. }
+        assert!(matches!(error, InputError::Unreadable { source, .. }
             if source.kind() == io::ErrorKind::IsADirectory));
     }
 

@@ -6,7 +6,7 @@
 use std::io::{Cursor, Read, Seek};
 
 use crate::cancel::Cancel;
-use crate::error::Error;
+use crate::error::InputError;
 
 mod file;
 mod pipe;
@@ -27,15 +27,15 @@ pub trait Source: Send {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreadable`] when the input cannot be opened, or not again.
-    fn open(&mut self, access: Access) -> Result<Input, Error>;
+    /// [`InputError::Unreadable`] when the input cannot be opened, or not again.
+    fn open(&mut self, access: Access) -> Result<Input, InputError>;
 
     /// Returns what tells this input from others, cheaply, or `None`: only its audio tells. For a [`Journal`](crate::Journal).
     ///
     /// # Errors
     ///
-    /// [`Error::Unreadable`] when the input cannot be read.
-    fn fingerprint(&mut self) -> Result<Option<String>, Error> {
+    /// [`InputError::Unreadable`] when the input cannot be read.
+    fn fingerprint(&mut self) -> Result<Option<String>, InputError> {
         Ok(None)
     }
 
@@ -53,11 +53,11 @@ impl<S: Source + ?Sized> Source for Box<S> {
         (**self).name()
     }
 
-    fn open(&mut self, access: Access) -> Result<Input, Error> {
+    fn open(&mut self, access: Access) -> Result<Input, InputError> {
         (**self).open(access)
     }
 
-    fn fingerprint(&mut self) -> Result<Option<String>, Error> {
+    fn fingerprint(&mut self) -> Result<Option<String>, InputError> {
         (**self).fingerprint()
     }
 

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 
 use super::{Access, Bytes, Input, Source, wait};
 use crate::cancel::Cancel;
-use crate::error::Error;
+use crate::error::InputError;
 
 /// What standard input is called in messages and transcripts.
 const STDIN_NAME: &str = "<stdin>";
@@ -66,14 +66,14 @@ impl PipeSource {
     ///
     /// # Errors
     ///
-    /// [`Error::Unreadable`] when standard input is closed.
-    pub fn stdin() -> Result<Self, Error> {
+    /// [`InputError::Unreadable`] when standard input is closed.
+    pub fn stdin() -> Result<Self, InputError> {
         // Not through the standard library's buffer: what lies in there, nobody sees who asks the handle.
         #[cfg(unix)]
         let from = {
             use std::os::fd::AsFd;
             let handle = io::stdin().as_fd().try_clone_to_owned();
-            let unreadable = |source| Error::Unreadable {
+            let unreadable = |source| InputError::Unreadable {
                 name: STDIN_NAME.into(),
                 source,
             };
@@ -107,8 +107,8 @@ impl Source for PipeSource {
         self.name.clone()
     }
 
-    fn open(&mut self, _access: Access) -> Result<Input, Error> {
-        let from = self.from.take().ok_or_else(|| Error::Unreadable {
+    fn open(&mut self, _access: Access) -> Result<Input, InputError> {
+        let from = self.from.take().ok_or_else(|| InputError::Unreadable {
             name: self.name(),
             source: io::Error::new(ErrorKind::NotSeekable, "a pipe can be read once"),
         })?;

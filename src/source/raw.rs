@@ -10,7 +10,7 @@ use std::str::FromStr;
 use super::{Access, Bytes, Input, Source};
 use crate::audio::{INPUT_RATE_HZ_MAX, INPUT_RATE_HZ_MIN};
 use crate::cancel::Cancel;
-use crate::error::Error;
+use crate::error::InputError;
 
 /// Most channels of raw samples: wave files have names for as many.
 pub const RAW_CHANNELS_MAX: u16 = 26;
@@ -225,7 +225,7 @@ impl<S: Source> Source for RawSource<S> {
         self.source.name()
     }
 
-    fn open(&mut self, access: Access) -> Result<Input, Error> {
+    fn open(&mut self, access: Access) -> Result<Input, InputError> {
         let Input::Encoded(bytes) = self.source.open(access)?;
         let turned = self.format.samples.highest_first.then(Turned::default);
         Ok(Input::Encoded(Box::new(Waved {
@@ -237,7 +237,7 @@ impl<S: Source> Source for RawSource<S> {
         })))
     }
 
-    fn fingerprint(&mut self) -> Result<Option<String>, Error> {
+    fn fingerprint(&mut self) -> Result<Option<String>, InputError> {
         let of = self.source.fingerprint()?;
         Ok(of.map(|of| format!("{of}, {}", self.format)))
     }

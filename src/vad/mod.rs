@@ -36,7 +36,7 @@ pub const LAG_SAMPLES_MAX: usize = 16_000;
 ///
 /// What [`hear`](Self::hear) and [`finish`](Self::finish) return, put together, has one score for each hop that was heard, in order:
 /// how probable it is that the hop holds speech, 0 to 1.
-pub trait HopDetector: Send {
+pub trait HopDetector: Send + Sync {
     /// Hears the next hop, and returns the scores that are known now and were not before: for this hop, for none yet, or for this
     /// and those before it. The hops without a score have fewer than [`LAG_SAMPLES_MAX`] samples, an unfinished one included.
     fn hear(&mut self, hop: &[f32; HOP_SAMPLES]) -> &[f32];

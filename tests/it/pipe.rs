@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use steadyscribe::engine::{Engine, EngineError, Heard, Request};
 use steadyscribe::source::{PipeSource, RawFormat, RawSource, Source};
-use steadyscribe::{Config, Ended, Error, Segment, Time, Transcriber, Vad};
+use steadyscribe::{Config, Ended, InputError, Segment, Time, Transcriber, Vad};
 
 use crate::support::files::{Sample, Wave, index_first, repeat_fragments};
 use crate::support::heap::measure;
@@ -40,7 +40,7 @@ fn drips(bytes: Vec<u8>, step: usize) -> (PipeSource, Arc<AtomicU64>) {
     (PipeSource::new("drips", reader), given)
 }
 
-fn hear_pipe(bytes: Vec<u8>, step: usize) -> Result<Audio, Error> {
+fn hear_pipe(bytes: Vec<u8>, step: usize) -> Result<Audio, InputError> {
     hear(&mut drips(bytes, step).0)
 }
 
@@ -73,7 +73,7 @@ fn index_behind_the_audio_is_refused_when_the_audio_begins() {
     let mut file = fixture("../meeting.m4a");
     let (source, given) = drips(file.clone(), 4_096);
     let error = hear(&mut { source }).err().unwrap();
-    assert!(matches!(error, Error::Unsupported { .. }), "{error:?}");
+    assert!(matches!(error, InputError::Unsupported { .. }), "{error:?}");
     assert!(
         error.to_string().contains("-movflags +faststart"),
         "{error}"

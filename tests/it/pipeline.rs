@@ -11,7 +11,9 @@ use steadyscribe::engine::{
 };
 use steadyscribe::monitor::gauge::Value;
 use steadyscribe::sink::Sink;
-use steadyscribe::{Config, Ended, Error, Segment, Span, Summary, Time, Transcriber, Vad};
+use steadyscribe::{
+    Config, Ended, Error, InputError, Segment, Span, Summary, Time, Transcriber, Vad,
+};
 
 use crate::support::files::Wave;
 use crate::support::input::Pieces;
@@ -122,7 +124,7 @@ fn windows_are_as_long_as_configured_and_the_tail_is_short() {
 fn an_input_without_a_sample_is_refused() {
     let (summary, _) = run(config(), Scripted::default(), 0.0);
     assert!(
-        matches!(summary, Err(Error::Undecodable { .. })),
+        matches!(summary, Err(Error::Input(InputError::Undecodable { .. }))),
         "{summary:?}"
     );
 }

@@ -253,7 +253,12 @@ impl EnginePool {
             self.leave();
             #[expect(clippy::cast_precision_loss, reason = "shown, not computed with")]
             let [asked, max] = [count, planned].map(|count| count as f64);
-            return Err(ConfigError::out_of_range("transcribers of this engine pool", asked, 1.0, max));
+            return Err(ConfigError::out_of_range(
+                "transcribers of this engine pool",
+                asked,
+                1.0,
+                max,
+            ));
         }
         Ok(self.0.next_user.fetch_add(1, Ordering::Relaxed))
     }
@@ -415,7 +420,9 @@ impl Inner {
         let has_model = matches!(slots.model, ModelSlot::Loaded(_));
         drop(slots);
         let left = |after: Option<Duration>, has: bool| {
-            after.filter(|_| has).map(|after| after.saturating_sub(idle_for))
+            after
+                .filter(|_| has)
+                .map(|after| after.saturating_sub(idle_for))
         };
         let state_left = left(self.config.release_state_after, has_states);
         let model_left = left(self.config.unload_after, has_model);
@@ -466,15 +473,17 @@ struct Lease<'a> {
 
 impl Lease<'_> {
     /// Returns the slot's state, and makes one if there is none.
-    fn state(&mut self, cancel: &Cancel) -> Result<&mut dyn State, EngineError> {
+    fn state(&mut self, cancel: &Cancel) -> Result<&mut (dyn State + 'static), EngineError> {
         if self.in_use.is_none() {
             let (model, generation) = self.pool.model(cancel)?;
             self.in_use = Some(generation);
             self.slot.state = Some(model.new_state()?);
             self.pool.account.update(&self.pool.lock());
         }
-        let state = self.slot.state.as_deref_mut();
-        state.ok_or(EngineError::Cancelled)
+        match &mut self.slot.state {
+            Some(state) => Ok(state.as_mut()),
+            None => Err(EngineError::Cancelled),
+        }
     }
 }
 

@@ -367,7 +367,10 @@ fn index_that_is_cut_off_is_an_error_that_says_so() {
     let error = hear(&mut Pieces::file(cut(recording("meeting.m4a"), 60)))
         .err()
         .unwrap();
-    assert!(matches!(error, steadyscribe::Error::Undecodable { .. }));
+    assert!(matches!(
+        error,
+        steadyscribe::InputError::Undecodable { .. }
+    ));
     assert!(
         error.to_string().contains("the recording was not finished"),
         "{error}"
@@ -388,7 +391,7 @@ fn disk_that_fails_ends_the_recording_and_says_so() {
         assert_eq!(reason, "cannot read on: the disk is broken");
         let error = hear(&mut Pieces::file(bytes).failing_at(0)).err().unwrap();
         assert!(
-            matches!(error, steadyscribe::Error::Unreadable { .. }),
+            matches!(error, steadyscribe::InputError::Unreadable { .. }),
             "{error:?}"
         );
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use steadyscribe::Error;
+use steadyscribe::InputError;
 use steadyscribe::decode::Decoder;
 
 use crate::support::files::{Wave, big_chunk, mp4_box, split_at_box};
@@ -17,7 +17,7 @@ fn bytes(bytes: &[u8]) -> Piece {
 }
 
 /// Decodes to the end, or to an hour.
-fn seconds(input: &mut Pieces) -> Result<f64, Error> {
+fn seconds(input: &mut Pieces) -> Result<f64, InputError> {
     let mut decoder = Decoder::open(input)?;
     let mut samples = 0;
     while let Some(chunk) = decoder.next()? {
@@ -31,7 +31,7 @@ fn seconds(input: &mut Pieces) -> Result<f64, Error> {
 }
 
 /// Decodes within the bounds, as a file and as a pipe. Returns what came of the file.
-fn check(what: &str, pieces: Vec<Piece>) -> Result<f64, Error> {
+fn check(what: &str, pieces: Vec<Piece>) -> Result<f64, InputError> {
     let file = Pieces::of(pieces);
     let mut outcome = Ok(0.0);
     for mut input in [file.clone().piped(), file] {
@@ -54,7 +54,7 @@ fn check(what: &str, pieces: Vec<Piece>) -> Result<f64, Error> {
 /// Checks that nothing is heard, and that the error says so as one of the input.
 fn refused(what: &str, pieces: Vec<Piece>) {
     match check(what, pieces) {
-        Err(Error::Undecodable { .. } | Error::Unsupported { .. }) => {}
+        Err(InputError::Undecodable { .. } | InputError::Unsupported { .. }) => {}
         other => panic!("{what}: {other:?}"),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use steadyscribe::Error;
+use steadyscribe::InputError;
 use steadyscribe::decode::{DecodeStats, Decoder};
 
 use crate::support::heap::measure;
@@ -55,7 +55,7 @@ impl Outcome {
     }
 }
 
-fn decode(mut input: Pieces) -> Result<Outcome, Error> {
+fn decode(mut input: Pieces) -> Result<Outcome, InputError> {
     let mut decoder = Decoder::open(&mut input)?;
     let mut seconds = 0.0;
     while let Some(chunk) = decoder.next()? {
@@ -67,7 +67,7 @@ fn decode(mut input: Pieces) -> Result<Outcome, Error> {
 }
 
 /// Decodes within the bounds of time and memory.
-fn bounded(bytes: &[u8], piped: bool, what: &str) -> Result<Outcome, Error> {
+fn bounded(bytes: &[u8], piped: bool, what: &str) -> Result<Outcome, InputError> {
     let file = Pieces::file(bytes);
     let input = if piped { file.piped() } else { file };
     let began = Instant::now();
@@ -96,7 +96,7 @@ fn bounded(bytes: &[u8], piped: bool, what: &str) -> Result<Outcome, Error> {
                 "{what}: damage at {end} s of {seconds} s"
             );
         }
-        Err(Error::Undecodable { .. } | Error::Unsupported { .. }) => {}
+        Err(InputError::Undecodable { .. } | InputError::Unsupported { .. }) => {}
         Err(error) => panic!("{what}: {error:?}"),
     }
     outcome

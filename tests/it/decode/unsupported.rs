@@ -1,13 +1,13 @@
 //! What is not decoded is named, with a remedy.
 
-use steadyscribe::Error;
+use steadyscribe::InputError;
 
 use crate::support::input::{Pieces, fixture, hear};
 
 fn check(bytes: &[u8], named: &str) {
     for input in [Pieces::file(bytes), Pieces::file(bytes).piped()] {
         match hear(&mut { input }) {
-            Err(Error::Unsupported { what, remedy, .. }) => {
+            Err(InputError::Unsupported { what, remedy, .. }) => {
                 assert!(what.contains(named), "{what:?} does not name {named}");
                 assert!(remedy.contains("ffmpeg -i"), "{remedy}");
             }
@@ -94,12 +94,18 @@ fn nothing_to_decode_is_an_error() {
             assert!(
                 matches!(
                     error,
-                    Some(Error::Undecodable { .. } | Error::Unsupported { .. })
+                    Some(InputError::Undecodable { .. } | InputError::Unsupported { .. })
                 ),
                 "{shown:?}: {error:?}"
             );
         }
     }
+}
+
+#[test]
+fn empty_file_is_named() {
+    let error = hear(&mut Pieces::file(&b""[..])).err().unwrap().to_string();
+    assert!(error.contains("the file is empty (0 bytes)"), "{error}");
 }
 
 #[test]
@@ -118,7 +124,7 @@ fn format_outside_the_limits_is_unsupported() {
         let error = hear(&mut Pieces::file(wave.riff(&[0.0; 4_000])))
             .err()
             .unwrap();
-        assert!(matches!(error, Error::Unsupported { .. }), "{error}");
+        assert!(matches!(error, InputError::Unsupported { .. }), "{error}");
         assert!(error.to_string().contains(named), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use steadyscribe::audio::Format;
 use steadyscribe::decode::{DecodeStats, Decoder, MediaInfo};
 use steadyscribe::resample::Resampler;
 use steadyscribe::source::{Access, Bytes, Input, Source};
-use steadyscribe::{Error, Span};
+use steadyscribe::{InputError, Span};
 
 /// A stretch of an input.
 #[derive(Clone)]
@@ -69,7 +69,7 @@ impl Source for Pieces {
         "pieces".into()
     }
 
-    fn open(&mut self, _access: Access) -> Result<Input, Error> {
+    fn open(&mut self, _access: Access) -> Result<Input, InputError> {
         Ok(Input::Encoded(Box::new(Reader {
             pieces: self.clone(),
             at: 0,
@@ -177,7 +177,7 @@ impl Heard {
 }
 
 /// Decodes and resamples all of an input.
-pub(crate) fn hear(source: &mut dyn Source) -> Result<Heard, Error> {
+pub(crate) fn hear(source: &mut dyn Source) -> Result<Heard, InputError> {
     let mut decoder = Decoder::open(source)?;
     let mut resampler = Resampler::new();
     let mut samples = Vec::new();
