@@ -151,12 +151,7 @@ impl Decoder {
             if cancel.is_cancelled() {
                 return Err(EngineError::Cancelled);
             }
-            rules::apply(
-                &mut self.logits,
-                vocabulary,
-                &self.sampled,
-                task.timestamps,
-            );
+            rules::apply(&mut self.logits, vocabulary, &self.sampled, task.timestamps);
             let max = rules::largest(&self.logits);
             if !max.is_finite() {
                 // Only a broken model has no finite logit. The tokens so far stay, improbable.

@@ -8,9 +8,7 @@ use super::language::LanguageProbabilities;
 use super::loaded::WhisperModel;
 use super::{PREVIOUS_TOKENS_MAX, language, segments, vocabulary};
 use crate::audio::WINDOW_SAMPLES_MAX;
-use crate::engine::{
-    Boundary, EngineCounts, EngineError, Language, Request, State, Transcription,
-};
+use crate::engine::{Boundary, EngineCounts, EngineError, Language, Request, State, Transcription};
 use crate::time::Time;
 use crate::transcript::Quality;
 
@@ -108,7 +106,10 @@ impl WhisperState {
     fn language_of(&self, request: &Request<'_>) -> (u32, f32) {
         let count = language::count(u32::try_from(self.model.vocabulary.size).unwrap_or_default());
         let number = |name: &str| language::number(name, count);
-        let detected = self.encoded.as_ref().and_then(|last| last.languages.as_ref());
+        let detected = self
+            .encoded
+            .as_ref()
+            .and_then(|last| last.languages.as_ref());
         if let Some(probabilities) = detected {
             let before = request.language.and_then(number);
             let language = language::choose(before, probabilities);
@@ -167,7 +168,14 @@ impl WhisperState {
                 }
                 let hypothesis = &mut candidate.hypothesis;
                 let sampling = (temperature, rng);
-                decoder.generate(inner, vocabulary, task, sampling, request.cancel, hypothesis)?;
+                decoder.generate(
+                    inner,
+                    vocabulary,
+                    task,
+                    sampling,
+                    request.cancel,
+                    hypothesis,
+                )?;
                 let text = hypothesis.ids().filter(|&token| vocabulary.is_text(token));
                 candidate.compression_ratio =
                     repetition.ratio(text.map(|token| vocabulary::bytes(context, token)));
@@ -225,13 +233,7 @@ impl WhisperState {
 #[cfg(test)]
 impl WhisperState {
     /// Returns what decoding needs, for tests that compare tokens.
-    pub(super) fn parts(
-        &mut self,
-    ) -> (
-        &mut whisper_rs::WhisperState,
-        &mut Decoder,
-        &WhisperModel,
-    ) {
+    pub(super) fn parts(&mut self) -> (&mut whisper_rs::WhisperState, &mut Decoder, &WhisperModel) {
         (&mut self.inner, &mut self.decoder, &self.model)
     }
 }

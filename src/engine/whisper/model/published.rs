@@ -2,7 +2,6 @@
 
 use std::sync::LazyLock;
 
-use super::tensors;
 use super::{AUDIO_CTX, Dimensions, HEAD_WIDTH, ModelHeader, TEXT_CTX, VOCABULARIES};
 use crate::budget::Alternative;
 use crate::ggml::{F16, MATRIX_FORMATS, NumberFormat};
@@ -82,6 +81,7 @@ pub(super) fn shaped(
 
 #[cfg(test)]
 mod tests {
+    use super::super::tensors;
     use super::*;
     use crate::ggml::weight_bytes;
     use crate::models;
