@@ -127,7 +127,8 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let jobs = outputs::jobs(&args.files, &args.formats, args.output.as_deref())?;
     if args.journal.is_some() && jobs.len() > 1 {
-        let error = "--journal takes one input; run the program once for each, with its own journal";
+        let error =
+            "--journal takes one input; run the program once for each, with its own journal";
         return Err(Failure::new(Exit::Usage, error));
     }
     if args.channels == Channels::Split {

@@ -1,7 +1,7 @@
 //! Fetching a model: what is asked, what is believed, and what is done when it breaks.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use super::part::{Part, with_suffix};
 use super::request::{Answer, Asked, Client, Unanswered};
 use super::{Model, ModelFile, Store};
 use crate::cancel::Cancel;
+use crate::file_lock::{FileLock, LockError};
 
 /// Bytes that are taken from the connection at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -155,21 +156,21 @@ fn wait_for_turn(
     path: &Path,
     cancel: &Cancel,
     on: &mut dyn FnMut(FetchEvent),
-) -> Result<File, FetchError> {
-    let lock = OpenOptions::new()
+) -> Result<(File, FileLock), FetchError> {
+    let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .open(path)
         .map_err(|source| disk(path, source))?;
-    let mut told = false;
+    let mut is_reported = false;
     loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(source)) => return Err(disk(path, source)),
+        match FileLock::acquire(&file, path) {
+            Ok(lock) => return Ok((file, lock)),
+            Err(LockError::InUse) => {}
+            Err(LockError::Io(source)) => return Err(disk(path, source)),
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut is_reported, true) {
             on(FetchEvent::Waiting);
         }
         pause(TURN, cancel)?;

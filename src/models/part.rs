@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
+use crate::folder::sync_folder;
+
 /// What is read at once of a file that is hashed again.
 const BUFFER_BYTES: usize = 64 << 10;
 
@@ -123,6 +125,7 @@ impl Part {
         // Windows renames no open file.
         drop(file);
         fs::rename(path, target)?;
+        sync_folder(target)?;
         gone(fs::remove_file(version))
     }
 

@@ -9,8 +9,8 @@ use steadyscribe::engine::{Engine, Scripted};
 use steadyscribe::sink::{self, Sink};
 use steadyscribe::source::{RawSource, Source};
 use steadyscribe::{
-    Channels, Config, ConfigError, Ended, EnginePool, Error, FileSource, InputOptions, Segment, Summary,
-    Time, Transcriber, Whisper, WhisperOptions,
+    Channels, Config, ConfigError, Ended, EnginePool, Error, FileSource, InputOptions, Segment,
+    Summary, Time, Transcriber, Whisper, WhisperOptions,
 };
 
 use crate::support::input::{Pieces, hear};
@@ -82,7 +82,9 @@ fn each_channel_has_the_text_that_it_has_alone() {
     let mut segments: Vec<Segment> = Vec::new();
     let open = || Ok(recording(&[&left, &right]));
     let options = InputOptions::default();
-    let summaries = two_channels().transcribe(open, &options, &mut segments).unwrap();
+    let summaries = two_channels()
+        .transcribe(open, &options, &mut segments)
+        .unwrap();
     assert_eq!(written(&segments, Some(0)), alone(&left));
     assert_eq!(written(&segments, Some(1)), alone(&right));
     assert!(segments.is_sorted_by_key(|segment| segment.start));
@@ -103,7 +105,9 @@ fn a_missing_channel_is_silent() {
     let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
     let mut segments: Vec<Segment> = Vec::new();
     let source = recording(&[&spoken("standup.opus")]);
-    let summary = scribe.transcribe_with(source, &options, &mut segments).unwrap();
+    let summary = scribe
+        .transcribe_with(source, &options, &mut segments)
+        .unwrap();
     assert_eq!((segments.len(), summary.encodes), (0, 0));
     assert_eq!(summary.audio_s, 40.0);
 }

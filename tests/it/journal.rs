@@ -71,7 +71,12 @@ fn refused(config: Config, input: &Path, path: &Path) -> JournalError {
     let mut scribe = Transcriber::new(config, engine()).unwrap();
     let mut segments: Vec<Segment> = Vec::new();
     let source = FileSource::open(input).unwrap();
-    match scribe.resume(source, &InputOptions::default(), &mut journal, &mut segments) {
+    match scribe.resume(
+        source,
+        &InputOptions::default(),
+        &mut journal,
+        &mut segments,
+    ) {
         Err(Error::Journal(error)) => error,
         other => panic!("{other:?}"),
     }
@@ -163,7 +168,10 @@ fn what_differs_is_named() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&changed, bytes).unwrap();
     let error = refused(config(), &changed, &path).to_string();
-    assert!(error.starts_with("cannot resume, because input was"), "{error}");
+    assert!(
+        error.starts_with("cannot resume, because input was"),
+        "{error}"
+    );
     // Nothing was written: the right input goes on.
     let (_, segments) = run(config(), &mut Journal::open(&path).unwrap(), 0);
     assert_eq!(segments, uninterrupted().1);

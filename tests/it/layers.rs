@@ -7,7 +7,16 @@ use std::path::{Path, PathBuf};
 const LAYERS: [(&str, &[&str]); 7] = [
     (
         "values",
-        &["audio", "time", "error", "config", "cancel", "ggml"],
+        &[
+            "audio",
+            "time",
+            "error",
+            "config",
+            "cancel",
+            "file_lock",
+            "folder",
+            "ggml",
+        ],
     ),
     ("models", &["models"]),
     ("memory", &["budget", "pool", "memory"]),

@@ -164,11 +164,7 @@ fn a_failing_engine_ends_it_and_what_came_before_stays() {
 
 #[test]
 fn a_panicking_engine_is_an_error() {
-    let (summary, _) = run(
-        config(),
-        acts(|_, _: &[f32]| panic!("out of luck")),
-        40.0,
-    );
+    let (summary, _) = run(config(), acts(|_, _: &[f32]| panic!("out of luck")), 40.0);
     match summary {
         Err(Error::Engine(EngineError::Panicked(text))) => assert_eq!(text, "out of luck"),
         other => panic!("{other:?}"),
@@ -184,7 +180,9 @@ fn a_waiting_decoder_notices_that_the_engine_has_ended() {
         let engine = acts(move |_, _: &[f32]| {
             // A window, what is looked at behind it, and every block of the pool.
             let progress = progress.recv().unwrap();
-            until("a full pool", || progress.decoded() >= Time::from_seconds(38.0));
+            until("a full pool", || {
+                progress.decoded() >= Time::from_seconds(38.0)
+            });
             Err(EngineError::Failed("broken".into()))
         });
         let mut scribe = Transcriber::new(config(), engine).unwrap();
@@ -332,11 +330,17 @@ fn an_idle_engine_gives_its_memory_back() {
     let before = Arc::strong_count(&exists);
     scribe.transcribe(noise(40.0), &mut Vec::new()).unwrap();
     until("an unloaded model", || Arc::strong_count(&exists) == before);
-    until("an empty account", || scribe.engines().held().total_bytes() == 0);
+    until("an empty account", || {
+        scribe.engines().held().total_bytes() == 0
+    });
     let gauges = scribe.engines().gauges();
     assert_eq!(gauges.held_bytes(), 16 * 32_000 + 31 * 64_000);
     drop(scribe);
-    assert_eq!(gauges.held_bytes(), 0, "a dropped transcriber holds nothing");
+    assert_eq!(
+        gauges.held_bytes(),
+        0,
+        "a dropped transcriber holds nothing"
+    );
     assert_eq!(Arc::strong_count(&exists), 1);
 }
 
@@ -383,7 +387,10 @@ fn an_unasked_cancel_of_the_engine_is_an_error() {
         _ => Err(EngineError::Cancelled),
     });
     let (summary, segments) = run(config(), engine, 90.0);
-    assert!(matches!(summary, Err(Error::Engine(EngineError::Cancelled))), "{summary:?}");
+    assert!(
+        matches!(summary, Err(Error::Engine(EngineError::Cancelled))),
+        "{summary:?}"
+    );
     assert_eq!(segments.len(), 1);
 }
 
@@ -405,7 +412,9 @@ fn an_engine_that_completes_nothing_loses_nothing_silently() {
     let mut options = InputOptions::default();
     options.duration = Some(Time::from_seconds(20.0));
     let mut segments: Vec<Segment> = Vec::new();
-    let summary = scribe.transcribe_with(speech, &options, &mut segments).unwrap();
+    let summary = scribe
+        .transcribe_with(speech, &options, &mut segments)
+        .unwrap();
     assert!(segments.is_empty());
     // Spans that are shorter than half a second are breaths to a detector, and not reported.
     assert!(summary.uncovered_s > 0.8 * summary.speech_s, "{summary:?}");
