@@ -10,8 +10,8 @@ const HOLDER_BYTES_MAX: u64 = 512;
 /// A lock on an open file, which is kept until it is dropped or the program ends.
 ///
 /// It is the system's lock on the file. Some network and FUSE file systems have none; there a file
-/// `NAME.lock` is created beside it, which names its holder. If a program was killed and left such a
-/// file, the next program on the same machine removes it.
+/// `NAME.lock` is created beside it, which names its holder. If a program was killed and left such
+/// a file, the next program on the same machine removes it.
 #[derive(Debug)]
 pub(crate) struct FileLock {
     _lock_file: Option<LockFile>,

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-/// Syncs the folder of the file at `path`, so that after a power failure the file is found under the
-/// name that it was created with or renamed to.
+/// Syncs the folder of the file at `path`, so that after a power failure the file is found under
+/// the name that it was created with or renamed to.
 ///
 /// # Errors
 ///

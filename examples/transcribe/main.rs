@@ -18,8 +18,8 @@
     reason = "a program on a terminal"
 )]
 
-/// Writes a line to standard error. The standard library's macro panics if the reader is gone, as in
-/// `2>&1 | head`.
+/// Writes a line to standard error. The standard library's macro panics if the reader is gone, as
+/// in `2>&1 | head`.
 macro_rules! eprintln {
     ($($line:tt)*) => {{
         use std::io::Write;
@@ -137,9 +137,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     let config = args.config();
     let model = Choice::of(args.model.as_deref())?;
     if model == Choice::Fixture && !args.quiet {
-        eprintln!(
-            "no --model given: using the fixture model, which knows only 360 words of synthetic speech"
-        );
+        eprintln!("no --model given: using the fixture model, which knows only 360 words");
     }
     // Checked before the download: the model may not fit the budget, or not support the options.
     let published = model.plan(&config, &args.whisper_options())?;

@@ -1,4 +1,5 @@
-//! A small Whisper model in whisper.cpp's format, and how a wider one is made of it that computes the same.
+//! A small Whisper model in whisper.cpp's format, and how a wider one is made of it that computes
+//! the same.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -45,15 +46,16 @@ const fn shape(name: &'static str, width: usize, layers: (usize, usize), v3: boo
 }
 
 impl Shape {
-    /// The English token whose meaning a token of this vocabulary has. Tokens that English lacks are like its languages, which are
-    /// never said: all but the language that the model hears, which it expects where the first time stands.
+    /// The English token whose meaning a token of this vocabulary has. Tokens that English lacks
+    /// are like its languages, which are never said: all but the language that the model hears,
+    /// which it expects where the first time stands.
     fn english_token(&self, token: usize) -> usize {
         let languages = languages(self.vocabulary);
         if languages == 0 || token < ENGLISH_TEXT_TOKENS {
             return token;
         }
-        // One text token more, so the end and the start have moved by one, and all behind the languages by their
-        // number.
+        // One text token more, so the end and the start have moved by one, and all behind the
+        // languages by their number.
         let translate = ENGLISH_FIRST_LANGUAGE + 1 + languages;
         match token - ENGLISH_TEXT_TOKENS {
             0 => ENGLISH_FIRST_LANGUAGE,
@@ -76,8 +78,8 @@ pub(crate) const SHAPES: [Shape; 7] = [
     shape("large-v3-turbo", 1_280, (32, 4), true),
 ];
 
-/// The fixture itself, with the vocabulary and the mel bands of large-v3: a multilingual model that knows
-/// English.
+/// The fixture itself, with the vocabulary and the mel bands of large-v3: a multilingual model that
+/// knows English.
 pub(crate) const MULTILINGUAL: Shape = shape("multilingual", 128, (4, 3), true);
 
 /// The same with the vocabulary and the mel bands of the multilingual models before large-v3.
@@ -186,8 +188,8 @@ fn q8_0(block: &[f32]) -> [u8; 34] {
     bytes
 }
 
-/// 32 numbers of 5 bits: the low four of the first and the second half share bytes, the high bits come
-/// before.
+/// 32 numbers of 5 bits: the low four of the first and the second half share bytes, the high bits
+/// come before.
 fn q5_0(block: &[f32]) -> [u8; 22] {
     let largest = block
         .iter()
@@ -280,8 +282,9 @@ impl Model {
 
     /// Writes a wider model that computes the same function, at the cost of its shape.
     ///
-    /// Every feature is there k times: norms, heads and biases keep their values, matrices divide their
-    /// inputs by k, layers that are added change nothing. Bands and tokens that are added are not used.
+    /// Every feature is there k times: norms, heads and biases keep their values, matrices divide
+    /// their inputs by k, layers that are added change nothing. Bands and tokens that are added are
+    /// not used.
     ///
     /// # Errors
     ///
@@ -382,8 +385,8 @@ impl Model {
         Ok(())
     }
 
-    /// The tensor that one of the wide model is made of, and whether its values are kept: a layer that is
-    /// added copies the first and adds nothing to its input.
+    /// The tensor that one of the wide model is made of, and whether its values are kept: a layer
+    /// that is added copies the first and adds nothing to its input.
     fn source(&self, name: &str) -> (String, bool) {
         for (side, layers) in [
             ("encoder", self.encoder_layers),

@@ -9,8 +9,8 @@ use crate::transcript::{Ending, Segment};
 /// `{"file","segments":[{…}],"uncovered":[{"start_s","end_s"}],"language","duration_s"}`.
 ///
 /// It is written as segments come, so fields that are known only at the end follow them. Until then
-/// the file holds a readable prefix: the first line opens the document, and each segment is on a line
-/// of its own. The prefix followed by `]}` is valid JSON.
+/// the file holds a readable prefix: the first line opens the document, and each segment is on a
+/// line of its own. The prefix followed by `]}` is valid JSON.
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,

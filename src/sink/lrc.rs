@@ -7,12 +7,12 @@ use super::cue::{ChannelMark, Cue, Cues};
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
-/// Writes timed lyrics (LRC): lines with a start in hundredths of a second. Each line has the text of
-/// one subtitle of [`Srt`](super::Srt).
+/// Writes timed lyrics (LRC): lines with a start in hundredths of a second. Each line has the text
+/// of one subtitle of [`Srt`](super::Srt).
 ///
 /// The format has no ends and no way to quote. Readers take square brackets at the start of a text
-/// for a time or a tag and do not show them, so they are written as round ones. This is also why the
-/// channel of a segment is in round brackets: `(1) Good morning.`
+/// for a time or a tag and do not show them, so they are written as round ones. This is also why
+/// the channel of a segment is in round brackets: `(1) Good morning.`
 #[derive(Debug)]
 pub struct Lrc<W> {
     out: W,

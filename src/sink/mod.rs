@@ -48,8 +48,8 @@ pub use vtt::Vtt;
 /// Takes the segments of one transcript in order.
 ///
 /// All methods are called on the thread that called
-/// [`Transcriber::transcribe`](crate::Transcriber::transcribe). Segments that wait are bounded, so a
-/// slow sink slows the transcription down.
+/// [`Transcriber::transcribe`](crate::Transcriber::transcribe). Segments that wait are bounded, so
+/// a slow sink slows the transcription down.
 ///
 /// | outcome of a call | next call |
 /// |---|---|
@@ -63,8 +63,8 @@ pub trait Sink {
     /// Takes one segment. Its output should reach the reader at once: segments come seconds apart.
     ///
     /// Returns whether the sink takes more. `Ok(false)` stops the transcription without an error:
-    /// the sink has enough. No further window is transcribed, [`finish`](Self::finish) is called with
-    /// [`Ending::cancelled`], and the summary says [`Ended::Stopped`](crate::Ended::Stopped).
+    /// the sink has enough. No further window is transcribed, [`finish`](Self::finish) is called
+    /// with [`Ending::cancelled`], and the summary says [`Ended::Stopped`](crate::Ended::Stopped).
     ///
     /// # Errors
     ///
@@ -84,8 +84,9 @@ pub trait Sink {
         Ok(())
     }
 
-    /// Ends the transcript: no segment follows. Called once, also if the transcription was cancelled
-    /// or stopped, or the input is damaged. Not called after an error, of the sink or of the engine.
+    /// Ends the transcript: no segment follows. Called once, also if the transcription was
+    /// cancelled or stopped, or the input is damaged. Not called after an error, of the sink or of
+    /// the engine.
     ///
     /// # Errors
     ///

@@ -12,8 +12,8 @@ use crate::folder::sync_folder;
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
-/// Room for the longest output of one segment, 224 tokens in JSON, so that a segment reaches the file
-/// in one write, completely or not at all.
+/// Room for the longest output of one segment, 224 tokens in JSON, so that a segment reaches the
+/// file in one write, completely or not at all.
 const BUFFER_BYTES: usize = 64 << 10;
 
 /// Writes a transcript to a file that gets its name when it is complete.
@@ -82,7 +82,8 @@ pub enum OutputError {
 }
 
 impl Output {
-    /// Creates the file of a transcript. `file` is the name of the input, for formats that include it.
+    /// Creates the file of a transcript. `file` is the name of the input, for formats that include
+    /// it.
     ///
     /// # Errors
     ///
@@ -127,7 +128,8 @@ impl Output {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // The temporary file becomes the transcript, so it gets the permissions of any new file.
+            // The temporary file becomes the transcript, so it gets the permissions of any new
+            // file.
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let part = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;

@@ -199,7 +199,8 @@ fn a_later_call_goes_on_where_a_cancelled_one_ended() {
     assert_eq!(place.names(), ["model.bin"]);
 }
 
-/// Fetches a file from a server that cuts its first answer off and makes the second with `second`. Returns what came of it, and how many requests it took.
+/// Fetches a file from a server that cuts its first answer off and makes the second with `second`.
+/// Returns what came of it, and how many requests it took.
 fn after_a_cut(
     second: impl Fn(&Asked, &[u8]) -> Reply + Send + Sync + 'static,
 ) -> (Vec<u8>, usize) {
@@ -424,7 +425,8 @@ fn a_connection_that_breaks_again_and_again_is_given_up_and_its_bytes_are_kept()
         ..file(asked, &sent)
     });
     let mut place = Place::new();
-    // The waits between the attempts add up to a quarter of a minute; what they are is seen after two.
+    // The waits between the attempts add up to a quarter of a minute; what they are is seen after
+    // two.
     let (cancel, model) = (Cancel::new(), MODEL.parse().unwrap());
     let mut waits = Vec::new();
     let stopped = place

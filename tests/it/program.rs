@@ -380,7 +380,8 @@ fn first_line(child: &mut Child) -> String {
     line
 }
 
-/// Begins to transcribe ten minutes into `talk.json` in `folder` and waits until a segment is written.
+/// Begins to transcribe ten minutes into `talk.json` in `folder` and waits until a segment is
+/// written.
 #[cfg(unix)]
 fn start_into(folder: &Path) -> Child {
     let target = folder.join("talk.json");

@@ -1,4 +1,5 @@
-//! The example program between two pipes: text while the writer still writes, and every way in which one end goes.
+//! The example program between two pipes: text while the writer still writes, and every way in
+//! which one end goes.
 
 use std::fs;
 use std::io::{BufRead, BufReader, PipeReader, Read, Write};

@@ -24,7 +24,8 @@ fn open_terminal() -> (File, OwnedFd) {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: the pointers are to variables that live longer than the call, or null where that means nothing is asked for.
+    // SAFETY: the pointers are to variables that live longer than the call, or null where that
+    // means nothing is asked for.
     let opened = unsafe {
         libc::openpty(
             &raw mut master,
@@ -39,7 +40,8 @@ fn open_terminal() -> (File, OwnedFd) {
     unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
 }
 
-/// Runs the program with its standard error on a terminal, and its text too if `text_too`. Returns what the terminal was sent.
+/// Runs the program with its standard error on a terminal, and its text too if `text_too`. Returns
+/// what the terminal was sent.
 fn shown(words: &str, input: &Path, text_too: bool) -> String {
     let (mut master, slave) = open_terminal();
     let mut command: Command = program();

@@ -3,8 +3,8 @@
 use super::atoms::Atom;
 use super::{CUE_MS_MAX, LINE_COLUMNS_MAX};
 
-// Costs of a division. Only their relations matter: one more cue costs more than any break outside a
-// word, and a single word on its own costs more than a break within a clause.
+// Costs of a division. Only their relations matter: one more cue costs more than any break outside
+// a word, and a single word on its own costs more than a break within a clause.
 const COST_CUE: u64 = 6_000;
 const COST_SINGLE_WORD: u64 = 3_000;
 const COST_BREAK_SENTENCE: u64 = 0;
@@ -99,8 +99,8 @@ impl<'a> Line<'a> {
         Some(COST_CUE + lines_cost + single + unevenness(self.columns(from, to)))
     }
 
-    /// Returns the cost of the best break into at most two lines and the atom that starts the second
-    /// line, or `None` if two lines are not enough.
+    /// Returns the cost of the best break into at most two lines and the atom that starts the
+    /// second line, or `None` if two lines are not enough.
     fn line_break(&self, from: usize, to: usize) -> Option<(u64, Option<usize>)> {
         let columns = self.columns(from, to);
         if columns <= self.first_columns_max {

@@ -1,11 +1,12 @@
-//! Divides segments into subtitles: the text that is on the screen at one time, and its line breaks.
+//! Divides segments into subtitles: the text that is on the screen at one time, and its line
+//! breaks.
 //!
 //! A segment is cut into atoms: words, or characters where a word is too long for a line, as in
 //! scripts without spaces. Dynamic programming finds the best division into cues: few cues of
 //! similar length, broken where a sentence or a clause ends, none with a single word.
 //!
-//! Source: Netflix, Timed Text Style Guide, general requirements: 42 characters, two lines, 5/6 s to
-//! 7 s.
+//! Source: Netflix, Timed Text Style Guide, general requirements: 42 characters, two lines, 5/6 s
+//! to 7 s.
 
 use std::collections::VecDeque;
 
@@ -29,8 +30,8 @@ pub(super) const CUE_MS_MAX: u64 = 7_000;
 /// Shortest time that a cue is shown, in milliseconds.
 pub(super) const CUE_MS_MIN: u64 = 833;
 
-/// Most cues that wait for those of other channels. A segment has some ten and a channel one segment
-/// that waits, so that 32 channels stay below.
+/// Most cues that wait for those of other channels. A segment has some ten and a channel one
+/// segment that waits, so that 32 channels stay below.
 const CUES_WAITING_MAX: usize = 4_096;
 
 /// One subtitle.
@@ -96,8 +97,8 @@ impl Cues {
         }
     }
 
-    /// Divides a segment and returns all cues that can be written now. A segment without text has no
-    /// cues.
+    /// Divides a segment and returns all cues that can be written now. A segment without text has
+    /// no cues.
     pub(super) fn take(&mut self, segment: &Segment) -> Vec<Cue> {
         let room = LINE_COLUMNS_MAX - self.mark.columns(segment.channel);
         for cue in divide(segment, room) {
@@ -156,6 +157,8 @@ fn divide(segment: &Segment, first_columns_max: usize) -> Vec<Cue> {
         if n + 1 == count && last_ms.saturating_sub(start_ms) <= CUE_MS_MAX {
             end_ms = last_ms;
         }
+        // Tokens of other engines may overlap; text must stay in its order all the same.
+        start_ms = start_ms.max(cues.last().map_or(0, |cue: &Cue| cue.start_ms));
         cues.push(Cue {
             start_ms,
             end_ms: end_ms.clamp(start_ms + CUE_MS_MIN, start_ms + CUE_MS_MAX),

@@ -1,4 +1,5 @@
-//! What several tests need: signals, files made in memory, inputs that misbehave, and a heap that counts.
+//! What several tests need: signals, files made in memory, inputs that misbehave, and a heap that
+//! counts.
 
 pub(crate) mod files;
 pub(crate) mod heap;

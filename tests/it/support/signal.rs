@@ -11,8 +11,8 @@ pub(crate) const BURSTS_S: [f64; 2] = [0.25, 1.1];
 /// The rate at which places are searched, in Hz.
 const RATE_HZ: f64 = 16_000.0;
 
-/// A Gaussian-windowed sweep of half amplitude, 8 ms wide, `t` seconds from its middle. The fixtures hold the same
-/// (fixtures/formats/make.sh).
+/// A Gaussian-windowed sweep of half amplitude, 8 ms wide, `t` seconds from its middle. The
+/// fixtures hold the same (fixtures/formats/make.sh).
 fn burst(t: f64) -> f64 {
     0.5 * (-(t / 0.004).powi(2)).exp() * (2.0 * PI * (1_000.0 * t + 60_000.0 * t * t)).sin()
 }
