@@ -25,7 +25,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use steadyscribe::FileSource;
 use steadyscribe::audio::Format;
 use steadyscribe::decode::Decoder;
-use steadyscribe::resample::Resampler;
+use steadyscribe::internals::Resampler;
 
 #[path = "support/clock.rs"]
 mod clock;

@@ -19,13 +19,13 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::{bounded, never};
 use steadyscribe::audio::SAMPLE_RATE_HZ;
-use steadyscribe::pool::{Block, Pool};
+use steadyscribe::internals::{Block, Pool};
 use steadyscribe::sink::Sink;
-use steadyscribe::vad::{HOP_SAMPLES, SpeechMap};
-use steadyscribe::window::Window;
+use steadyscribe::internals::{HOP_SAMPLES, SpeechMap};
+use steadyscribe::internals::Window;
 use steadyscribe::{Cancel, Config, FileSource, Segment, Time, Transcriber};
 
-use crate::instantly::Instantly;
+use crate::instantly::instantly;
 use crate::samples::samples;
 
 #[path = "support/clock.rs"]
@@ -137,9 +137,9 @@ fn vad(criterion: &mut Criterion) {
 struct Nowhere;
 
 impl Sink for Nowhere {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         black_box(segment);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -148,7 +148,7 @@ fn pipeline(criterion: &mut Criterion) {
     group
         .sample_size(10)
         .measurement_time(Duration::from_secs(5));
-    let mut scribe = Transcriber::new(Config::default(), Instantly).unwrap();
+    let mut scribe = Transcriber::new(Config::default(), instantly()).unwrap();
     for (name, file) in [
         ("mp3 44.1 kHz mono", "monologue.mp3"),
         ("m4a aac 48 kHz stereo", "meeting.m4a"),

@@ -1,9 +1,9 @@
-//! A fixed number of blocks of audio, made once and handed round.
+//! A fixed number of blocks of audio, allocated once and reused.
 
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 
@@ -11,8 +11,8 @@ use crate::cancel::Cancel;
 use crate::config::{BLOCK_SAMPLES, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN};
 use crate::error::ConfigError;
 
-/// Blocks of decoded audio, all allocated in [`Pool::new`]. After that, no memory is allocated: [`Pool::acquire`] waits
-/// for a block that somebody gives back.
+/// Blocks of decoded audio, all allocated in [`Pool::new`]. After that, no memory is allocated:
+/// [`Pool::acquire`] waits until a block is released.
 ///
 /// # Memory
 ///
@@ -20,26 +20,35 @@ use crate::error::ConfigError;
 #[derive(Debug)]
 pub struct Pool {
     free: Receiver<Box<[f32]>>,
-    home: Arc<Home>,
-    slots: usize,
+    slots: Arc<Slots>,
 }
 
-/// Where blocks go back to, with the account of them.
+/// The blocks of a pool, as the pool, its resizers and its lent blocks share them.
 #[derive(Debug)]
-struct Home {
+struct Slots {
     free: Sender<Box<[f32]>>,
-    /// Blocks that exist, free or lent.
-    alive: AtomicUsize,
-    /// Blocks that may exist.
-    limit: AtomicUsize,
+    /// Slots that the pool was made with.
+    max: usize,
+    size: Mutex<Size>,
     acquired: AtomicU64,
     released: AtomicU64,
     lent_peak: AtomicU64,
 }
 
-/// The wait for a block has ended without one: cancelled, or nobody takes blocks any more.
+/// How many blocks there are and may be. One lock covers both numbers and every move of a block
+/// back among the free ones, so that neither a resize nor a release acts on half of a change.
+#[derive(Debug)]
+struct Size {
+    /// Blocks that exist, free or lent.
+    alive: usize,
+    /// Blocks that may exist.
+    limit: usize,
+}
+
+/// The wait for a block ended without one: it was cancelled, or the reader of filled blocks has
+/// gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nobody wants a block any more")]
+#[error("the wait for a block of audio was stopped")]
 #[non_exhaustive]
 pub struct Stopped;
 
@@ -48,7 +57,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::OutOfRange`] for any other number: with one slot, filling and reading would wait for each other.
+    /// [`ConfigError::OutOfRange`] for any other number. With one slot, the thread that fills
+    /// blocks and the thread that reads them would wait for each other.
     pub fn new(slots: usize) -> Result<Self, ConfigError> {
         within(slots, POOL_BLOCKS_MAX)?;
         let (sender, free) = bounded(slots);
@@ -56,66 +66,68 @@ impl Pool {
             // The receiver is alive and has room for each slot.
             let _ = sender.send(new_block());
         }
-        let home = Home {
+        let slots = Slots {
             free: sender,
-            alive: AtomicUsize::new(slots),
-            limit: AtomicUsize::new(slots),
+            max: slots,
+            size: Mutex::new(Size {
+                alive: slots,
+                limit: slots,
+            }),
             acquired: AtomicU64::new(0),
             released: AtomicU64::new(0),
             lent_peak: AtomicU64::new(0),
         };
         Ok(Self {
             free,
-            home: Arc::new(home),
-            slots,
+            slots: Arc::new(slots),
         })
     }
 
-    /// Takes a block, empty. Waits until one is free.
+    /// Takes an empty block; waits until one is free.
     ///
-    /// `taker` carries nothing: it disconnects when nobody takes filled blocks any more. Those that wait in a queue then
-    /// never come back. It must have room for one: to wait on a channel without any takes an allocation each time.
+    /// `reader` carries nothing: it disconnects when the reader of filled blocks ends, after which
+    /// the blocks in its queue never come back. It must have room for one message, because waiting
+    /// on a channel without room allocates each time.
     ///
     /// # Errors
     ///
-    /// [`Stopped`] when `cancel` is raised or `taker` has gone, before or during the wait.
-    pub fn acquire(&self, cancel: &Cancel, taker: &Receiver<()>) -> Result<Block, Stopped> {
+    /// [`Stopped`] when `cancel` is raised or `reader` disconnects, before or during the wait.
+    pub fn acquire(&self, cancel: &Cancel, reader: &Receiver<()>) -> Result<Block, Stopped> {
         let samples = select_biased! {
             recv(cancel.raised()) -> _ => return Err(Stopped),
-            recv(taker) -> _ => return Err(Stopped),
+            recv(reader) -> _ => return Err(Stopped),
             // The pool itself holds a sender, so the channel cannot be disconnected.
             recv(self.free) -> block => block.map_err(|_| Stopped)?,
         };
-        let acquired = self.home.acquired.fetch_add(1, Ordering::Relaxed) + 1;
-        let lent = acquired.saturating_sub(self.home.released.load(Ordering::Relaxed));
-        self.home.lent_peak.fetch_max(lent, Ordering::Relaxed);
+        let acquired = self.slots.acquired.fetch_add(1, Ordering::Relaxed) + 1;
+        let lent = acquired.saturating_sub(self.slots.released.load(Ordering::Relaxed));
+        self.slots.lent_peak.fetch_max(lent, Ordering::Relaxed);
         Ok(Block {
             samples,
             len: 0,
-            home: Arc::clone(&self.home),
+            slots: Arc::clone(&self.slots),
         })
     }
 
-    /// Returns the handle that changes how many blocks there are.
+    /// Returns a handle that changes how many blocks there are.
     #[must_use]
-    pub fn resizer(&self) -> Resize {
-        Resize {
+    pub fn resizer(&self) -> Resizer {
+        Resizer {
             free: self.free.clone(),
-            home: Arc::clone(&self.home),
-            slots: self.slots,
+            slots: Arc::clone(&self.slots),
         }
     }
 
     /// Returns the bytes of all blocks that exist, free or lent.
     #[must_use]
     pub fn held_bytes(&self) -> u64 {
-        (self.home.alive.load(Ordering::Relaxed) * BLOCK_SAMPLES * size_of::<f32>()) as u64
+        (self.slots.size().alive * BLOCK_SAMPLES * size_of::<f32>()) as u64
     }
 
     /// Returns how many blocks the pool was made with.
     #[must_use]
     pub fn slots(&self) -> usize {
-        self.slots
+        self.slots.max
     }
 
     /// Returns how many blocks can be taken without waiting.
@@ -124,74 +136,63 @@ impl Pool {
         self.free.len()
     }
 
-    /// Returns the pool's account.
+    /// Returns the counts of blocks taken and released.
     #[must_use]
     pub fn stats(&self) -> PoolStats {
         PoolStats {
-            acquired: self.home.acquired.load(Ordering::Relaxed),
-            released: self.home.released.load(Ordering::Relaxed),
-            lent_peak: self.home.lent_peak.load(Ordering::Relaxed),
+            acquired: self.slots.acquired.load(Ordering::Relaxed),
+            released: self.slots.released.load(Ordering::Relaxed),
+            lent_peak: self.slots.lent_peak.load(Ordering::Relaxed),
         }
     }
 }
 
-/// Changes how many blocks a pool has. Clones change the same pool.
+/// Changes how many blocks a pool has, from any thread. Clones change the same pool.
 #[derive(Clone, Debug)]
-pub struct Resize {
+pub struct Resizer {
     free: Receiver<Box<[f32]>>,
-    home: Arc<Home>,
-    slots: usize,
+    slots: Arc<Slots>,
 }
 
-impl Resize {
-    /// Lets the pool have `blocks` blocks, 2 to what it was made with. Free blocks above that are dropped at once, lent
-    /// ones when they come back; missing ones are allocated.
+impl Resizer {
+    /// Limits the pool to `blocks` blocks, 2 to what it was made with. Free blocks above the limit
+    /// are freed at once, lent ones when they are released; missing ones are allocated.
     ///
     /// # Errors
     ///
     /// [`ConfigError::OutOfRange`] for any other number; nothing changes then.
     pub fn resize(&self, blocks: usize) -> Result<(), ConfigError> {
-        within(blocks, self.slots)?;
-        self.home.limit.store(blocks, Ordering::Relaxed);
-        while self.home.alive.load(Ordering::Relaxed) > blocks {
-            let Ok(block) = self.free.try_recv() else {
-                break;
-            };
-            self.home.give_back(block);
+        within(blocks, self.slots.max)?;
+        let mut size = self.slots.size();
+        size.limit = blocks;
+        while size.alive > size.limit && self.free.try_recv().is_ok() {
+            size.alive -= 1;
         }
-        while self.home.is_short() {
+        while size.alive < size.limit {
+            size.alive += 1;
             // There is room: no more blocks than slots are ever alive.
-            let _ = self.home.free.try_send(new_block());
+            let _ = self.slots.free.try_send(new_block());
         }
         Ok(())
     }
 }
 
-impl Home {
-    /// Puts a block back among the free ones, or drops it if there are too many.
-    fn give_back(&self, block: Box<[f32]>) {
-        let excess = |alive: usize| {
-            alive
-                .checked_sub(1)
-                .filter(|_| alive > self.limit.load(Ordering::Relaxed))
-        };
-        let dropped = self
-            .alive
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, excess)
-            .is_ok();
-        if !dropped {
-            // There is room for each slot; it fails only when the pool is gone, and then the block goes with it.
-            let _ = self.free.try_send(block);
-        }
+impl Slots {
+    /// No code that holds the lock can panic between two related changes.
+    fn size(&self) -> MutexGuard<'_, Size> {
+        self.size.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts one more block as alive if the limit allows it.
-    fn is_short(&self) -> bool {
-        let missing =
-            |alive: usize| (alive < self.limit.load(Ordering::Relaxed)).then_some(alive + 1);
-        self.alive
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, missing)
-            .is_ok()
+    /// Puts a block back among the free ones, or frees it if there are too many.
+    fn give_back(&self, block: Box<[f32]>) {
+        let mut size = self.size();
+        if size.alive > size.limit {
+            size.alive -= 1;
+        } else {
+            // There is room for each slot, so this fails only when the pool has gone, and then the
+            // block goes with it.
+            let _ = self.free.try_send(block);
+        }
     }
 }
 
@@ -214,24 +215,24 @@ fn within(blocks: usize, max: usize) -> Result<(), ConfigError> {
     })
 }
 
-/// The account of a pool, from its start.
+/// Counts of a pool since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PoolStats {
     /// Blocks that were taken.
     pub acquired: u64,
-    /// Blocks that were given back.
+    /// Blocks that were released.
     pub released: u64,
-    /// Most blocks that were out at once.
+    /// Most blocks that were lent at once.
     pub lent_peak: u64,
 }
 
-/// One slot's worth of samples, 16 kHz mono. It goes back to its pool when it is dropped; [`Block::release`] says so
-/// in the code.
+/// One slot's worth of samples, 16 kHz mono. Dropping it returns it to its pool;
+/// [`Block::release`] does so visibly.
 pub struct Block {
     samples: Box<[f32]>,
     len: usize,
-    home: Arc<Home>,
+    slots: Arc<Slots>,
 }
 
 impl Block {
@@ -243,13 +244,13 @@ impl Block {
         taken
     }
 
-    /// Returns whether no sample fits any more.
+    /// Returns whether the block has no room left.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.len == BLOCK_SAMPLES
     }
 
-    /// Gives the block back to its pool.
+    /// Returns the block to its pool.
     pub fn release(self) {}
 }
 
@@ -263,9 +264,10 @@ impl Deref for Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        // Counted before it can be taken again, so that `acquired - released` never exceeds the slots.
-        self.home.released.fetch_add(1, Ordering::Relaxed);
-        self.home.give_back(std::mem::take(&mut self.samples));
+        // Counted before it can be taken again, so that `acquired - released` never exceeds the
+        // slots.
+        self.slots.released.fetch_add(1, Ordering::Relaxed);
+        self.slots.give_back(std::mem::take(&mut self.samples));
     }
 }
 
@@ -337,15 +339,15 @@ mod tests {
     }
 
     #[test]
-    fn a_taker_that_has_gone_ends_the_wait() {
+    fn a_reader_that_has_gone_ends_the_wait() {
         let (pool, cancel) = (pool(2), Cancel::new());
         let _queued = [
             pool.acquire(&cancel, &never()),
             pool.acquire(&cancel, &never()),
         ];
-        let (alive, taker) = bounded(1);
+        let (alive, reader) = bounded(1);
         std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| pool.acquire(&cancel, &taker).map(drop));
+            let waiting = scope.spawn(|| pool.acquire(&cancel, &reader).map(drop));
             drop(alive);
             assert_eq!(waiting.join().expect("no panic"), Err(Stopped));
         });
@@ -375,7 +377,7 @@ mod tests {
         assert!(resizer.resize(1).is_err() && resizer.resize(5).is_err());
         resizer.resize(2).expect("a valid number");
         assert_eq!((pool.free(), pool.held_bytes()), (0, 3 * 32_000));
-        third.release(); // one too many: dropped
+        third.release(); // one too many: freed
         assert_eq!((pool.free(), pool.held_bytes()), (0, 2 * 32_000));
         drop((first, second));
         assert_eq!((pool.free(), pool.held_bytes()), (2, 2 * 32_000));
@@ -383,17 +385,48 @@ mod tests {
         assert_eq!((pool.free(), pool.held_bytes()), (4, 4 * 32_000));
     }
 
+    /// Two threads that resize at the same time, each to its own size. Both calls return, and the
+    /// pool ends with one of the two sizes.
+    #[test]
+    fn resizing_from_two_threads_ends_with_one_of_the_sizes() {
+        let pool = pool(4);
+        let (done, ended) = bounded(2);
+        let both = Arc::new(std::sync::Barrier::new(2));
+        for size in [2, 4] {
+            let (resizer, done, both) = (pool.resizer(), done.clone(), Arc::clone(&both));
+            std::thread::spawn(move || {
+                both.wait();
+                for _ in 0..100_000 {
+                    std::thread::yield_now();
+                    resizer.resize(size).expect("a valid number");
+                }
+                let _ = done.send(());
+            });
+        }
+        for _ in 0..2 {
+            ended
+                .recv_timeout(Duration::from_secs(60))
+                .expect("a resize that ends");
+        }
+        assert!([2, 4].contains(&pool.free()), "{}", pool.free());
+        assert_eq!(pool.held_bytes(), pool.free() as u64 * 32_000);
+    }
+
     proptest! {
-        /// Whatever is taken and given back in whatever order: free + lent = slots, and nothing is lost or doubled.
+        /// Whatever is taken and released in whatever order: free + lent = slots, and no block is
+        /// lost or lent twice.
         #[test]
-        fn slots_are_conserved(slots in 2_usize..12, steps in prop::collection::vec(any::<u8>(), 1..200)) {
+        fn slots_are_conserved(
+            slots in 2_usize..12, steps in prop::collection::vec(any::<u8>(), 1..200),
+        ) {
             let (pool, cancel) = (pool(slots), Cancel::new());
             let mut lent: Vec<Block> = Vec::new();
             for step in steps {
                 if step % 2 == 0 && pool.free() > 0 {
                     let block = pool.acquire(&cancel, &never()).expect("one is free");
                     prop_assert!(block.is_empty());
-                    prop_assert!(lent.iter().all(|other| other.samples.as_ptr() != block.samples.as_ptr()));
+                    let is_new = |other: &Block| other.samples.as_ptr() != block.samples.as_ptr();
+                    prop_assert!(lent.iter().all(is_new));
                     lent.push(block);
                 } else if !lent.is_empty() {
                     lent.swap_remove(usize::from(step) % lent.len()).release();

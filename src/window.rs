@@ -1,32 +1,33 @@
-//! What the engine may see now: a stretch of the time line that slides, in one piece.
+//! The part of the time line that the engine sees next, as one slice that slides, and the choice of
+//! its end.
 
 use crate::config::PAUSE_SAMPLES_MIN;
 use crate::error::ConfigError;
 use crate::time::{Span, Time};
 
-/// A pause is not better for being longer than this.
+/// A pause longer than this, 1 s, is no better than one of this length.
 const PAUSE_SAMPLES_ENOUGH: u64 = 16_000;
 
-/// Shorter pauses also stand inside utterances: 0.3 s.
+/// Shorter pauses, below 0.3 s, also occur within utterances.
 const PAUSE_SAMPLES_CERTAIN: u64 = 4_800;
 
-/// A window ends this long after speech at the latest, or in the middle of a shorter pause.
-const TAIL_SAMPLES: u64 = 4_800; // 0.3 s
+/// A window ends at most this long after speech, 0.3 s, or in the middle of a shorter pause.
+const TAIL_SAMPLES: u64 = 4_800;
 
 /// The pause that ends a window is sought in its last third first.
 ///
-/// Source: measured on three sets of scenes, 4,713 words (`cargo bench --bench text`), WER with / without previous text: last fifth
-/// 3.33 / 3.29 %, last third 2.74 / 2.80 %.
+/// Source: word error rate with / without previous text, measured on three sets of scenes, 4,713
+/// words (`cargo bench --bench text`): last fifth 3.33 / 3.29 %, last third 2.74 / 2.80 %.
 const SEARCH_PART: u64 = 3;
 
-/// Where that part has no pause, its second half is searched.
+/// If the last third has no pause, the second half is searched.
 const SEARCH_PART_WIDE: u64 = 2;
 
-/// Samples of 16 kHz mono that were heard and not yet consumed, as one slice.
+/// Samples of 16 kHz mono that were received and not yet consumed, as one slice.
 ///
 /// # Memory
 ///
-/// One allocation of `capacity` samples, made in [`Window::new`]. Nothing is allocated after.
+/// One allocation of `capacity` samples, made in [`Window::new`].
 #[derive(Debug)]
 pub struct Window {
     samples: Box<[f32]>,
@@ -61,7 +62,7 @@ impl Window {
         })
     }
 
-    /// Forgets everything and starts at `start`.
+    /// Discards all samples and starts at `start`.
     pub fn reset(&mut self, start: Time) {
         (self.head, self.len, self.start) = (0, 0, start);
     }
@@ -79,23 +80,23 @@ impl Window {
         taken
     }
 
-    /// Gives the first `count` samples back; the window then starts behind them. More than there are: all.
+    /// Removes the first `count` samples, at most all; the window then starts behind them.
     pub fn consume(&mut self, count: usize) {
-        let given = count.min(self.len);
-        self.head += given;
-        self.len -= given;
-        self.start += Time::from_samples(given as u64);
+        let count = count.min(self.len);
+        self.head += count;
+        self.len -= count;
+        self.start += Time::from_samples(count as u64);
         if self.len == 0 {
             self.head = 0;
         }
     }
 
-    /// Gives back everything before `time`.
+    /// Removes everything before `time`.
     pub fn consume_to(&mut self, time: Time) {
         self.consume(time.samples_since(self.start));
     }
 
-    /// Returns the samples of `span`, or of what the window has of it.
+    /// Returns the samples of `span`, as far as the window holds it.
     #[must_use]
     pub fn slice(&self, span: Span) -> &[f32] {
         let from = span.start.samples_since(self.start).min(self.len);
@@ -116,31 +117,32 @@ impl Window {
     }
 }
 
-/// Where a window ends.
+/// The end of a window, as it is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct WindowEnd {
-    /// The end.
-    pub at: Time,
-    /// It may lie inside an utterance: there is no pause, or one as people make between two words.
-    pub cut: bool,
+pub(crate) struct WindowEnd {
+    /// Its position on the time line.
+    pub(crate) at: Time,
+    /// Whether it may lie within an utterance: there is no pause, or one that is as short as those
+    /// between two words.
+    pub(crate) is_cut: bool,
 }
 
-/// Returns where a window that starts at `start` should end, so that it cuts no word: in a pause near `latest`, else at
-/// `latest`.
+/// Chooses where a window that starts at `start` ends, so that it cuts no word: in a pause near
+/// `latest`, else at `latest`. Of several pauses the longest wins, of equal ones the last.
 ///
-/// `speech` holds the spans of speech in order, known up to `heard_to`.
+/// `speech` holds the spans of speech in order, known up to `scored_to`.
 #[must_use]
-pub fn window_end(
+pub(crate) fn window_end(
     speech: impl DoubleEndedIterator<Item = Span> + Clone,
     start: Time,
     latest: Time,
-    heard_to: Time,
+    scored_to: Time,
 ) -> WindowEnd {
     let length = (latest - start).samples();
     let from = |part: u64| latest - Time::from_samples(length / part);
     let best = |from: Time| {
-        pauses(speech.clone(), heard_to)
+        pauses(speech.clone(), scored_to)
             .map(|pause| {
                 (
                     pause_end(pause),
@@ -148,34 +150,34 @@ pub fn window_end(
                 )
             })
             .filter(|(at, _)| *at > from && *at <= latest)
-            // The last of the longest.
             .max_by_key(|(at, length)| (*length, *at))
     };
     match best(from(SEARCH_PART)).or_else(|| best(from(SEARCH_PART_WIDE))) {
         Some((at, length)) => WindowEnd {
             at,
-            cut: length < PAUSE_SAMPLES_CERTAIN,
+            is_cut: length < PAUSE_SAMPLES_CERTAIN,
         },
         None => WindowEnd {
             at: latest,
-            cut: true,
+            is_cut: true,
         },
     }
 }
 
-/// The pauses between spans of speech, and the one behind the last if it is long enough to be one.
+/// Returns the pauses between spans of speech, and the one behind the last span if it is long enough
+/// to be one.
 fn pauses(
     speech: impl DoubleEndedIterator<Item = Span> + Clone,
-    heard_to: Time,
+    scored_to: Time,
 ) -> impl Iterator<Item = Span> {
     let starts = speech.clone().skip(1).map(|span| span.start);
     speech
-        .zip(starts.chain(std::iter::once(heard_to)))
+        .zip(starts.chain(std::iter::once(scored_to)))
         .map(|(before, next)| Span::new(before.end, next))
         .filter(|pause| pause.length().samples() >= PAUSE_SAMPLES_MIN as u64)
 }
 
-/// Returns where in a pause a window ends.
+/// Returns the position in a pause at which a window ends.
 pub(crate) fn pause_end(pause: Span) -> Time {
     let half = Time::from_samples(pause.length().samples() / 2);
     pause.start + half.min(Time::from_samples(TAIL_SAMPLES))
@@ -191,11 +193,19 @@ mod tests {
         Span::new(Time::from_seconds(start), Time::from_seconds(end))
     }
 
-    fn check_end(speech: &[(f64, f64)], expected: f64) {
+    /// The end of a window from 0 s to at most 30 s, with speech known up to 31 s.
+    fn end(speech: &[(f64, f64)]) -> WindowEnd {
         let spans: Vec<_> = speech.iter().map(|&(a, b)| seconds(a, b)).collect();
-        let (latest, heard_to) = (Time::from_seconds(30.0), Time::from_seconds(31.0));
-        let end = window_end(spans.iter().copied(), Time::ZERO, latest, heard_to);
-        assert_eq!(end.at.seconds(), expected, "{speech:?}");
+        let (latest, scored_to) = (Time::from_seconds(30.0), Time::from_seconds(31.0));
+        window_end(spans.iter().copied(), Time::ZERO, latest, scored_to)
+    }
+
+    fn check_end(speech: &[(f64, f64)], expected: f64) {
+        assert_eq!(end(speech).at.seconds(), expected, "{speech:?}");
+    }
+
+    fn check_cut(speech: &[(f64, f64)], expected: bool) {
+        assert_eq!(end(speech).is_cut, expected, "{speech:?}");
     }
 
     #[test]
@@ -220,6 +230,28 @@ mod tests {
     }
 
     #[test]
+    fn a_pause_counts_only_behind_the_start_of_the_part_that_is_searched() {
+        // Positions behind 20 s belong to the last third, those behind 15 s to the second half.
+        check_end(&[(0.0, 19.75), (20.25, 31.0)], 20.0); // of the half, not of the third
+        check_end(&[(0.0, 19.75), (20.25, 25.0), (25.2, 31.0)], 25.1);
+        check_end(&[(0.0, 14.75), (15.25, 31.0)], 30.0);
+    }
+
+    #[test]
+    fn pauses_below_120_ms_end_no_window() {
+        check_end(&[(0.0, 25.0), (25.12, 31.0)], 25.06);
+        check_end(&[(0.0, 25.0), (25.1199, 31.0)], 30.0);
+    }
+
+    #[test]
+    fn a_window_is_cut_unless_it_ends_in_a_pause_of_300_ms() {
+        check_cut(&[(0.0, 25.0), (25.3, 31.0)], false);
+        check_cut(&[(0.0, 25.0), (25.2999, 31.0)], true);
+        check_cut(&[(0.0, 31.0)], true);
+        check_cut(&[], true);
+    }
+
+    #[test]
     fn silence_at_the_end_is_a_pause() {
         check_end(&[(0.0, 29.0)], 29.3);
         check_end(&[(0.0, 29.9)], 30.0); // cut would lie at 30.2
@@ -240,10 +272,12 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is pushed and consumed: nothing is lost, nothing comes twice, and it is one slice.
+        /// Whatever is pushed and consumed: no sample is lost or comes twice, and the rest is one
+        /// slice.
         #[test]
         fn holds_what_was_pushed_and_not_consumed(
-            capacity in 1_usize..200, steps in prop::collection::vec((0_usize..120, 0_usize..120), 1..100),
+            capacity in 1_usize..200,
+            steps in prop::collection::vec((0_usize..120, 0_usize..120), 1..100),
         ) {
             let mut window = Window::new(capacity).expect("a capacity");
             let (mut pushed, mut consumed) = (0_usize, 0_usize);
@@ -262,7 +296,8 @@ mod tests {
             }
         }
 
-        /// A window never ends before its middle, never behind its latest end, and never in speech if a pause is near.
+        /// A window never ends before its middle, never behind its latest end, and in speech only
+        /// if no pause is near.
         #[test]
         fn a_window_has_at_least_half_its_length(
             lengths in prop::collection::vec((100_u64..80_000, 1_920_u64..80_000), 1..40),
@@ -274,7 +309,8 @@ mod tests {
                 span
             }).collect();
             let latest = Time::from_seconds(30.0);
-            let end = window_end(speech.iter().copied(), Time::ZERO, latest, Time::from_samples(at)).at;
+            let spans = speech.iter().copied();
+            let end = window_end(spans, Time::ZERO, latest, Time::from_samples(at)).at;
             prop_assert!(end <= latest && end.seconds() >= 15.0);
             let inside = speech.iter().any(|s| s.start < end && end < s.end);
             prop_assert!(!inside || end == latest);

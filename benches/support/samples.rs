@@ -4,7 +4,7 @@ use std::path::Path;
 
 use steadyscribe::FileSource;
 use steadyscribe::decode::Decoder;
-use steadyscribe::resample::Resampler;
+use steadyscribe::internals::Resampler;
 
 /// Decodes a whole file to 16 kHz mono.
 pub(crate) fn samples(path: &Path) -> Vec<f32> {

@@ -14,7 +14,7 @@
 //! | what does it answer? | `transcription.rs` |
 //! | who loads, lends and frees models and states, and when? | `pool.rs` |
 //! | how does Whisper decode? | `whisper/` |
-//! | how do I test without a model? | `scripted.rs` |
+//! | how do I test without a model? | `scripted.rs`, `from_fn.rs` |
 
 use std::sync::Arc;
 
@@ -23,12 +23,14 @@ use crate::budget::Variant;
 use crate::cancel::Cancel;
 use crate::time::Time;
 
+mod from_fn;
 mod pool;
 mod scripted;
 mod transcription;
 #[cfg(feature = "whisper")]
 pub mod whisper;
 
+pub use from_fn::{FnEngine, from_fn};
 pub use pool::{EnginePool, Held, Released};
 pub use scripted::{Scripted, ScriptedUtterance};
 pub use transcription::{Boundary, EngineCounts, Language, Transcription};

@@ -1,28 +1,34 @@
-//! The audio callback's end: a ring without locks.
+//! The end of a live input that an audio callback holds: a ring without locks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use super::shared::{Shared, Status, Watch};
+use super::backlog::{Backlog, Status, Watch};
 use crate::audio::{INPUT_CHANNELS_MAX, INPUT_RATE_HZ_MAX, INPUT_RATE_HZ_MIN};
 
-/// Frames between the callback and the mover, which looks for them every 20 ms: ten seconds at 48 kHz, 1.9 MB. Disks have
-/// been seen to keep a writer waiting for seconds.
+/// Frames between the callback and the thread that empties the ring every 20 ms: ten seconds at
+/// 48 kHz, 1.9 MB. Disks have been seen to block a writer for seconds.
 pub(super) const RING_FRAMES: usize = 480_000;
 
-/// Changes of rate and holes that may wait for the mover at once.
-const MARKS_MAX: usize = 256;
+/// Changes of rate and gaps that may wait in the ring at once.
+const MARKERS_MAX: usize = 256;
 
-/// Takes audio of any rate and any number of channels, in an audio callback.
+/// Bytes of memory that the ring holds.
+pub(super) const RING_BYTES: usize =
+    RING_FRAMES * size_of::<f32>() + MARKERS_MAX * size_of::<Marker>();
+
+/// Takes audio of any rate and any number of channels in an audio callback.
 ///
-/// It has one owner, as a stream has one callback. Dropping it ends the input: what was pushed is still transcribed.
+/// It has one owner, as a stream has one callback. Dropping it ends the input; what was pushed by
+/// then is still transcribed.
 ///
 /// # Realtime safety
 ///
-/// [`push`](Self::push) takes no lock, allocates nothing, makes no system call and never waits; its time is that of averaging
-/// the channels and copying one. The ring (`rtrb`) is wait-free. How slow the engine or the disk is makes no difference.
+/// [`push`](Self::push) takes no lock, allocates nothing, makes no system call and never waits. It
+/// takes as long as averaging the channels and copying the result. The ring (`rtrb`) is wait-free,
+/// so that a slow engine or disk makes no difference.
 ///
 /// # Examples
 ///
@@ -40,86 +46,87 @@ const MARKS_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Feed {
     samples: Producer<f32>,
-    marks: Producer<Mark>,
+    markers: Producer<Marker>,
     /// Frames that were ever written.
     written: u64,
-    /// The rate of the last mark.
+    /// The rate of the last marker.
     rate_hz: u32,
-    /// What comes before the next frame and was not told yet.
-    hole: Hole,
-    shared: Arc<Shared>,
+    /// What precedes the next frame and has no marker yet.
+    gap: Gap,
+    backlog: Arc<Backlog>,
 }
 
-/// What holds from a frame on.
+/// The rate from a frame on, and what is missing before it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
+pub(super) struct Marker {
     /// The frame, counted from the first.
     pub(super) at: u64,
     /// The rate of it and of those that follow; zero while none is known.
     pub(super) rate_hz: u32,
-    /// What is missing before it.
-    pub(super) hole: Hole,
+    pub(super) gap: Gap,
 }
 
-/// Time without samples.
+/// Time without frames.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Hole {
-    /// Audio that had no room.
+pub(super) struct Gap {
+    /// Audio that was not taken.
     pub(super) lost: Duration,
     /// Silence.
     pub(super) silence: Duration,
 }
 
-/// The mover's end.
+/// The other end of the ring.
 #[derive(Debug)]
-pub(super) struct Ring {
+pub(super) struct RingReader {
     pub(super) samples: Consumer<f32>,
-    pub(super) marks: Consumer<Mark>,
+    pub(super) markers: Consumer<Marker>,
 }
 
 /// Makes both ends.
-pub(super) fn ring(shared: &Arc<Shared>) -> (Feed, Ring) {
-    let (mut samples, mut from) = RingBuffer::new(RING_FRAMES);
-    let (mut marks, mut marks_from) = RingBuffer::new(MARKS_MAX);
-    // Written once, so that no push is the first to touch a page.
-    let none = Mark {
+pub(super) fn ring(backlog: &Arc<Backlog>) -> (Feed, RingReader) {
+    let (mut samples, mut samples_out) = RingBuffer::new(RING_FRAMES);
+    let (mut markers, mut markers_out) = RingBuffer::new(MARKERS_MAX);
+    // Everything is written once, so that no push is the first to touch a page.
+    let none = Marker {
         at: 0,
         rate_hz: 0,
-        hole: Hole::default(),
+        gap: Gap::default(),
     };
-    while marks.push(none).is_ok() {}
-    while marks_from.pop().is_ok() {}
+    while markers.push(none).is_ok() {}
+    while markers_out.pop().is_ok() {}
     if let Ok(all) = samples.write_chunk_uninit(RING_FRAMES) {
         all.fill_from_iter(std::iter::repeat(0.0));
     }
-    if let Ok(all) = from.read_chunk(RING_FRAMES) {
+    if let Ok(all) = samples_out.read_chunk(RING_FRAMES) {
         all.commit_all();
     }
     let feed = Feed {
         samples,
-        marks,
+        markers,
         written: 0,
         rate_hz: 0,
-        hole: Hole::default(),
-        shared: Arc::clone(shared),
+        gap: Gap::default(),
+        backlog: Arc::clone(backlog),
     };
-    let ring = Ring {
-        samples: from,
-        marks: marks_from,
+    let reader = RingReader {
+        samples: samples_out,
+        markers: markers_out,
     };
-    (feed, ring)
+    (feed, reader)
 }
 
 impl Feed {
-    /// Takes interleaved samples, nominally in −1.0..=1.0, of 4 to 384 kHz and 1 to 32 channels. Both may differ from those of
-    /// the push before. Channels are mixed down to one: push a microphone and the system's sound into two feeds.
+    /// Takes interleaved samples, nominally in −1.0..=1.0, of 4 to 384 kHz and 1 to 32 channels.
+    /// Both may change with every push. Channels are mixed to mono: push a microphone and the
+    /// system's sound into two feeds.
     ///
-    /// Returns how many frames were taken. The others (the reader has gone, the ring is full because no thread of this
-    /// process gets to run, or the format is none of the above) were dropped: silence of the same length stands for them, and
-    /// they are reported. A last frame that is not whole is left out.
+    /// Returns how many frames were taken. The others were dropped, because the transcriber's end
+    /// is gone, because the format lies outside these ranges, or because the ring is full (no
+    /// thread of this process got to run for seconds). Silence of the same length stands for them,
+    /// and they are reported. An incomplete last frame is ignored.
     pub fn push(&mut self, interleaved: &[f32], rate_hz: u32, channels: usize) -> usize {
         if rate_hz == 0 || channels == 0 {
-            // No time can be told.
+            // Its length is unknown.
             return 0;
         }
         let frames = interleaved.len() / channels;
@@ -131,39 +138,40 @@ impl Feed {
             0
         };
         let lost_ns = (frames - taken) as u64 * 1_000_000_000 / u64::from(rate_hz);
-        self.hole.lost += Duration::from_nanos(lost_ns);
+        self.gap.lost += Duration::from_nanos(lost_ns);
         taken
     }
 
-    /// Passes over time in which the device gave nothing: silence of that length, which takes no room. Some systems call back
-    /// only while something is played.
+    /// Appends silence of a length for which the device gave nothing, which takes no room. Some
+    /// systems call back only while a sound is played.
     ///
     /// As safe in a callback as [`push`](Self::push).
     pub fn silence(&mut self, length: Duration) {
-        self.hole.silence += length;
+        self.gap.silence += length;
         self.mark(self.rate_hz);
     }
 
-    /// Ends the input, and waits until all of it is transcribed and written, but no longer than `deadline`.
+    /// Ends the input, and waits until all of it is transcribed and written, at most for `deadline`.
     ///
-    /// Returns how it stands then: [`Status::lag`] is what is left. The transcription of that goes on; to end it, raise its
-    /// [`Cancel`](crate::Cancel). Returns early if the transcription has ended for another reason. Not for audio callbacks.
+    /// Returns the state of the input then: [`Status::lag`] is what is left. Its transcription
+    /// continues; cancel it to end it. Returns early if the transcription ends for another reason.
+    /// Do not call it in an audio callback.
     pub fn finish(self, deadline: Duration) -> Status {
-        let shared = Arc::clone(&self.shared);
+        let backlog = Arc::clone(&self.backlog);
         drop(self);
-        shared.drain(deadline)
+        backlog.drain(deadline)
     }
 
-    /// Returns a handle that shows how the input stands.
+    /// Returns a handle that shows the state of the input.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.shared))
+        Watch(Arc::clone(&self.backlog))
     }
 
-    /// Writes whole frames, as many as there is room for, mixed down.
+    /// Writes whole frames, as many as there is room for, mixed to mono.
     fn write(&mut self, interleaved: &[f32], rate_hz: u32, channels: usize) -> usize {
         let frames = (interleaved.len() / channels).min(self.samples.slots());
-        let is_new = rate_hz != self.rate_hz || !self.hole.is_empty();
+        let is_new = rate_hz != self.rate_hz || !self.gap.is_empty();
         if frames == 0 || self.samples.is_abandoned() || (is_new && !self.mark(rate_hz)) {
             return 0;
         }
@@ -173,7 +181,7 @@ impl Feed {
         let written = if channels == 1 {
             room.fill_from_iter(interleaved.iter().copied())
         } else {
-            #[expect(clippy::cast_precision_loss, reason = "channels are few")]
+            #[expect(clippy::cast_precision_loss, reason = "at most 32 channels")]
             let share = 1.0 / channels as f32;
             let mix = |frame: &[f32]| frame.iter().sum::<f32>() * share;
             room.fill_from_iter(interleaved.chunks_exact(channels).map(mix))
@@ -182,32 +190,33 @@ impl Feed {
         written
     }
 
-    /// Tells the mover what holds from the next frame on, before it sees that frame. Returns whether there was room to.
+    /// Writes a marker before the next frame. Returns whether there was room for it; if not, the
+    /// gap waits for the next attempt.
     fn mark(&mut self, rate_hz: u32) -> bool {
-        let mark = Mark {
+        let marker = Marker {
             at: self.written,
             rate_hz,
-            hole: self.hole,
+            gap: self.gap,
         };
-        let told = self.marks.push(mark).is_ok();
-        if told {
+        let is_written = self.markers.push(marker).is_ok();
+        if is_written {
             self.rate_hz = rate_hz;
-            self.hole = Hole::default();
+            self.gap = Gap::default();
         }
-        told
+        is_written
     }
 }
 
 impl Drop for Feed {
     fn drop(&mut self) {
-        if !self.hole.is_empty() {
+        if !self.gap.is_empty() {
             self.mark(self.rate_hz);
         }
     }
 }
 
-impl Hole {
-    pub(super) fn is_empty(&self) -> bool {
+impl Gap {
+    fn is_empty(&self) -> bool {
         self.lost.is_zero() && self.silence.is_zero()
     }
 }

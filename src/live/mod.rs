@@ -1,35 +1,50 @@
-//! Audio as it is recorded: pushed by a callback that must not wait, read by an engine that may be slow.
+//! Audio as it is recorded: pushed by a callback that must not wait, read by an engine that may be
+//! slow.
 //!
 //! ```text
-//!  callback           scribe-live                                  scribe-decode
+//!  callback           scribe-live                                   scribe-decode
 //!  Feed::push ─▶ ring ─▶ resample ─▶ queue: memory ─▶ spill file ─▶ pool ─▶ window …
-//!  any rate     no lock             16 kHz mono      on disk
+//!  any rate     no lock             16 kHz mono       on disk
 //! ```
 //!
 //! | question | file |
 //! |---|---|
 //! | what may a callback do? | `feed.rs` |
-//! | who empties the ring? | `mover.rs` |
-//! | what comes first, and what when nothing has room? | `queue.rs` |
-//! | what lies on the disk, and who removes it? | `spill.rs` |
-//! | who waits for whom? | `shared.rs` |
+//! | which thread empties the ring? | `pump.rs` |
+//! | where does audio wait, and what happens when there is no room? | `queue.rs` |
+//! | what was read, and what was committed? | `timeline.rs` |
+//! | what was dropped? | `lost.rs` |
+//! | what lies on the disk, and when is it removed? | `spill.rs` |
+//! | which thread waits for which? | `backlog.rs` |
 //!
-//! It is a module of its own and no [source](crate::source), because it is what stages are not: it has a thread, and it
-//! resamples before it stores, so that an hour of backlog is 230 MB whatever the device's rate is.
+//! It is a module of its own and not a [source](crate::source), because it does what no stage does:
+//! it owns a thread, and it resamples before it stores, so that an hour of backlog takes 230 MB
+//! whatever the rate of the device is.
 //!
-//! When the engine is behind, nothing is lost up to the spill limit: the backlog waits on the disk, and windows are as long as
-//! they can be. Beyond the limit the newest audio is dropped, counted, and silence of the same length stands for it, so that
-//! later times stay right.
+//! # When the engine is behind
 //!
-//! When the engine keeps up, text does not wait for a window to fill: a speaker who pauses for [`LiveOptions::pause`] is
-//! transcribed at once. Somebody who talks without a pause is transcribed a window at a time, so
-//! [`Config::window_s`](crate::Config) bounds the wait.
+//! Nothing is lost up to the spill limit: the backlog waits on the disk, and windows are as long as
+//! they can be. Beyond the limit the newest audio is dropped and counted, and silence of the same
+//! length stands for it, so that later times stay right.
+//!
+//! # When the engine keeps up
+//!
+//! Text does not wait for a window to fill: what was said is transcribed as soon as the speaker
+//! pauses for [`LiveOptions::pause`]. Speech without a pause is transcribed a window at a time, so
+//! [`LiveOptions::window_s`] bounds the wait.
+//!
+//! # When a transcription ends early
+//!
+//! Audio is freed when its text is committed, not when it is read. After a cancel, an error of the
+//! engine or a change of engine, the next transcription starts where the last one committed: no
+//! audio is lost, and none is transcribed twice.
 //!
 //! # Two channels
 //!
-//! Microphone and system sound are two feeds, two lives and two transcribers, each in its thread, which take turns on one
-//! engine ([`Shared`](crate::engine::Shared)): each has a time line, windows and previous text of its own, and neither waits
-//! longer than for one window of the other. With [`LiveOptions::channel`] their segments say which is which.
+//! Microphone and system sound are two feeds and two transcribers, each in its own thread, which
+//! take turns on one engine (see `EnginePool`). Each has its own time line, windows and previous
+//! text, and waits at most for one window of the other. [`LiveOptions::channel`] marks the segments
+//! of each.
 
 use std::io;
 use std::path::PathBuf;
@@ -42,55 +57,64 @@ use crate::config::WINDOW_S_MIN;
 use crate::error::ConfigError;
 use crate::time::Time;
 
+mod backlog;
 mod feed;
-mod mover;
+mod lost;
+mod pump;
 mod queue;
-mod shared;
 mod spill;
+mod timeline;
 
+use backlog::Backlog;
+pub use backlog::{Status, Watch};
 pub use feed::Feed;
-use mover::Mover;
+use pump::Pump;
 use queue::Queue;
-use shared::Shared;
-pub use shared::{Status, Watch};
 use spill::Spill;
 
-/// Smallest spill file that is no file at all: 1 MiB, 16 s.
+/// Smallest limit of the spill file, but for none: 1 MiB, 16 s.
 pub const SPILL_BYTES_MIN: u64 = 1 << 20;
 
-/// Largest spill file: 1 TiB, half a year.
+/// Largest limit of the spill file: 1 TiB, half a year.
 pub const SPILL_BYTES_MAX: u64 = 1 << 40;
 
-/// Shortest pause that ends a window of a live input: 0.3 s. Shorter ones also stand inside utterances.
+/// Shortest pause that ends a window of a live input: 0.3 s. Shorter ones also occur within
+/// utterances.
 pub const PAUSE_MIN: Duration = Duration::from_millis(300);
 
-/// Longest.
+/// Longest pause that ends a window of a live input.
 pub const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Bytes of the ring, and of the queue's memory. A host that plans memory adds them, and up to 0.4 MB for resampling, to the
+/// Bytes of memory that a live input holds: the ring, the queue's memory and its lists, 6.6 MB in
+/// all. Resampling adds up to 0.4 MB. A host that plans memory adds both to the
 /// [`Plan`](crate::budget::Plan) for each live input.
-pub const BUFFER_BYTES: usize = (feed::RING_FRAMES + queue::MEMORY_SAMPLES) * size_of::<f32>();
+pub const BUFFER_BYTES: usize = feed::RING_BYTES + queue::QUEUE_BYTES;
 
-/// How a live input is kept.
+/// Settings of a live input.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct LiveOptions {
-    /// Where the spill file is: a directory on a disk, since one in memory (`/tmp` on many systems) spills nothing. By default
-    /// `/var/tmp` where there is one, else the system's directory for temporary files. The file is readable by this user
-    /// alone and has no name, so that it is gone when the input or the process ends, however it ends.
+    /// Directory of the spill file. It should be on a disk: a directory in memory (`/tmp` on many
+    /// systems) spills nothing. The default is `/var/tmp` where it exists, else the system's
+    /// directory for temporary files. The file is readable by this user alone and has no name, so
+    /// that it is gone when the input or the process ends, however it ends.
     pub spill_dir: PathBuf,
-    /// Bytes of the spill file, taken from the disk at the start; 64,000 bytes hold a second. 0: no file. By default two hours,
-    /// 461 MB.
+    /// Limit of the spill file in bytes, 1 MiB to 1 TiB, or 0 for no file; 64,000 bytes hold a
+    /// second. The file takes disk space only as a backlog needs it, a MiB at a time. The default
+    /// is two hours, 461 MB.
     pub spill_bytes: u64,
-    /// How long a speaker pauses before what was said is transcribed, if the engine is not behind: 0.3 to 30 s.
+    /// Pause of the speaker after which the speech before it is transcribed, if the engine is not
+    /// behind: 0.3 to 30 s.
     pub pause: Duration,
-    /// Length of a window in seconds while the engine is not behind and nobody pauses, 5 to 30. Behind, and where
-    /// [`Config::window_s`](crate::Config::window_s) is less, that one counts.
+    /// Length of a window in seconds while the engine is not behind and the speaker does not pause,
+    /// 5 to 30. [`Config::window_s`](crate::Config::window_s) applies when the engine is behind, or
+    /// when it is shorter.
     ///
-    /// Source: measured on the fixture scenes with pauses of 1 s (`live::text::pauses` in the tests), WER and the longest wait for
-    /// a text: 8 s 3.97 %, 7.8 s; 12 s 2.71 %, 11.2 s; 30 s 3.84 %, 29.3 s. With pauses of 0.5 s, 12 s have 3.09 %.
+    /// Source: word error rate and longest wait for a text, measured on the fixture scenes with
+    /// pauses of 1 s (`live::text::pauses` in the tests): 8 s 3.97 %, 7.8 s; 12 s 2.71 %, 11.2 s;
+    /// 30 s 3.84 %, 29.3 s. With pauses of 0.5 s, 12 s give 3.09 %.
     pub window_s: f32,
-    /// The channel that segments are marked with, or `None`.
+    /// Channel that segments are marked with, or `None`.
     pub channel: Option<u8>,
 }
 
@@ -136,90 +160,76 @@ fn within(what: &'static str, asked: f64, min: f64, max: f64) -> Result<(), Conf
     })
 }
 
-/// Why a live input could not be started. Nothing is recorded then.
+/// Why a live input could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LiveError {
-    /// A value of [`LiveOptions`] lies outside its range.
+    /// A value of [`LiveOptions`] is out of range.
     #[error(transparent)]
     Options(#[from] ConfigError),
 
-    /// The disk is too full: make room, choose another directory, or a smaller spill file.
+    /// The spill file could not be created: choose another directory, or no file.
     #[error(
-        "the spill file needs {} MB and {} has {} MB free",
-        bytes.div_ceil(1_000_000), dir.display(), free_bytes / 1_000_000
+        "cannot create the spill file in {}; choose another directory or set spill_bytes to 0",
+        dir.display()
     )]
-    NoSpace {
-        /// The directory.
-        dir: PathBuf,
-        /// Bytes that were asked for.
-        bytes: u64,
-        /// Bytes that are free.
-        free_bytes: u64,
-    },
-
-    /// The spill file cannot be made: choose another directory.
-    #[error("a spill file of {} MB cannot be made in {}", bytes.div_ceil(1_000_000), dir.display())]
     Spill {
         /// The directory.
         dir: PathBuf,
-        /// Bytes that were asked for.
-        bytes: u64,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 
-    /// No thread can be started.
-    #[error("no thread can be started")]
+    /// The thread that fills the queue could not be started.
+    #[error("cannot start the thread scribe-live; the system's limit of threads may be reached")]
     Thread(#[source] io::Error),
 }
 
 /// A live input, for [`Transcriber::transcribe_live`](crate::Transcriber::transcribe_live).
 ///
-/// What is pushed is kept from the start on, also while nobody transcribes. Dropping it ends that; the feed then takes nothing
-/// more.
+/// It keeps what is pushed from the start on, also while no transcription runs. Dropping it ends
+/// the input; the feed then takes nothing more.
 ///
 /// # Memory
 ///
-/// 3.9 MB, and 0.1 to 0.4 MB for resampling, whatever happens; besides up to 2 MiB of the spill file are mapped while it is in
-/// use, which are not private. The plan of a [`Transcriber`](crate::Transcriber) does not count them.
+/// [`BUFFER_BYTES`] and 0.1 to 0.4 MB for resampling, however long the input is. The plan of a
+/// [`Transcriber`](crate::Transcriber) does not count them.
 #[derive(Debug)]
 pub struct Live {
-    shared: Arc<Shared>,
-    mover: Option<JoinHandle<()>>,
+    backlog: Arc<Backlog>,
+    pump: Option<JoinHandle<()>>,
     pause: Duration,
     window: Time,
     channel: Option<u8>,
 }
 
 impl Live {
-    /// Starts a live input: its feed goes to the audio callback, itself to a transcriber.
+    /// Starts a live input. The feed goes to the audio callback, the live input to a transcriber.
     ///
     /// # Memory
     ///
-    /// All memory and all disk space that it will use is taken here.
+    /// Allocates all memory that the input will hold, and 1 MiB of disk space for the spill file.
     ///
     /// # Errors
     ///
-    /// [`LiveError`] says what to change. Writing zeros where the file system cannot reserve space takes as long as the disk
-    /// needs for [`LiveOptions::spill_bytes`].
+    /// [`LiveError`] says what to change.
     pub fn start(options: LiveOptions) -> Result<(Feed, Self), LiveError> {
         options.validate()?;
         let spill = match options.spill_bytes {
             0 => None,
             bytes => Some(Spill::create(&options.spill_dir, bytes)?),
         };
-        let shared = Arc::new(Shared::new(Queue::new(spill), BUFFER_BYTES));
-        let (feed, ring) = feed::ring(&shared);
-        let mover = Mover::new(ring, Arc::clone(&shared));
+        let backlog = Arc::new(Backlog::new(Queue::new(spill), BUFFER_BYTES));
+        let (feed, ring) = feed::ring(&backlog);
+        let pump = Pump::new(ring, Arc::clone(&backlog));
         let thread = thread::Builder::new()
             .name("scribe-live".into())
-            .spawn(move || mover.run())
+            .spawn(move || pump.run())
             .map_err(LiveError::Thread)?;
         let live = Self {
-            shared,
-            mover: Some(thread),
+            backlog,
+            pump: Some(thread),
             pause: options.pause,
             window: Time::from_seconds(f64::from(options.window_s)),
             channel: options.channel,
@@ -227,10 +237,10 @@ impl Live {
         Ok((feed, live))
     }
 
-    /// Returns a handle that shows how the input stands.
+    /// Returns a handle that shows the state of the input.
     #[must_use]
     pub fn watch(&self) -> Watch {
-        Watch(Arc::clone(&self.shared))
+        Watch(Arc::clone(&self.backlog))
     }
 
     /// Returns the pause that ends a window.
@@ -248,29 +258,27 @@ impl Live {
         self.channel
     }
 
-    /// Begins a transcription. Returns where on the time line it starts: behind what was read before.
-    pub(crate) fn listen(&mut self) -> Time {
-        self.shared.listen()
+    /// Begins a transcription. Returns its first position on the time line: where the one before it
+    /// committed last.
+    pub(crate) fn begin(&mut self) -> Time {
+        self.backlog.begin_reading()
     }
 
-    /// Ends a transcription.
-    pub(crate) fn leave(&mut self) {
-        self.shared.leave();
-    }
-
-    /// Reads 16 kHz mono into `out`, waiting for it at most for `patience`, and returns how much. `None` at the end.
+    /// Copies 16 kHz mono into `out` and returns how many samples. Waits at most for `patience` if
+    /// there are none. Returns `None` at the end. What was read stays in the queue until
+    /// [`Watch::commit`].
     pub(crate) fn read(&mut self, out: &mut [f32], patience: Duration) -> Option<usize> {
-        self.shared.read(out, patience)
+        self.backlog.read(out, patience)
     }
 }
 
 impl Drop for Live {
     fn drop(&mut self) {
-        self.shared.close();
-        if let Some(mover) = self.mover.take() {
-            mover.thread().unpark();
+        self.backlog.close();
+        if let Some(pump) = self.pump.take() {
+            pump.thread().unpark();
             // It can only have panicked, and has ended the input then.
-            let _ = mover.join();
+            let _ = pump.join();
         }
     }
 }

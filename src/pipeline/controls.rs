@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cancel::Cancel;
 use crate::config::{BLOCK_SAMPLES, Config, WINDOW_S_MIN};
 use crate::error::ConfigError;
-use crate::pool::Resize;
+use crate::pool::Resizer;
 use crate::time::Time;
 
 /// How often a paused transcription checks whether it was resumed. It notices a cancel at once.
@@ -25,12 +25,12 @@ pub struct Controls(Arc<Settings>);
 struct Settings {
     window_samples: AtomicUsize,
     window_samples_max: usize,
-    pool: Resize,
+    pool: Resizer,
     is_paused: AtomicBool,
 }
 
 impl Controls {
-    pub(super) fn new(config: &Config, pool: Resize) -> Self {
+    pub(super) fn new(config: &Config, pool: Resizer) -> Self {
         let window_samples_max = config.window_samples();
         Self(Arc::new(Settings {
             window_samples: AtomicUsize::new(window_samples_max),

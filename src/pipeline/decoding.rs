@@ -36,7 +36,7 @@ impl Input<'_> {
     pub(super) fn begin(&mut self) -> Time {
         match self {
             Self::Encoded(_) => Time::ZERO,
-            Self::Live(live) => live.listen(),
+            Self::Live(live) => live.begin(),
         }
     }
 
@@ -126,6 +126,10 @@ fn read_live(live: &mut Live, blocks: &mut BlockWriter<'_>, progress: &Progress)
             Some(0) => blocks.flush(),
             Some(count) => blocks.write(&samples[..count], 0),
             None => break,
+        }
+        if blocks.written_to <= blocks.wanted.start {
+            // Nobody transcribes what lies before the start, so nobody else commits it.
+            live.watch().commit(blocks.written_to);
         }
         progress.read(0, blocks.written_to);
     }

@@ -131,7 +131,7 @@ impl LiveGuard {
     /// Consumes the audio whose text the sink has.
     fn commit(&self, event: &SinkEvent) {
         if let (Some(live), SinkEvent::Reached(time)) = (&self.0, event) {
-            live.reached(*time);
+            live.commit(*time);
         }
     }
 }
@@ -139,7 +139,7 @@ impl LiveGuard {
 impl Drop for LiveGuard {
     fn drop(&mut self) {
         if let Some(live) = &self.0 {
-            live.leave();
+            live.end();
         }
     }
 }

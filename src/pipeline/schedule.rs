@@ -23,7 +23,7 @@ impl Speech<()> {
     ) -> Speech<impl DoubleEndedIterator<Item = Span> + Clone + '_> {
         Speech {
             spans: map.spans(),
-            scored_to: map.heard_to(),
+            scored_to: map.scored_to(),
         }
     }
 }
@@ -131,7 +131,7 @@ pub(super) fn until_pause<S: DoubleEndedIterator<Item = Span> + Clone>(
     let end = window_end(speech.spans.clone(), start, latest, speech.scored_to);
     Choice {
         span: Span::new(start, end.at),
-        is_cut: end.cut,
+        is_cut: end.is_cut,
     }
 }
 

@@ -241,9 +241,26 @@ impl Transcriber {
         live: &mut Live,
         sink: &mut dyn Sink,
     ) -> Result<Summary, Error> {
+        self.transcribe_live_with(live, &InputOptions::default(), sink)
+    }
+
+    /// Transcribes a part of a live input: [`InputOptions::start`] and [`InputOptions::duration`]
+    /// count from the first push. Audio before the start is dropped as it comes; behind the end the
+    /// live input is left as it is. [`LiveOptions::channel`](crate::LiveOptions::channel) marks the
+    /// segments unless [`InputOptions::channel`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`transcribe_live`](Self::transcribe_live).
+    pub fn transcribe_live_with(
+        &mut self,
+        live: &mut Live,
+        options: &InputOptions,
+        sink: &mut dyn Sink,
+    ) -> Result<Summary, Error> {
         let options = InputOptions {
-            channel: live.channel(),
-            ..InputOptions::default()
+            channel: options.channel.or(live.channel()),
+            ..options.clone()
         };
         self.run(Input::Live(live), &options, sink, None)
     }
@@ -290,13 +307,14 @@ impl Transcriber {
     fn identity(&self, source: &mut dyn Source, options: &InputOptions) -> Result<Identity, Error> {
         let config = self.engines.config();
         let input = source.fingerprint()?;
+        let vad = self.speech.as_ref().map(SpeechMap::identity);
         let or_all = |value: Option<String>| value.unwrap_or_else(|| "all".into());
         let mut identity: Identity = [
             ("version", env!("CARGO_PKG_VERSION").to_owned()),
             ("input", input.unwrap_or_else(|| "a stream".into())),
             ("window_s", config.window_s.to_string()),
             ("previous_text", config.previous_text.to_string()),
-            ("vad", format!("{:?}", config.vad)),
+            ("vad", vad.unwrap_or_else(|| "off".into())),
             (
                 "channel",
                 or_all(options.channel.map(|channel| channel.to_string())),

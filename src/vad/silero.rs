@@ -1,7 +1,8 @@
-//! The Silero detector, run by whisper.cpp in blocks.
+//! The Silero detector, which whisper.cpp runs in blocks.
 //!
-//! Silero is a recurrent network: what it says of 32 ms depends on what it heard before. The linked whisper.cpp 1.8.3 forgets that
-//! at every call, so each call gets the end of what was judged before as a warm-up, and only the scores of the new block count.
+//! Silero is a recurrent network: its score of 32 ms depends on the audio before them. The linked
+//! whisper.cpp 1.8.3 discards that state at every call, so each call gets the end of the audio that
+//! has scores as a warm-up, and only the scores of the new block count.
 
 use std::collections::HashMap;
 use std::io;
@@ -18,32 +19,33 @@ const WINDOW_SAMPLES: usize = 512;
 
 const WINDOW_HOPS: usize = WINDOW_SAMPLES / HOP_SAMPLES;
 
-/// Samples that are judged at once: 0.99 s.
+/// Samples that are scored at once: 0.99 s.
 const BLOCK_SAMPLES: usize = 31 * WINDOW_SAMPLES;
 
-/// Samples before a block that the network hears again: 0.99 s, so that it runs at half its speed.
+/// Samples before a block that the network runs over again: 0.99 s, which halves its speed.
 ///
-/// Source: measured on the four scenes in fixtures/ (620 s of them). Against one call for a whole scene 0.4 to 1.0 % of the decisions
-/// at 0.5 differ, with 2 s 0.4 to 0.6 %, with 4 s 0.2 to 0.3 %, without any 7 %; against what was really said (all 840 s) 1 s, 2 s
-/// and 4 s are equally good.
+/// Source: measured on 620 s of the four scenes in fixtures/. Against one call for a whole scene,
+/// 0.4 to 1.0 % of the decisions at 0.5 differ, with 2 s 0.4 to 0.6 %, with 4 s 0.2 to 0.3 %, with
+/// none 7 %. Against what is really said (all 840 s), 1 s, 2 s and 4 s are equally good.
 const WARM_UP_SAMPLES: usize = 31 * WINDOW_SAMPLES;
 
-/// Score from which a hop counts as speech. Silero's own 0.5 comes up to 0.24 s late where an utterance begins softly, which is more
-/// than the windows' lead: such utterances were lost.
+/// Score from which a hop counts as speech. Silero's own 0.5 comes up to 0.24 s late where an
+/// utterance begins softly. That is more than the windows' lead, so such utterances were lost.
 ///
-/// Source: the same 840 s. At 0.5 the spans hold 97.9 to 99.1 % of the speech and 1 to 13 % of the silence (43 % of the monologue's
-/// short pauses); at 0.2 they hold 99.2 to 99.8 % and 1 to 20 % (53 %) and begin at most 0.09 s late. Room tone scores 0.14 at most.
+/// Source: the same 840 s. At 0.5 the spans hold 97.9 to 99.1 % of the speech and 1 to 13 % of the
+/// silence (43 % of the monologue's short pauses); at 0.2 they hold 99.2 to 99.8 % and 1 to 20 %
+/// (53 %) and begin at most 0.09 s late. Room tone scores at most 0.14.
 const SPEECH_SCORE: f32 = 0.2;
 
 const _: () = assert!(BLOCK_SAMPLES <= LAG_SAMPLES_MAX);
 
-/// What a file of this kind is called.
+/// Name of a file of this kind, for error messages.
 const EXAMPLE: &str = "ggml-silero-v6.2.0.bin";
 
-/// The kind of model, as it stands behind the magic number.
+/// The kind of model, which follows the magic number.
 const KIND: &[u8; 10] = b"silero-16k";
 
-/// What stands behind the version, in order. whisper.cpp's graph has all of it built in.
+/// The dimensions that follow the version, in order. whisper.cpp's graph has all of them built in.
 const DIMENSIONS: [(&str, u32); 19] = [
     ("n_window", 512),
     ("n_context", 64),
@@ -69,20 +71,21 @@ const DIMENSIONS: [(&str, u32); 19] = [
 /// The Silero detector.
 pub(super) struct Silero {
     network: WhisperVadContext,
-    /// The warm-up, and behind it what has no score yet.
-    heard: Box<[f32]>,
+    /// The warm-up, and behind it the samples that have no score yet.
+    audio: Box<[f32]>,
     filled: usize,
     /// Samples of the warm-up.
-    judged: usize,
+    scored: usize,
     /// Scores of a block's hops.
     scores: [f32; BLOCK_SAMPLES / HOP_SAMPLES],
     has_warned: bool,
+    identity: String,
 }
 
 impl Silero {
     /// Checks the model file and loads it.
     pub(super) fn load(path: &Path) -> Result<Self, ModelError> {
-        check(path)?;
+        let identity = check(path)?;
         let name = path.to_str().ok_or_else(|| ModelError::Unreadable {
             path: path.to_owned(),
             source: io::Error::new(io::ErrorKind::InvalidInput, "its path is not valid UTF-8"),
@@ -98,53 +101,54 @@ impl Silero {
             })?;
         Ok(Self {
             network,
-            heard: vec![0.0; WARM_UP_SAMPLES + BLOCK_SAMPLES].into_boxed_slice(),
+            audio: vec![0.0; WARM_UP_SAMPLES + BLOCK_SAMPLES].into_boxed_slice(),
             filled: 0,
-            judged: 0,
+            scored: 0,
             scores: [0.0; BLOCK_SAMPLES / HOP_SAMPLES],
             has_warned: false,
+            identity,
         })
     }
 
-    /// Gives every hop that has no score one, and keeps the end of what was heard as warm-up of the next block.
-    fn judge(&mut self) -> &[f32] {
-        let hops = (self.filled - self.judged) / HOP_SAMPLES;
+    /// Scores every hop that has no score, and keeps the end of the audio as the warm-up of the next
+    /// block.
+    fn score_block(&mut self) -> &[f32] {
+        let hops = (self.filled - self.scored) / HOP_SAMPLES;
         let scores = &mut self.scores[..hops];
-        if let Err(error) = score(
-            &mut self.network,
-            &self.heard[..self.filled],
-            self.judged,
-            scores,
-        ) {
-            // Speech that is taken for silence would be lost.
+        let audio = &self.audio[..self.filled];
+        if let Err(error) = run(&mut self.network, audio, self.scored, scores) {
+            // Speech that counts as silence would be lost.
             scores.fill(1.0);
             if !self.has_warned {
-                tracing::warn!(%error, "the speech detector failed: what it could not judge counts as speech");
+                tracing::warn!(
+                    %error,
+                    "the speech detector failed; audio that it cannot score counts as speech"
+                );
                 self.has_warned = true;
             }
         }
         let kept = self.filled.min(WARM_UP_SAMPLES);
-        self.heard.copy_within(self.filled - kept..self.filled, 0);
-        (self.filled, self.judged) = (kept, kept);
+        self.audio.copy_within(self.filled - kept..self.filled, 0);
+        (self.filled, self.scored) = (kept, kept);
         &self.scores[..hops]
     }
 }
 
-/// Runs the network over `heard`, and writes the scores of all hops from the sample `judged` on.
-fn score(
+/// Runs the network over `audio`, and writes the scores of all hops from the sample `scored` on.
+fn run(
     network: &mut WhisperVadContext,
-    heard: &[f32],
-    judged: usize,
+    audio: &[f32],
+    scored: usize,
     scores: &mut [f32],
 ) -> Result<(), WhisperError> {
-    // whisper.cpp says four lines at level info in each call, that is in each second.
-    dispatcher::with_default(&Dispatch::none(), || network.detect_speech(heard))?;
+    // whisper.cpp logs four lines at level info in each call, that is in each second.
+    dispatcher::with_default(&Dispatch::none(), || network.detect_speech(audio))?;
     let found = network
         .probabilities()
-        .get(judged / WINDOW_SAMPLES..)
+        .get(scored / WINDOW_SAMPLES..)
         .unwrap_or_default();
     let hops = scores.chunks_mut(WINDOW_HOPS);
-    // Damaged weights make it say what is no number.
+    // Damaged weights give scores that are no numbers.
     if found.len() != hops.len() || !found.iter().all(|score| score.is_finite()) {
         return Err(WhisperError::GenericError(-1));
     }
@@ -155,37 +159,43 @@ fn score(
 }
 
 impl HopDetector for Silero {
-    fn hear(&mut self, hop: &[f32; HOP_SAMPLES]) -> &[f32] {
-        self.heard[self.filled..][..HOP_SAMPLES].copy_from_slice(hop);
+    fn score(&mut self, hop: &[f32; HOP_SAMPLES]) -> &[f32] {
+        self.audio[self.filled..][..HOP_SAMPLES].copy_from_slice(hop);
         self.filled += HOP_SAMPLES;
-        if self.filled - self.judged < BLOCK_SAMPLES {
+        if self.filled - self.scored < BLOCK_SAMPLES {
             return &[];
         }
-        self.judge()
+        self.score_block()
     }
 
     fn finish(&mut self) -> &[f32] {
-        if self.filled == self.judged {
+        if self.filled == self.scored {
             return &[];
         }
-        let hops = self.judge().len();
+        let hops = self.score_block().len();
         self.reset();
         &self.scores[..hops]
     }
 
     fn reset(&mut self) {
-        (self.filled, self.judged) = (0, 0);
+        (self.filled, self.scored) = (0, 0);
     }
 
     fn speech_score(&self) -> f32 {
         SPEECH_SCORE
     }
+
+    fn identity(&self) -> String {
+        self.identity.clone()
+    }
 }
 
-/// Checks a model file: whisper.cpp trusts it, and ends the process where it is wrong.
+/// Checks a model file, which whisper.cpp trusts: it ends the process where the file is wrong.
+/// Returns what distinguishes the model from others: its size, and a hash of everything but most of
+/// the weights.
 ///
 /// Source: whisper.cpp 1.8.3, `whisper_vad_init_with_params` in src/whisper.cpp.
-fn check(path: &Path) -> Result<(), ModelError> {
+fn check(path: &Path) -> Result<String, ModelError> {
     let mut file = Reader::open(path, EXAMPLE)?;
     read_magic(&mut file)?;
     let other = "is a model for another purpose";
@@ -197,10 +207,10 @@ fn check(path: &Path) -> Result<(), ModelError> {
         file.dimension(what, |n| n == must, &must.to_string())?;
     }
     read_tensors(&mut file, tensors())?;
-    Ok(())
+    Ok(format!("silero {:x}-{:016x}", file.len(), file.hash()))
 }
 
-/// Every tensor that the model has, by name.
+/// Returns every tensor of the model, by name.
 fn tensors() -> HashMap<String, Tensor> {
     let tensor =
         |name: &str, extents, format| (format!("_model.{name}"), Tensor { extents, format });

@@ -13,8 +13,8 @@ use proptest::prelude::*;
 use steadyscribe::engine::{Scripted, ScriptedUtterance};
 use steadyscribe::sink::Sink;
 use steadyscribe::{
-    Cancel, Config, Ended, Error, FileSource, Journal, JournalError, Segment, Span, Summary, Time,
-    Transcriber,
+    Cancel, Config, Ended, Error, FileSource, InputOptions, Journal, JournalError, Segment, Span,
+    Summary, Time, Transcriber,
 };
 use tempfile::TempDir;
 
@@ -44,12 +44,12 @@ struct Stops {
 }
 
 impl Sink for Stops {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.segments.push(segment.clone());
         if self.segments.len() == self.at {
             self.cancel.cancel();
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -61,7 +61,7 @@ fn run(config: Config, journal: &mut Journal, at: usize) -> (Summary, Vec<Segmen
         cancel: scribe.cancel(),
     };
     let source = FileSource::open(SPEECH).unwrap();
-    let summary = scribe.transcribe_with_journal(source, &mut sink, journal);
+    let summary = scribe.resume(source, &InputOptions::default(), journal, &mut sink);
     (summary.unwrap(), sink.segments)
 }
 
@@ -71,7 +71,7 @@ fn refused(config: Config, input: &Path, path: &Path) -> JournalError {
     let mut scribe = Transcriber::new(config, engine()).unwrap();
     let mut segments: Vec<Segment> = Vec::new();
     let source = FileSource::open(input).unwrap();
-    match scribe.transcribe_with_journal(source, &mut segments, &mut journal) {
+    match scribe.resume(source, &InputOptions::default(), &mut journal, &mut segments) {
         Err(Error::Journal(error)) => error,
         other => panic!("{other:?}"),
     }
@@ -99,10 +99,10 @@ proptest! {
         let (whole, expected) = uninterrupted();
         for at in stops {
             let mut journal = Journal::open(&path).unwrap();
-            let before = journal.segments();
+            let before = journal.segment_count();
             let (_, segments) = run(config(), &mut journal, at);
             prop_assert_eq!(&segments[..], &expected[..segments.len()]);
-            prop_assert!(journal.segments() >= before);
+            prop_assert!(journal.segment_count() >= before);
             drop(journal);
             let length = fs::metadata(&path).unwrap().len();
             let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
@@ -126,24 +126,25 @@ fn one_journal_goes_on_in_the_same_process() {
     let folder = TempDir::new().unwrap();
     let mut journal = Journal::create(folder.path().join("journal")).unwrap();
     let mut scribe = Transcriber::new(config(), engine()).unwrap();
-    let mut hear = |at: usize| {
+    let mut run_to = |at: usize| {
+        scribe.set_cancel(&Cancel::new());
         let mut sink = Stops {
             segments: Vec::new(),
             at,
-            cancel: scribe.renew_cancel(),
+            cancel: scribe.cancel(),
         };
         let source = FileSource::open(SPEECH).unwrap();
-        let summary = scribe.transcribe_with_journal(source, &mut sink, &mut journal);
+        let summary = scribe.resume(source, &InputOptions::default(), &mut journal, &mut sink);
         (summary.unwrap(), sink.segments, journal.position())
     };
-    let (summary, first, position) = hear(5);
+    let (summary, first, position) = run_to(5);
     assert_eq!(summary.ended, Ended::Cancelled);
     assert!(position > Time::ZERO && first.len() < 30);
-    let (summary, segments, _) = hear(0);
+    let (summary, segments, _) = run_to(0);
     assert_eq!(summary.ended, Ended::Complete);
     assert_eq!(segments, uninterrupted().1);
     // All of it is in the journal now, and none is heard again.
-    let (summary, segments, _) = hear(0);
+    let (summary, segments, _) = run_to(0);
     assert_eq!(segments, uninterrupted().1);
     assert_eq!(summary.windows, uninterrupted().0.windows);
 }
@@ -162,7 +163,7 @@ fn what_differs_is_named() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&changed, bytes).unwrap();
     let error = refused(config(), &changed, &path).to_string();
-    assert!(error.starts_with("cannot resume: input was"), "{error}");
+    assert!(error.starts_with("cannot resume, because input was"), "{error}");
     // Nothing was written: the right input goes on.
     let (_, segments) = run(config(), &mut Journal::open(&path).unwrap(), 0);
     assert_eq!(segments, uninterrupted().1);
@@ -175,7 +176,7 @@ fn audio_of_a_stream_is_checked_where_the_journal_ends() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("journal");
     let bytes = fs::read(SPEECH).unwrap();
-    let hear = |bytes: Vec<u8>, at: usize| {
+    let resume = |bytes: Vec<u8>, at: usize| {
         let mut journal = Journal::open(&path).unwrap();
         let mut scribe = Transcriber::new(config(), engine()).unwrap();
         let mut sink = Stops {
@@ -184,23 +185,23 @@ fn audio_of_a_stream_is_checked_where_the_journal_ends() {
             cancel: scribe.cancel(),
         };
         let source = PipeSource::new("stream", io::Cursor::new(bytes));
-        let ended = scribe.transcribe_with_journal(source, &mut sink, &mut journal);
+        let ended = scribe.resume(source, &InputOptions::default(), &mut journal, &mut sink);
         ended.map(|_| sink.segments)
     };
-    hear(bytes.clone(), 9).unwrap();
+    resume(bytes.clone(), 9).unwrap();
     let other = fs::read(SPEECH.replace("standup.opus", "room_tone.flac")).unwrap();
-    let error = hear(other, 0).unwrap_err().to_string();
+    let error = resume(other, 0).unwrap_err().to_string();
     assert!(
         error.contains("the audio before the journal's end"),
         "{error}"
     );
     let short = bytes[..20_000].to_vec();
-    let error = hear(short, 0).unwrap_err().to_string();
+    let error = resume(short, 0).unwrap_err().to_string();
     assert!(
         error.contains("the audio before the journal's end"),
         "{error}"
     );
-    assert_eq!(hear(bytes, 0).unwrap(), uninterrupted().1);
+    assert_eq!(resume(bytes, 0).unwrap(), uninterrupted().1);
 }
 
 #[test]
@@ -368,7 +369,7 @@ mod program {
         let output = again.args(["--journal", "journal"]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("journal exists: resume it"), "{said}");
+        assert!(said.contains("journal exists; resume it"), "{said}");
         let mut other = command(folder.path(), "a");
         let output = other
             .args(["--journal", "j", SPEECH, "--output", "."])

@@ -66,9 +66,9 @@ fn number(said: &str, name: &str) -> u64 {
 struct Live(Vec<u64>);
 
 impl Sink for Live {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
         self.0.push(heap::process().1);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -160,9 +160,9 @@ struct Count(u64);
 
 #[cfg(feature = "whisper")]
 impl Sink for Count {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
         self.0 += 1;
-        Ok(())
+        Ok(true)
     }
 }
 

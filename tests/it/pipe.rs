@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use steadyscribe::engine::{Engine, EngineError, Heard, Request};
+use steadyscribe::engine::{Transcription, from_fn};
 use steadyscribe::source::{PipeSource, RawFormat, RawSource, Source};
 use steadyscribe::{Config, Ended, InputError, Segment, Time, Transcriber, Vad};
 
@@ -244,28 +244,16 @@ fn half_a_sample_at_the_end_of_raw_samples_is_none() {
     }
 }
 
-/// Says one word for each window.
-struct Counts;
-
-impl Engine for Counts {
-    fn name(&self) -> &str {
-        "counts"
-    }
-
-    fn transcribe(&mut self, window: &[f32], _: &Request<'_>) -> Result<Heard, EngineError> {
+/// Writes one word for each window.
+fn transcriber() -> Transcriber {
+    let engine = from_fn("counts", |window, _| {
         let end = Time::from_samples(window.len() as u64);
-        Ok(Heard::new(
-            vec![Segment::new(Time::ZERO, end, "word")],
-            window.len(),
-        ))
-    }
-}
-
-fn transcriber() -> Transcriber<Counts> {
+        Ok(Transcription::new(vec![Segment::new(Time::ZERO, end, "word")]))
+    });
     let mut config = Config::default();
     config.vad = Vad::Off;
     config.window_s = 5.0;
-    Transcriber::new(config, Counts).unwrap()
+    Transcriber::new(config, engine).unwrap()
 }
 
 /// The first segments are there while the writer still waits for them.
@@ -273,8 +261,9 @@ fn transcriber() -> Transcriber<Counts> {
 fn text_comes_while_the_writer_waits() {
     struct Hands(std::sync::mpsc::SyncSender<Time>);
     impl steadyscribe::sink::Sink for Hands {
-        fn segment(&mut self, segment: &Segment) -> io::Result<()> {
-            self.0.send(segment.end).map_err(io::Error::other)
+        fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
+            self.0.send(segment.end).map_err(io::Error::other)?;
+            Ok(true)
         }
     }
     let (reader, mut writer) = io::pipe().unwrap();

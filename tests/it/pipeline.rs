@@ -1,24 +1,24 @@
 //! The pipeline around an engine: nothing lost, nothing twice, and every way to end.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use steadyscribe::budget::{Footprint, Variant};
 use steadyscribe::engine::{
-    Engine, EngineError, Heard, Held, Request, Scripted, ScriptedUtterance,
+    Engine, EngineError, Model, Scripted, ScriptedUtterance, Transcription, from_fn,
 };
 use steadyscribe::monitor::gauge::Value;
 use steadyscribe::sink::Sink;
 use steadyscribe::{
-    Config, Ended, Error, InputError, Segment, Span, Summary, Time, Transcriber, Vad,
+    Config, Ended, Error, InputError, InputOptions, Segment, Span, Summary, Time, Transcriber, Vad,
 };
 
 use crate::support::files::Wave;
 use crate::support::input::Pieces;
 
-/// A wav of `seconds` of 16 kHz mono noise, which the engines of these tests do not listen to.
+/// A wav of `seconds` of 16 kHz mono noise, which the engines of these tests ignore.
 fn noise(seconds: f64) -> Pieces {
     let mut state = 1_u32;
     let samples: Vec<f32> = (0..(seconds * 16_000.0) as usize)
@@ -61,10 +61,12 @@ fn utterances(lengths: &[(u32, u32)]) -> Vec<ScriptedUtterance> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Whatever is said when, in windows of whatever length: each utterance comes once, in order, at its time.
+    /// Whatever is said when, in windows of whatever length: each utterance comes once, in order, at
+    /// its time.
     #[test]
     fn every_utterance_comes_once(
-        lengths in prop::collection::vec((0_u32..4_000, 200_u32..4_500), 1..40), window_s in 5_u8..=30,
+        lengths in prop::collection::vec((0_u32..4_000, 200_u32..4_500), 1..40),
+        window_s in 5_u8..=30,
     ) {
         let said = utterances(&lengths);
         let end = said.last().unwrap().span.end.seconds();
@@ -81,23 +83,23 @@ proptest! {
 }
 
 /// An engine that does something at its n-th window.
-struct Acts<F>(usize, F);
-
-impl<F: FnMut(usize, &[f32]) -> Result<Heard, EngineError> + Send> Engine for Acts<F> {
-    fn name(&self) -> &str {
-        "acts"
-    }
-
-    fn transcribe(&mut self, window: &[f32], _: &Request<'_>) -> Result<Heard, EngineError> {
-        self.0 += 1;
-        (self.1)(self.0, window)
-    }
+fn acts(
+    act: impl FnMut(usize, &[f32]) -> Result<Transcription, EngineError> + Send + 'static,
+) -> impl Engine + 'static {
+    let state = Mutex::new((0, act));
+    from_fn("acts", move |window, _| {
+        // A panic of one window is what some tests are about.
+        let mut state = state.lock().unwrap_or_else(|e| e.into_inner());
+        let (count, act) = &mut *state;
+        *count += 1;
+        act(*count, window)
+    })
 }
 
 /// One segment for each window.
-fn one(window: &[f32]) -> Heard {
+fn one(window: &[f32]) -> Transcription {
     let end = Time::from_samples(window.len() as u64);
-    Heard::new(vec![Segment::new(Time::ZERO, end, "text")], window.len())
+    Transcription::new(vec![Segment::new(Time::ZERO, end, "text")])
 }
 
 #[test]
@@ -110,7 +112,7 @@ fn windows_are_as_long_as_configured_and_the_tail_is_short() {
     ] {
         let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
         let lengths = Arc::clone(&seen);
-        let engine = Acts(0, move |_, window: &[f32]| {
+        let engine = acts(move |_, window: &[f32]| {
             lengths.lock().unwrap().push(window.len());
             Ok(one(window))
         });
@@ -131,10 +133,13 @@ fn an_input_without_a_sample_is_refused() {
 
 #[test]
 fn a_range_of_the_input_keeps_its_times() {
-    let mut config = config();
-    config.start = Time::from_seconds(10.0);
-    config.duration = Some(Time::from_seconds(7.5));
-    let (summary, segments) = run(config, Acts(0, |_, window: &[f32]| Ok(one(window))), 60.0);
+    let mut options = InputOptions::default();
+    options.start = Time::from_seconds(10.0);
+    options.duration = Some(Time::from_seconds(7.5));
+    let engine = acts(|_, window: &[f32]| Ok(one(window)));
+    let mut scribe = Transcriber::new(config(), engine).unwrap();
+    let mut segments: Vec<Segment> = Vec::new();
+    let summary = scribe.transcribe_with(noise(60.0), &options, &mut segments);
     assert_eq!(summary.unwrap().audio_s, 7.5);
     assert_eq!(segments.len(), 1);
     assert_eq!(
@@ -145,7 +150,7 @@ fn a_range_of_the_input_keeps_its_times() {
 
 #[test]
 fn a_failing_engine_ends_it_and_what_came_before_stays() {
-    let engine = Acts(0, |n, window: &[f32]| match n {
+    let engine = acts(|n, window: &[f32]| match n {
         1 => Ok(one(window)),
         _ => Err(EngineError::Failed("broken".into())),
     });
@@ -161,25 +166,30 @@ fn a_failing_engine_ends_it_and_what_came_before_stays() {
 fn a_panicking_engine_is_an_error() {
     let (summary, _) = run(
         config(),
-        Acts(0, |_, _: &[f32]| panic!("out of luck")),
+        acts(|_, _: &[f32]| panic!("out of luck")),
         40.0,
     );
     match summary {
-        Err(Error::Engine(EngineError::Panicked(said))) => assert_eq!(said, "out of luck"),
+        Err(Error::Engine(EngineError::Panicked(text))) => assert_eq!(text, "out of luck"),
         other => panic!("{other:?}"),
     }
 }
 
-/// The decoder has filled every block and waits for one by the time that the engine gives up.
+/// The decoder has filled every block and waits for one by the time that the engine fails.
 #[test]
-fn a_waiting_decoder_hears_that_the_engine_has_ended() {
+fn a_waiting_decoder_notices_that_the_engine_has_ended() {
     let (ended, wait) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
-        let engine = Acts(0, |_, _: &[f32]| {
-            std::thread::sleep(Duration::from_millis(200));
+        let (progress_in, progress) = std::sync::mpsc::sync_channel::<steadyscribe::Progress>(1);
+        let engine = acts(move |_, _: &[f32]| {
+            // A window, what is looked at behind it, and every block of the pool.
+            let progress = progress.recv().unwrap();
+            until("a full pool", || progress.decoded() >= Time::from_seconds(38.0));
             Err(EngineError::Failed("broken".into()))
         });
-        let (summary, _) = run(config(), engine, 120.0);
+        let mut scribe = Transcriber::new(config(), engine).unwrap();
+        progress_in.send(scribe.progress()).unwrap();
+        let summary = scribe.transcribe(noise(120.0), &mut Vec::new());
         ended.send(summary.is_err())
     });
     let patience = Duration::from_secs(60);
@@ -188,11 +198,12 @@ fn a_waiting_decoder_hears_that_the_engine_has_ended() {
 
 #[test]
 fn cancelling_ends_the_way_to_the_start() {
-    let mut config = config();
-    config.start = Time::from_seconds(590.0);
-    let mut scribe = Transcriber::new(config, Scripted::new(Vec::new())).unwrap();
+    let mut options = InputOptions::default();
+    options.start = Time::from_seconds(590.0);
+    let mut scribe = Transcriber::new(config(), Scripted::default()).unwrap();
     scribe.cancel().cancel();
-    let summary = scribe.transcribe(noise(600.0), &mut Vec::new()).unwrap();
+    let summary = scribe.transcribe_with(noise(600.0), &options, &mut Vec::new());
+    let summary = summary.unwrap();
     assert_eq!(summary.ended, Ended::Cancelled);
     assert!(scribe.progress().decoded() < Time::from_seconds(300.0));
 }
@@ -201,15 +212,15 @@ fn cancelling_ends_the_way_to_the_start() {
 struct Full(usize);
 
 impl Sink for Full {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
         self.0 = self.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
-        Ok(())
+        Ok(true)
     }
 }
 
 #[test]
 fn a_full_disk_ends_it_with_its_cause_and_gives_every_block_back() {
-    let engine = Acts(0, |_, window: &[f32]| Ok(one(window)));
+    let engine = acts(|_, window: &[f32]| Ok(one(window)));
     let mut scribe = Transcriber::new(config(), engine).unwrap();
     match scribe.transcribe(noise(400.0), &mut Full(2)) {
         Err(Error::Sink(error)) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
@@ -227,7 +238,7 @@ fn a_full_disk_ends_it_with_its_cause_and_gives_every_block_back() {
 #[test]
 fn cancelling_ends_it_with_what_is_ready() {
     let (send, receive) = std::sync::mpsc::sync_channel::<steadyscribe::Cancel>(1);
-    let engine = Acts(0, move |n, window: &[f32]| {
+    let engine = acts(move |n, window: &[f32]| {
         if n == 2 {
             receive.recv().unwrap().cancel();
         }
@@ -248,7 +259,7 @@ fn settings_take_effect_at_the_next_window() {
     let lengths = Arc::clone(&seen);
     let controls = Arc::new(std::sync::OnceLock::<steadyscribe::Controls>::new());
     let inside = Arc::clone(&controls);
-    let engine = Acts(0, move |n, window: &[f32]| {
+    let engine = acts(move |n, window: &[f32]| {
         lengths.lock().unwrap().push(window.len());
         if n == 1 {
             let controls = inside.get().unwrap();
@@ -271,76 +282,131 @@ fn settings_take_effect_at_the_next_window() {
     assert_eq!(summary.memory.pool_bytes, 64_000);
 }
 
-/// An engine that counts what it gave back.
+/// An engine with a footprint, whose model and state are counted while they exist.
 #[derive(Clone, Default)]
-struct Idle {
-    released: Arc<AtomicUsize>,
-    unloaded: Arc<AtomicUsize>,
+struct Counted {
+    exists: Arc<()>,
+    scripted: Scripted,
 }
 
-impl Engine for Idle {
+impl Engine for Counted {
     fn name(&self) -> &str {
-        "idle"
+        "counted"
     }
 
-    fn transcribe(&mut self, window: &[f32], _: &Request<'_>) -> Result<Heard, EngineError> {
-        std::thread::sleep(Duration::from_millis(150));
-        assert_eq!(self.unloaded.load(Ordering::Relaxed), 0, "unloaded at work");
-        Ok(one(window))
+    fn variants(&self) -> Vec<Variant> {
+        let mut footprint = Footprint::default();
+        (footprint.model_bytes, footprint.state_bytes) = (5, 7);
+        vec![Variant::new("only", footprint)]
     }
 
-    fn release_state(&mut self) -> bool {
-        self.released.fetch_add(1, Ordering::Relaxed);
-        true
-    }
-
-    fn unload(&mut self) -> bool {
-        self.unloaded.fetch_add(1, Ordering::Relaxed);
-        true
-    }
-
-    fn held(&self) -> Held {
-        Held::new(5, 7)
+    fn load(&self, _: &Variant) -> Result<Arc<dyn Model>, EngineError> {
+        Ok(Arc::new(self.clone()))
     }
 }
 
+impl Model for Counted {
+    fn new_state(self: Arc<Self>) -> Result<Box<dyn steadyscribe::engine::State>, EngineError> {
+        Model::new_state(Arc::new(self.scripted.clone()))
+    }
+}
+
+/// Waits for another thread to bring something about.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let hang = Instant::now() + Duration::from_secs(60);
+    while !is_so() {
+        assert!(Instant::now() < hang, "never: {what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Idle timers also run after a transcription, and are reflected in the gauges.
 #[test]
-fn an_idle_engine_gives_its_memory_back_and_a_working_one_keeps_it() {
-    let engine = Idle::default();
-    let (released, unloaded) = (Arc::clone(&engine.released), Arc::clone(&engine.unloaded));
+fn an_idle_engine_gives_its_memory_back() {
+    let engine = Counted::default();
+    let exists = Arc::clone(&engine.exists);
     let mut config = config();
     config.release_state_after = Some(Duration::from_millis(20));
     config.unload_after = Some(Duration::from_millis(60));
     let mut scribe = Transcriber::new(config, engine).unwrap();
+    let before = Arc::strong_count(&exists);
     scribe.transcribe(noise(40.0), &mut Vec::new()).unwrap();
-    let patience = Instant::now() + Duration::from_secs(60);
-    while unloaded.load(Ordering::Relaxed) == 0 {
-        assert!(Instant::now() < patience, "nothing was given back");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    assert_eq!(released.load(Ordering::Relaxed), 1);
-    drop(scribe); // joins the timer's thread
-    assert_eq!(unloaded.load(Ordering::Relaxed), 1);
+    until("an unloaded model", || Arc::strong_count(&exists) == before);
+    until("an empty account", || scribe.engines().held().total_bytes() == 0);
+    let gauges = scribe.engines().gauges();
+    assert_eq!(gauges.held_bytes(), 16 * 32_000 + 31 * 64_000);
+    drop(scribe);
+    assert_eq!(gauges.held_bytes(), 0, "a dropped transcriber holds nothing");
+    assert_eq!(Arc::strong_count(&exists), 1);
 }
 
 #[test]
-fn gauges_say_what_is_held() {
-    let mut scribe = Transcriber::new(config(), Idle::default()).unwrap();
+fn gauges_publish_what_is_held() {
+    let mut scribe = Transcriber::new(config(), Counted::default()).unwrap();
     scribe.transcribe(noise(1.0), &mut Vec::new()).unwrap();
-    let read = scribe.gauges().snapshot();
+    let gauges = scribe.engines().gauges();
+    let read = gauges.snapshot();
     let value = |name| {
-        read.iter()
-            .find(|reading| reading.name == name)
-            .unwrap()
-            .value
+        let found = read.iter().find(|reading| reading.name == name);
+        found.unwrap().value
     };
     assert_eq!(value("model"), Value::Whole(5));
     assert_eq!(value("state"), Value::Whole(7));
     assert_eq!(value("pool"), Value::Whole(16 * 32_000));
     assert_eq!(value("window"), Value::Whole(31 * 64_000));
     assert!(matches!(value("rtf"), Value::Ratio(rtf) if rtf > 0.0));
-    assert_eq!(
-        scribe.gauges().held_bytes(),
-        5 + 7 + 16 * 32_000 + 31 * 64_000
-    );
+    assert_eq!(gauges.held_bytes(), 5 + 7 + 16 * 32_000 + 31 * 64_000);
+}
+
+/// A governor unloads while a transcription is paused: nothing is held until it is resumed.
+#[test]
+fn a_paused_transcription_can_be_unloaded_and_resumed() {
+    let mut scribe = Transcriber::new(config(), Counted::default()).unwrap();
+    let (engines, controls) = (scribe.engines().clone(), scribe.controls());
+    engines.load().unwrap();
+    controls.pause();
+    std::thread::scope(|scope| {
+        let run = scope.spawn(move || scribe.transcribe(noise(70.0), &mut Vec::new()).unwrap());
+        assert_eq!(engines.unload().freed_bytes, 5);
+        assert_eq!(engines.held().total_bytes(), 0);
+        controls.resume();
+        assert_eq!(run.join().unwrap().ended, Ended::Complete);
+    });
+    assert_eq!(engines.held().total_bytes(), 12);
+}
+
+/// An engine that ends a window as if it were cancelled, although nobody asked, did not complete it.
+#[test]
+fn an_unasked_cancel_of_the_engine_is_an_error() {
+    let engine = acts(|n, window: &[f32]| match n {
+        1 => Ok(one(window)),
+        _ => Err(EngineError::Cancelled),
+    });
+    let (summary, segments) = run(config(), engine, 90.0);
+    assert!(matches!(summary, Err(Error::Engine(EngineError::Cancelled))), "{summary:?}");
+    assert_eq!(segments.len(), 1);
+}
+
+/// A speech span that the engine leaves without text is reported wherever it lies, also in the half
+/// second that a window moves on at least.
+#[test]
+fn an_engine_that_completes_nothing_loses_nothing_silently() {
+    use steadyscribe::engine::Boundary;
+
+    let engine = acts(|_, _: &[f32]| {
+        let mut nothing = Transcription::default();
+        nothing.boundaries = vec![Boundary::default()];
+        Ok(nothing)
+    });
+    let mut config = Config::default();
+    config.window_s = 5.0;
+    let mut scribe = Transcriber::new(config, engine).unwrap();
+    let speech = steadyscribe::FileSource::open("fixtures/standup.opus").unwrap();
+    let mut options = InputOptions::default();
+    options.duration = Some(Time::from_seconds(20.0));
+    let mut segments: Vec<Segment> = Vec::new();
+    let summary = scribe.transcribe_with(speech, &options, &mut segments).unwrap();
+    assert!(segments.is_empty());
+    // Spans that are shorter than half a second are breaths to a detector, and not reported.
+    assert!(summary.uncovered_s > 0.8 * summary.speech_s, "{summary:?}");
 }

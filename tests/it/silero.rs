@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use steadyscribe::decode::Decoder;
 use steadyscribe::engine::{Scripted, ScriptedUtterance};
-use steadyscribe::resample::Resampler;
-use steadyscribe::vad::{HOP_SAMPLES, HopDetector, LAG_SAMPLES_MAX, SpeechMap};
+use steadyscribe::internals::Resampler;
+use steadyscribe::internals::{HOP_SAMPLES, HopDetector, LAG_SAMPLES_MAX, SpeechMap};
 use steadyscribe::{Config, Error, FileSource, ModelError, Segment, Span, Time, Transcriber, Vad};
 use tempfile::TempDir;
 

@@ -7,16 +7,16 @@ use steadyscribe::sink::Sink;
 use steadyscribe::{Config, FileSource, Segment, Transcriber, memory};
 
 use crate::Took;
-use crate::instantly::Instantly;
+use crate::instantly::instantly;
 use crate::meter::{Meter, Stage};
 
 /// Reads the memory with each segment, and keeps none.
 struct Reading<'a>(&'a Meter);
 
 impl Sink for Reading<'_> {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
         self.0.read();
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -24,7 +24,7 @@ impl Sink for Reading<'_> {
 pub(crate) fn transcribe(path: &Path, meter: &Meter) -> Took {
     // As the example program does.
     memory::return_large_blocks();
-    let mut scribe = Transcriber::new(Config::default(), Instantly).unwrap();
+    let mut scribe = Transcriber::new(Config::default(), instantly()).unwrap();
     meter.stage(Stage::Transcribe);
     let source = FileSource::open(path).unwrap();
     let summary = scribe.transcribe(source, &mut Reading(meter)).unwrap();

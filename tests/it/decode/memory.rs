@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use steadyscribe::audio::Format;
 use steadyscribe::decode::Decoder;
-use steadyscribe::resample::Resampler;
+use steadyscribe::internals::Resampler;
 use steadyscribe::source::Source;
 
 use crate::support::files::{Sample, Wave, repeat_fragments};

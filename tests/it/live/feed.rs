@@ -1,17 +1,16 @@
-//! What is pushed: any rate, any channels, and what of it is heard.
+//! Pushing: any rate, any channels, and which audio of it reaches the engine.
 
 use std::time::Duration;
 
-use steadyscribe::engine::Shared;
 use steadyscribe::live::Live;
-use steadyscribe::{Ended, Segment, Time};
+use steadyscribe::{Ended, EnginePool, Segment, Time};
 
 use super::*;
 use crate::support::heap;
 use crate::support::signal::{LENGTH_S, bursts, check_bursts};
 
 #[test]
-fn what_is_pushed_is_heard_to_the_last_sample() {
+fn what_is_pushed_is_transcribed_to_the_last_sample() {
     for count in [1, 319, 320, 480_000, 480_001] {
         let (mut feed, live) = Live::start(options(0)).unwrap();
         let (engine, kept) = keeps();
@@ -55,7 +54,7 @@ fn rate_and_channels_may_change_between_pushes() {
             .iter()
             .flat_map(|sample| std::iter::repeat_n(*sample, channels))
             .collect();
-        // As a device gives them: ten milliseconds.
+        // Ten milliseconds at a time, as a device gives them.
         for piece in frames.chunks(rate_hz as usize / 100 * channels) {
             assert_eq!(feed.push(piece, rate_hz, channels), piece.len() / channels);
         }
@@ -79,7 +78,7 @@ fn what_is_no_audio_is_refused_and_keeps_its_time() {
     for (rate_hz, channels) in [(0, 1), (16_000, 0)] {
         assert_eq!(feed.push(&[0.5; 32], rate_hz, channels), 0);
     }
-    // A second each, of what no device gives.
+    // A second each, in formats that no device has.
     assert_eq!(feed.push(&[0.5; 3_999], 3_999, 1), 0);
     assert_eq!(feed.push(&[0.5; 33 * 4_000], 4_000, 33), 0);
     // An incomplete last frame, and a device that was silent for a second.
@@ -110,12 +109,12 @@ fn what_is_no_audio_is_refused_and_keeps_its_time() {
 
 #[test]
 fn two_channels_share_an_engine() {
-    let engine = Shared::new(Shows(|_, _: &[f32]| Ok(())));
+    let engines = EnginePool::new(&everything(), shows(|_, _: &[f32]| Ok(())), 2).unwrap();
     let start = |channel: u8| {
         let mut options = options(0);
         options.channel = Some(channel);
         let (feed, live) = Live::start(options).unwrap();
-        (feed, Running::start(everything(), engine.clone(), live))
+        (feed, Running::with(engines.transcriber().unwrap(), live))
     };
     let (mut microphone, first) = start(0);
     let (mut system, second) = start(1);
@@ -141,7 +140,7 @@ fn pushing_allocates_nothing() {
     let samples = vec![0.25; 2 * 4_800];
     let ((), heap) = heap::measure(|| {
         for n in 0..2_000_u32 {
-            // Formats change, the ring overflows, and what was dropped is told.
+            // Formats change, the ring overflows, and dropped audio is marked.
             let rate_hz = 44_100 + n % 7 * 1_000;
             feed.push(&samples, rate_hz, 1 + n as usize % 2);
             feed.silence(Duration::from_millis(1));

@@ -1,4 +1,5 @@
-//! Audio that is pushed as it is recorded: nothing lost while the engine is behind, text without delay while it is not.
+//! Audio that is pushed as it is recorded: no audio is lost while the engine is behind, and text
+//! comes without delay while it is not.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -6,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use steadyscribe::engine::{Engine, EngineError, Heard, Request};
+use steadyscribe::engine::{Engine, EngineError, Transcription, from_fn};
 use steadyscribe::live::{Feed, Live, LiveOptions, Status, Watch};
 use steadyscribe::sink::Sink;
-use steadyscribe::{Cancel, Config, Error, Segment, Summary, Time, Transcriber, Vad};
+use steadyscribe::{Cancel, Config, Error, InputOptions, Segment, Summary, Time, Transcriber, Vad};
 
 use crate::support::input::hear;
 
@@ -29,14 +30,14 @@ pub(super) fn ramp(at: u64) -> f32 {
     (at % 4_194_303 + 1) as f32 / 4_194_304.0
 }
 
-/// Without a detector: every sample is heard.
+/// Settings without a detector: the engine is given every sample.
 pub(super) fn everything() -> Config {
     let mut config = Config::default();
     config.vad = Vad::Off;
     config
 }
 
-/// A small spill file, where the system has its temporary files.
+/// A small spill file in the system's directory for temporary files.
 pub(super) fn options(spill_bytes: u64) -> LiveOptions {
     let mut options = LiveOptions::default();
     options.spill_dir = std::env::temp_dir();
@@ -44,32 +45,26 @@ pub(super) fn options(spill_bytes: u64) -> LiveOptions {
     options
 }
 
-/// An engine that shows each window to somebody, who says how it ends. Each window gives one segment.
-pub(super) struct Shows<F>(pub(super) F);
-
-impl<F: FnMut(u64, &[f32]) -> Result<(), EngineError> + Send> Engine for Shows<F> {
-    fn name(&self) -> &str {
-        "shows"
-    }
-
-    fn transcribe(&mut self, window: &[f32], request: &Request<'_>) -> Result<Heard, EngineError> {
+/// An engine that shows each window to `see`, with its position, and returns one segment for it.
+pub(super) fn shows(
+    see: impl FnMut(u64, &[f32]) -> Result<(), EngineError> + Send + 'static,
+) -> impl Engine + 'static {
+    let see = Mutex::new(see);
+    from_fn("shows", move |window, request| {
         if request.cancel.is_cancelled() {
             return Err(EngineError::Cancelled);
         }
-        self.0(request.at.samples(), window)?;
+        (see.lock().unwrap())(request.at.samples(), window)?;
         let end = Time::from_samples(window.len() as u64);
-        Ok(Heard::new(
-            vec![Segment::new(Time::ZERO, end, "text")],
-            window.len(),
-        ))
-    }
+        Ok(Transcription::new(vec![Segment::new(Time::ZERO, end, "text")]))
+    })
 }
 
-/// An engine that keeps all that it hears, with where it heard it.
+/// An engine that keeps all audio that it is given, and checks that windows follow each other.
 pub(super) fn keeps() -> (impl Engine + 'static, Arc<Mutex<Vec<f32>>>) {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keep = Arc::clone(&kept);
-    let engine = Shows(move |at, window: &[f32]| {
+    let engine = shows(move |at, window: &[f32]| {
         let mut kept = keep.lock().unwrap();
         assert_eq!(at, kept.len() as u64, "a window follows the one before");
         kept.extend_from_slice(window);
@@ -78,12 +73,13 @@ pub(super) fn keeps() -> (impl Engine + 'static, Arc<Mutex<Vec<f32>>>) {
     (engine, kept)
 }
 
-/// A sink that sends segments on.
+/// A sink that sends segments to a channel.
 pub(super) struct Sends(SyncSender<Segment>);
 
 impl Sink for Sends {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
-        self.0.send(segment.clone()).map_err(io::Error::other)
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
+        self.0.send(segment.clone()).map_err(io::Error::other)?;
+        Ok(true)
     }
 }
 
@@ -95,12 +91,19 @@ pub(super) struct Running {
 }
 
 impl Running {
-    pub(super) fn start(config: Config, engine: impl Engine + 'static, mut live: Live) -> Self {
+    pub(super) fn start(config: Config, engine: impl Engine + 'static, live: Live) -> Self {
+        Self::with(Transcriber::new(config, engine).unwrap(), live)
+    }
+
+    pub(super) fn with(scribe: Transcriber, live: Live) -> Self {
+        Self::part(scribe, live, InputOptions::default())
+    }
+
+    pub(super) fn part(mut scribe: Transcriber, mut live: Live, part: InputOptions) -> Self {
         let (send, segments) = sync_channel(10_000);
-        let mut scribe = Transcriber::new(config, engine).unwrap();
         let cancel = scribe.cancel();
         let thread = thread::spawn(move || {
-            let summary = scribe.transcribe_live(&mut live, &mut Sends(send));
+            let summary = scribe.transcribe_live_with(&mut live, &part, &mut Sends(send));
             (live, summary)
         });
         Self {
@@ -120,7 +123,7 @@ impl Running {
     }
 }
 
-/// Waits until something holds of the input.
+/// Waits until a condition holds.
 pub(super) fn wait(watch: &Watch, what: &str, holds: impl Fn(&Status) -> bool) {
     let started = Instant::now();
     while !holds(&watch.status()) {
@@ -130,8 +133,8 @@ pub(super) fn wait(watch: &Watch, what: &str, holds: impl Fn(&Status) -> bool) {
     }
 }
 
-/// Pushes samples of 16 kHz mono behind `from` others, by the tenth of a second. A device gives them over time; here only the
-/// mover is waited for, which empties the ring, and never the engine.
+/// Pushes samples of 16 kHz mono behind `from` others, a tenth of a second at a time. A device gives
+/// them over time; here only the pump is waited for, which empties the ring, and never the engine.
 pub(super) fn push(feed: &mut Feed, from: u64, samples: impl IntoIterator<Item = f32>) {
     let watch = feed.watch();
     let mut sent = from;
@@ -146,25 +149,28 @@ pub(super) fn push(feed: &mut Feed, from: u64, samples: impl IntoIterator<Item =
         assert_eq!(feed.push(&piece, 16_000, 1), piece.len());
         sent += piece.len() as u64;
         if sent.is_multiple_of(160_000) {
-            wait(&watch, "the mover", |status| {
+            wait(&watch, "the pump", |status| {
                 status.pushed.samples() + 310_000 > sent
             });
         }
     }
 }
 
+/// Samples that a live input keeps in memory: 69 s.
+pub(super) const MEMORY_SAMPLES: u64 = 69 * 16_000;
+
 pub(super) fn push_ramp(feed: &mut Feed, from: u64, count: u64) {
     push(feed, from, (from..from + count).map(ramp));
 }
 
-/// Minutes of speech, decoded: three of them.
+/// Three minutes of speech, decoded.
 pub(super) fn speech() -> Vec<f32> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/monologue.mp3");
     let mut source = steadyscribe::FileSource::open(path).unwrap();
     hear(&mut source).unwrap().samples
 }
 
-/// One test of this folder, which is ignored otherwise, in a process of its own.
+/// One test of this folder, which is ignored otherwise, in its own process.
 pub(super) fn child(test: &str) -> std::process::Command {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     let name = format!("live::{test}");

@@ -1,14 +1,14 @@
-//! Text comes while somebody speaks, and when he pauses.
+//! Text comes while the speaker speaks, and at every pause.
 
 use super::*;
 
 #[test]
-fn what_is_said_before_a_pause_is_transcribed_at_once() {
+fn speech_before_a_pause_is_transcribed_at_once() {
     let (mut feed, live) = Live::start(options(0)).unwrap();
-    let running = Running::start(Config::default(), Shows(|_, _: &[f32]| Ok(())), live);
+    let running = Running::start(Config::default(), shows(|_, _: &[f32]| Ok(())), live);
     let speech = speech();
     for turn in 0..3 {
-        // Six seconds are said, and one and a half are silent; then nothing more comes until the text is there.
+        // Six seconds of speech and one and a half of silence; then no audio comes before the text.
         let said = &speech[turn * 160_000..turn * 160_000 + 96_000];
         push(
             &mut feed,
@@ -30,9 +30,9 @@ fn what_is_said_before_a_pause_is_transcribed_at_once() {
 }
 
 #[test]
-fn a_device_that_stops_is_no_reason_to_wait() {
+fn speech_before_a_device_stops_is_transcribed() {
     let (mut feed, live) = Live::start(options(0)).unwrap();
-    let running = Running::start(Config::default(), Shows(|_, _: &[f32]| Ok(())), live);
+    let running = Running::start(Config::default(), shows(|_, _: &[f32]| Ok(())), live);
     push(&mut feed, 0, speech()[..64_000].iter().copied());
     let segment = running.segments.recv_timeout(PATIENCE).unwrap();
     assert!((segment.end.seconds() - 4.0).abs() < 0.1, "{segment:?}");
@@ -40,12 +40,13 @@ fn a_device_that_stops_is_no_reason_to_wait() {
     running.end().1.unwrap();
 }
 
-/// The next second is said only when the text is at most a window behind, so that it would hang if text did not come.
+/// The next second is pushed only when the text is at most a window behind, so that the test hangs
+/// if no text comes.
 #[test]
 fn an_hour_of_speech_yields_text_all_along() {
     let (mut feed, live) = Live::start(options(0)).unwrap();
     let watch = live.watch();
-    let running = Running::start(Config::default(), Shows(|_, _: &[f32]| Ok(())), live);
+    let running = Running::start(Config::default(), shows(|_, _: &[f32]| Ok(())), live);
     let speech = speech();
     let window = Time::from_seconds(30.0 + 1.0 + 2.0);
     let seconds = speech.chunks_exact(16_000).cycle();

@@ -1,9 +1,9 @@
-//! What a model makes of scenes that are played live.
+//! The text of a real model for scenes that are played live.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use steadyscribe::budget::Footprint;
-use steadyscribe::engine::Shared;
+use steadyscribe::budget::{Plan, Variant};
+use steadyscribe::engine::{EnginePool, Limits, Model, Request, State};
 use steadyscribe::{Ended, FileSource, Whisper, WhisperOptions};
 
 use super::*;
@@ -11,38 +11,55 @@ use crate::support::score::{edits, words};
 use crate::text::fixture;
 
 /// A real engine, and whether it is at work.
-struct Busy(Whisper, Arc<AtomicBool>);
+struct Busy<T>(T, Arc<AtomicBool>);
 
-impl Engine for Busy {
+impl Engine for Busy<Whisper> {
     fn name(&self) -> &str {
         self.0.name()
     }
 
-    fn footprints(&self) -> Vec<Footprint> {
-        self.0.footprints()
+    fn limits(&self) -> Limits {
+        self.0.limits()
     }
 
-    fn prepare(&mut self, chosen: &Footprint) -> Result<(), EngineError> {
-        self.0.prepare(chosen)
+    fn variants(&self) -> Vec<Variant> {
+        self.0.variants()
     }
 
-    fn transcribe(&mut self, window: &[f32], request: &Request<'_>) -> Result<Heard, EngineError> {
-        self.1.store(true, Ordering::SeqCst);
-        let heard = self.0.transcribe(window, request);
-        self.1.store(false, Ordering::SeqCst);
-        heard
+    fn load(&self, variant: &Variant) -> Result<Arc<dyn Model>, EngineError> {
+        Ok(Arc::new(Busy(self.0.load(variant)?, Arc::clone(&self.1))))
     }
 }
 
-/// A sink that notes how much had been pushed when a segment came.
+impl Model for Busy<Arc<dyn Model>> {
+    fn new_state(self: Arc<Self>) -> Result<Box<dyn State>, EngineError> {
+        let state = Arc::clone(&self.0).new_state()?;
+        Ok(Box::new(Busy(state, Arc::clone(&self.1))))
+    }
+}
+
+impl State for Busy<Box<dyn State>> {
+    fn transcribe(
+        &mut self,
+        window: &[f32],
+        request: &Request<'_>,
+    ) -> Result<Transcription, EngineError> {
+        self.1.store(true, Ordering::SeqCst);
+        let answer = self.0.transcribe(window, request);
+        self.1.store(false, Ordering::SeqCst);
+        answer
+    }
+}
+
+/// A sink that records how much audio had been pushed when a segment came.
 struct Delays(Watch, Vec<Segment>, Vec<f64>);
 
 impl Sink for Delays {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.1.push(segment.clone());
         let pushed = self.0.status().pushed;
         self.2.push((pushed - segment.end).seconds());
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -51,7 +68,7 @@ fn engine() -> Whisper {
     Whisper::open(model, WhisperOptions::default()).unwrap()
 }
 
-/// Words that are said in a scene, and how many of them are wrong in its text.
+/// Counts the words of a scene, and the errors in its text.
 fn score(name: &str, segments: &[Segment]) -> (usize, usize) {
     let json = std::fs::read_to_string(fixture(name).with_extension("json")).unwrap();
     let truth: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -60,8 +77,9 @@ fn score(name: &str, segments: &[Segment]) -> (usize, usize) {
     (said.len(), edits(&said, &words(&written.join(" "))))
 }
 
-/// Plays a scene to an engine for which time stands still while it works, so that it always keeps up and the result does
-/// not depend on the machine. Returns the segments, and for each how much was said between its end and its coming.
+/// Plays a scene to an engine for which time stands still while it works, so that it always keeps up
+/// and the result does not depend on the machine. Returns the segments, and for each the seconds of
+/// audio that were pushed between its end and its arrival.
 fn play(name: &str, options: LiveOptions) -> (Vec<Segment>, Vec<f64>) {
     let audio = hear(&mut FileSource::open(fixture(name)).unwrap()).unwrap();
     let (mut feed, mut live) = Live::start(options).unwrap();
@@ -74,7 +92,7 @@ fn play(name: &str, options: LiveOptions) -> (Vec<Segment>, Vec<f64>) {
         let mut sent = 0;
         for piece in audio.samples.chunks(4_000) {
             sent += feed.push(piece, 16_000, 1);
-            // All but what waits to be a block of the resampler.
+            // All but what waits to fill a block of the resampler.
             wait(&watch, "the decoder", |status| {
                 status.read.samples() + 320 > sent as u64
             });
@@ -104,14 +122,14 @@ fn live_text_is_as_good_as_that_of_the_file() {
     let longest = delays.into_iter().fold(0.0, f64::max);
     println!("{said} words, {of_file} errors of the file, {of_live} live, {longest:.1} s");
     assert!(of_live <= of_file + said / 50, "{of_file} and {of_live}");
-    // A window, the second behind it that is looked at, and what is on the way.
+    // A window, the second behind it that is looked at, and the audio on its way there.
     assert!(
         longest < 12.0 + 1.0 + 2.0,
         "a segment came {longest} s late"
     );
 }
 
-/// The example plays it eight times faster than it was said: nothing is lost, and the last words come.
+/// The example plays a scene at eight times its speed: no audio is lost, and the last words come.
 #[test]
 fn the_example_plays_a_file_as_a_microphone_would() {
     let test = std::env::current_exe().unwrap();
@@ -122,11 +140,11 @@ fn the_example_plays_a_file_as_a_microphone_would() {
         .arg(std::env::temp_dir())
         .output()
         .unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{told}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{errors}");
     assert!(
-        told.contains("lag 0.0 s, 0.0 MB on disk, 0.0 s dropped; RTF"),
-        "{told}"
+        errors.contains("lag 0.0 s, 0.0 MB on disk, 0.0 s dropped; RTF"),
+        "{errors}"
     );
     let lines = String::from_utf8(output.stdout).unwrap();
     let texts = lines.lines().map(|line| line.split_once("] ").unwrap().1);
@@ -139,8 +157,7 @@ fn the_example_plays_a_file_as_a_microphone_would() {
 
 #[test]
 fn taking_turns_changes_no_text() {
-    let transcribe = |engine: Shared<Whisper>| {
-        let mut scribe = Transcriber::new(Config::default(), engine).unwrap();
+    let transcribe = |mut scribe: Transcriber| {
         thread::spawn(move || {
             let mut segments: Vec<Segment> = Vec::new();
             let source = FileSource::open(fixture("standup.opus")).unwrap();
@@ -148,17 +165,24 @@ fn taking_turns_changes_no_text() {
             segments
         })
     };
-    let alone = transcribe(Shared::new(engine())).join().unwrap();
+    let alone = Transcriber::new(Config::default(), engine()).unwrap();
+    let alone = transcribe(alone).join().unwrap();
     assert!(!alone.is_empty());
-    let shared = Shared::new(engine());
-    for transcript in [(); 2].map(|()| transcribe(shared.clone())) {
+    // Room for one state, and not for two.
+    let variants = &engine().variants()[..1];
+    let mut config = Config::default();
+    let both = Plan::new(&config, variants, 2).unwrap().peak_bytes();
+    config.memory_budget_bytes = Some(both - 1);
+    let engines = EnginePool::new(&config, engine(), 2).unwrap();
+    assert_eq!(engines.plan().states(), 1);
+    for transcript in [(); 2].map(|()| transcribe(engines.transcriber().unwrap())) {
         assert_eq!(transcript.join().unwrap(), alone);
     }
 }
 
 /// `cargo test --release --test it live::text::pauses -- --ignored --nocapture`
 #[test]
-#[ignore = "minutes: what pauses and windows of other lengths do to words and delays"]
+#[ignore = "takes minutes: words and delays with pauses and windows of other lengths"]
 fn pauses() {
     for (pause_ms, window_s) in [
         (1_000, 30.0),

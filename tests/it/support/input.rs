@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use steadyscribe::audio::Format;
 use steadyscribe::decode::{DecodeStats, Decoder, MediaInfo};
-use steadyscribe::resample::Resampler;
+use steadyscribe::internals::Resampler;
 use steadyscribe::source::{Access, Bytes, Input, Source};
 use steadyscribe::{InputError, Span};
 

@@ -1,52 +1,53 @@
-//! From the ring to the queue: one thread that keeps the ring empty.
+//! The thread between the ring and the queue, which keeps the ring empty.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::feed::{Mark, Ring};
-use super::queue::Queue;
-use super::shared::Shared;
+use super::backlog::Backlog;
+use super::feed::{Marker, RingReader};
 use crate::audio::Format;
 use crate::resample::Resampler;
 use crate::time::Time;
 
-/// How long the mover sleeps when it has emptied the ring. The callback does not wake it: that would be a system call.
+/// How long the thread sleeps after it emptied the ring. The callback does not wake it, because
+/// that would be a system call.
 const TICK: Duration = Duration::from_millis(20);
 
 /// Frames that are moved at once, with the queue locked: under a millisecond of work.
 const PIECE_FRAMES: usize = 4_096;
 
 /// Moves what was pushed to the queue, as 16 kHz mono.
-pub(super) struct Mover {
-    ring: Ring,
+pub(super) struct Pump {
+    ring: RingReader,
     /// Frames that were taken from the ring.
     taken: u64,
     rate_hz: u32,
     resampler: Resampler,
-    shared: Arc<Shared>,
+    backlog: Arc<Backlog>,
 }
 
-impl Mover {
-    pub(super) fn new(ring: Ring, shared: Arc<Shared>) -> Self {
+impl Pump {
+    pub(super) fn new(ring: RingReader, backlog: Arc<Backlog>) -> Self {
         Self {
             ring,
             taken: 0,
             rate_hz: 0,
             resampler: Resampler::new(),
-            shared,
+            backlog,
         }
     }
 
-    /// Works until the feed has gone and all of it is moved, or nobody wants it any more.
+    /// Runs until the feed is gone and all of it is moved, or until the live input is dropped.
     pub(super) fn run(mut self) {
-        while !self.shared.is_closed() {
-            // Before the ring is emptied: what was pushed before the feed went is then seen.
-            let ended = self.ring.samples.is_abandoned();
+        while !self.backlog.is_closed() {
+            // Asked before the ring is emptied, so that what was pushed before the feed went is
+            // seen.
+            let is_ended = self.ring.samples.is_abandoned();
             self.empty();
-            if ended {
+            if is_ended {
                 let resampler = &mut self.resampler;
-                self.shared
+                self.backlog
                     .fill(|queue| resampler.finish(&mut |samples| queue.push(samples)));
                 return;
             }
@@ -55,17 +56,17 @@ impl Mover {
     }
 
     fn empty(&mut self) {
-        // A mark is written before the frames that it stands before, so it is seen when they are.
+        // A marker is written before the frames that it precedes, so it is visible when they are.
         let mut left = self.ring.samples.slots();
         loop {
-            let mark = self.ring.marks.peek().ok().copied();
-            match mark {
-                Some(mark) if mark.at == self.taken => {
-                    let _ = self.ring.marks.pop();
-                    self.turn(mark);
+            let marker = self.ring.markers.peek().ok().copied();
+            match marker {
+                Some(marker) if marker.at == self.taken => {
+                    let _ = self.ring.markers.pop();
+                    self.apply(marker);
                 }
-                mark => {
-                    let until = mark.map_or(u64::MAX, |mark| mark.at - self.taken);
+                marker => {
+                    let until = marker.map_or(u64::MAX, |marker| marker.at - self.taken);
                     let until = usize::try_from(until).unwrap_or(usize::MAX);
                     let count = left.min(until).min(PIECE_FRAMES);
                     if count == 0 {
@@ -89,7 +90,7 @@ impl Mover {
         };
         let resampler = &mut self.resampler;
         let (first, second) = frames.as_slices();
-        self.shared.fill(|queue| {
+        self.backlog.fill(|queue| {
             for part in [first, second] {
                 resampler.push(format, part, &mut |samples| queue.push(samples));
             }
@@ -98,29 +99,29 @@ impl Mover {
         self.taken += count as u64;
     }
 
-    /// Begins a stretch with another rate, or behind a hole.
-    fn turn(&mut self, mark: Mark) {
-        self.rate_hz = mark.rate_hz;
+    /// Begins a stretch of another rate, or behind a gap.
+    fn apply(&mut self, marker: Marker) {
+        self.rate_hz = marker.rate_hz;
         let resampler = &mut self.resampler;
         let time = |length: Duration| Time::from_seconds(length.as_secs_f64());
-        self.shared.fill(|queue: &mut Queue| {
+        self.backlog.fill(|queue| {
             resampler.finish(&mut |samples| queue.push(samples));
-            if !mark.hole.lost.is_zero() {
+            if !marker.gap.lost.is_zero() {
                 tracing::warn!(
-                    at_s = queue.end().seconds(),
-                    lost_s = mark.hole.lost.as_secs_f64(),
-                    "live: audio was pushed and could not be taken"
+                    at_s = queue.timeline().end().seconds(),
+                    lost_s = marker.gap.lost.as_secs_f64(),
+                    "live: pushed audio was refused or found no room in the ring, and is dropped"
                 );
-                queue.lose(time(mark.hole.lost));
+                queue.lose(time(marker.gap.lost));
             }
-            queue.silence(time(mark.hole.silence));
+            queue.silence(time(marker.gap.silence));
         });
     }
 }
 
-impl Drop for Mover {
-    /// Also after a panic, so that nobody waits for what does not come.
+impl Drop for Pump {
+    /// Also after a panic, so that no reader waits for audio that does not come.
     fn drop(&mut self) {
-        self.shared.end();
+        self.backlog.end_input();
     }
 }
