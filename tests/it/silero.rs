@@ -100,7 +100,7 @@ struct Told {
 }
 
 impl HopDetector for Told {
-    fn hear(&mut self, _: &[f32; HOP_SAMPLES]) -> &[f32] {
+    fn score(&mut self, _: &[f32; HOP_SAMPLES]) -> &[f32] {
         let at = self.hops / 2;
         self.hops += 1;
         &self.scores[at..=at]
