@@ -65,7 +65,7 @@ fn decode(
     channel: Option<u8>,
     progress: &Progress,
 ) -> Result<DecodeStats, Error> {
-    source.cancelled_by(blocks.cancel);
+    source.set_cancel(blocks.cancel);
     let mut decoder = match Decoder::open(source) {
         // Whoever cancels before an input says what it is wants no answer to that.
         Err(_) if blocks.cancel.is_cancelled() => return Ok(DecodeStats::default()),
