@@ -1,35 +1,35 @@
-//! AIFF and AIFF-C: shown with their format and their audio alone.
+//! AIFF and AIFF-C: the demuxer is shown the format chunk and the audio alone.
 //!
-//! The demuxer reads texts and pictures of any length, and where it may seek it looks for chunks behind the audio
-//! and fails where those are cut off.
+//! It would read texts and pictures of any length. If it may seek, it looks for chunks behind the
+//! audio, and fails if those are cut off.
 //!
 //! Source: Apple, "Audio Interchange File Format", version 1.3, and "AIFF-C".
 
 use std::sync::Arc;
 
-use super::Layout;
+use super::layout::Layout;
 use crate::audio::INPUT_CHANNELS_MAX;
-use crate::decode::codec::Fault;
-use crate::decode::input::Handle;
+use crate::decode::fault::Fault;
+use crate::decode::shared_input::SharedInput;
 
-/// Chunks that are looked at. A dozen is usual.
+/// Most chunks that are read. A dozen is usual.
 const CHUNKS_MAX: usize = 1_024;
 
 /// Longest format chunk: 22 bytes and the name of the compression, at most 255.
 const FORMAT_BYTES_MAX: u32 = 512;
 
-/// Shortest format chunk with its header: channels, frames, bits of a sample, rate.
+/// Shortest format chunk with its header: channels, frames, bits per sample, rate.
 const FORMAT_BYTES_MIN: usize = 26;
 
-/// Bytes of a chunk's header, and those of the audio chunk before its audio.
+/// Bytes of a chunk's header, and bytes between the header of the audio chunk and its audio.
 const HEADER: u64 = 8;
 const AUDIO_HEADER: u32 = 8;
 
-/// Longest audio that is shown: what a form can hold beside its format.
+/// Longest audio that is shown: a form can hold as much beside its format.
 const AUDIO_BYTES_MAX: u32 = u32::MAX - 4_096;
 
 /// Reads the chunks.
-pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
+pub(super) fn layout(input: &Arc<SharedInput>, at: u64) -> Result<Layout, Fault> {
     let form: Option<[u8; 12]> = input.array_at(at)?;
     let Some([_, _, _, _, _, _, _, _, form @ ..]) = form else {
         return Err(Fault::CutOff);
@@ -46,7 +46,7 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
             b"SSND" => audio = Some((next, len)),
             _ => {}
         }
-        // Where the input cannot seek, what stands behind the audio cannot be read before it.
+        // If the input cannot seek, chunks behind the audio cannot be read before it.
         if audio.is_some() && (format.is_some() || !input.is_seekable()) {
             break;
         }
@@ -54,17 +54,18 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     }
     let (Some(format), Some((audio, len))) = (format, audio) else {
         return Err(Fault::Damaged(
-            "it has no chunk of format, or none of audio".into(),
+            "the chunk of its format or of its audio is missing".into(),
         ));
     };
     check(&format)?;
     let mut header = chunk(input, audio, AUDIO_HEADER)?;
-    // Whoever writes into a pipe, or is switched off, leaves none: then it goes on to the end.
-    let is_told = (AUDIO_HEADER..u32::MAX).contains(&len);
-    let shown = if is_told { len } else { AUDIO_BYTES_MAX };
+    // Programs that write to a pipe, and recorders that lose power, leave the length at zero. Then
+    // the audio extends to the end.
+    let is_declared = (AUDIO_HEADER..u32::MAX).contains(&len);
+    let shown = if is_declared { len } else { AUDIO_BYTES_MAX };
     header[4..8].copy_from_slice(&shown.min(AUDIO_BYTES_MAX).to_be_bytes());
     let mut layout = Layout::plain(input, audio + HEADER + u64::from(AUDIO_HEADER));
-    layout.data_end = is_told.then(|| audio + HEADER + u64::from(len));
+    layout.data_end = is_declared.then(|| audio + HEADER + u64::from(len));
     layout.view.end = layout.data_end;
     layout.view.seekable = false;
     layout.view.head = [
@@ -78,10 +79,11 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64) -> Result<Layout, Fault> {
     Ok(layout)
 }
 
-/// Refuses a format over whose numbers the demuxer stumbles: it multiplies channels with the width of a sample in 16 bits.
+/// Refuses formats whose numbers the demuxer cannot take: it multiplies the channels by the width
+/// of a sample in 16 bits.
 fn check(format: &[u8]) -> Result<(), Fault> {
     if format.len() < FORMAT_BYTES_MIN {
-        return Err(Fault::Damaged("its chunk of format is too short".into()));
+        return Err(Fault::Damaged("its format chunk is too short".into()));
     }
     let channels = u16::from_be_bytes([format[8], format[9]]).into();
     if !(1..=INPUT_CHANNELS_MAX).contains(&channels) {
@@ -93,8 +95,8 @@ fn check(format: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Reads `len` bytes of a chunk with its header, filled up to an even length.
-fn chunk(input: &Handle, at: u64, len: u32) -> Result<Vec<u8>, Fault> {
+/// Reads `len` bytes of a chunk with its header, padded to an even length.
+fn chunk(input: &SharedInput, at: u64, len: u32) -> Result<Vec<u8>, Fault> {
     let len = HEADER + u64::from(len) + u64::from(len & 1);
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     if input.read_at(at, &mut bytes)? < bytes.len() {

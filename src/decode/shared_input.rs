@@ -1,49 +1,49 @@
-//! An input that several readers share: the one who reads headers, and the demuxer.
+//! One input with two users: the readers of headers in `headers/`, and the demuxer.
 
-use std::io::{self, ErrorKind, Read, SeekFrom};
+use std::io::{self, Cursor, ErrorKind, Read, SeekFrom};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::source::Bytes;
 
-/// Bytes of the start of something that are looked at.
-const LOOKED_BYTES: usize = 1_024;
+/// Bytes that `head_at` returns: enough for every signature.
+const HEAD_BYTES: usize = 1_024;
 
-/// Bytes that are kept of an input that cannot seek, to be read again: headers by the demuxer, and what was searched
-/// for a place to go on.
+/// Bytes that are kept of an input that cannot seek, so that they can be read a second time:
+/// headers, which the demuxer reads again, and the bytes that were searched for a place to go on.
 const KEPT_BYTES: usize = 32 << 10;
 
-/// An input, read at any place if it can seek and ever further on if it cannot.
+/// An input that is read at any position if it can seek, and only forward if it cannot.
 ///
 /// # Memory
 ///
-/// Up to 32 KiB, of an input that cannot seek. Nothing is allocated while the demuxer reads.
-pub(super) struct Handle {
+/// Up to 32 KiB for an input that cannot seek. Nothing is allocated while the demuxer reads.
+pub(super) struct SharedInput {
     inner: Mutex<Inner>,
     seekable: bool,
-    /// How far the demuxer has read.
+    /// Where the demuxer has read to.
     position: AtomicU64,
-    /// How much more it may read before it has to come up with something.
+    /// Bytes that the demuxer may still read before it has to return a packet.
     allowance: AtomicU64,
-    /// The first error of the input itself: a demuxer swallows it or makes it its own.
+    /// The first error of the input itself, which a demuxer swallows or replaces with its own.
     error: Mutex<Option<io::Error>>,
 }
 
 struct Inner {
     bytes: Box<dyn Bytes>,
-    /// Where `bytes` stands.
+    /// Position of `bytes`.
     at: u64,
     kept: Vec<u8>,
     kept_at: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while reading leaves nothing half done that matters: positions are set after the act.
+    // A panic in a read leaves no wrong state behind: positions are set after the read.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Handle {
-    /// Takes bytes that stand at their start.
+impl SharedInput {
+    /// Wraps bytes that are at their start. If not `may_seek`, they are read forward only.
     pub(super) fn new(bytes: Box<dyn Bytes>, may_seek: bool) -> Arc<Self> {
         Arc::new(Self {
             seekable: may_seek && bytes.is_seekable(),
@@ -59,6 +59,11 @@ impl Handle {
         })
     }
 
+    /// Makes an input of bytes that were read before.
+    pub(super) fn of_memory(bytes: &[u8]) -> Arc<Self> {
+        Self::new(Box::new(Cursor::new(bytes.to_vec())), true)
+    }
+
     pub(super) fn is_seekable(&self) -> bool {
         self.seekable
     }
@@ -68,24 +73,28 @@ impl Handle {
         lock(&self.inner).bytes.byte_len()
     }
 
-    /// Returns how far the demuxer has read, in bytes of the input.
+    /// Returns the position to which the demuxer has read, in bytes of the input.
     pub(super) fn position(&self) -> u64 {
         self.position.load(Ordering::Relaxed)
     }
 
-    /// Returns the length in bytes, or where it is not known, how far the input was read by anybody.
+    /// Returns the length in bytes or, if it is unknown, the position to which anything was read.
     pub(super) fn end(&self) -> u64 {
         let inner = lock(&self.inner);
         inner.bytes.byte_len().unwrap_or(inner.at)
     }
 
-    /// Allows the demuxer to read so many more bytes.
+    /// Limits the demuxer to `bytes` more bytes.
     pub(super) fn allow(&self, bytes: u64) {
         self.allowance.store(bytes, Ordering::Relaxed);
     }
 
     /// Reads for the demuxer: at least one byte at `at`, or none at the end.
-    pub(super) fn demux(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::FileTooLarge`] when the allowance is used up.
+    pub(super) fn read_for_demuxer(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let allowance = self.allowance.load(Ordering::Relaxed);
         if allowance == 0 {
             return Err(ErrorKind::FileTooLarge.into());
@@ -97,14 +106,14 @@ impl Handle {
         Ok(count)
     }
 
-    /// Takes the first error of the input.
+    /// Removes and returns the first error of the input.
     pub(super) fn take_error(&self) -> Option<io::Error> {
         lock(&self.error).take()
     }
 
-    /// Fills `buffer` from `at` on as far as the input goes, and returns how far that was.
+    /// Fills `buffer` from `at` on and returns the count of bytes, which is smaller at the end.
     ///
-    /// Where the input cannot seek, up to `KEPT_BYTES` that were read last can be read once more.
+    /// If the input cannot seek, up to `KEPT_BYTES` that were read last can be read a second time.
     pub(super) fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -125,9 +134,9 @@ impl Handle {
         Ok((self.read_at(at, &mut bytes)? == N).then_some(bytes))
     }
 
-    /// Returns up to `LOOKED_BYTES` bytes at `at`.
-    pub(super) fn look_at(&self, at: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; LOOKED_BYTES];
+    /// Returns up to `HEAD_BYTES` bytes from `at` on.
+    pub(super) fn head_at(&self, at: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; HEAD_BYTES];
         let count = self.read_at(at, &mut bytes)?;
         bytes.truncate(count);
         Ok(bytes)
@@ -139,7 +148,7 @@ impl Handle {
         let result = inner.read_some(at, buffer, self.seekable);
         result.map_err(|error| {
             let kind = error.kind();
-            // That one is not the input's: damage sends a reader to where it cannot go.
+            // This one is no error of the input: damaged lengths send readers backwards.
             if kind != ErrorKind::NotSeekable {
                 lock(&self.error).get_or_insert(error);
             }
@@ -180,7 +189,7 @@ impl Inner {
         Ok(count)
     }
 
-    /// Keeps what was read, unless it is kept already.
+    /// Keeps bytes that were read, unless they are kept already.
     fn keep(&mut self, at: u64, bytes: &[u8]) {
         if at + bytes.len() as u64 > self.kept_at + self.kept.len() as u64 {
             self.kept.clear();
@@ -210,7 +219,7 @@ pub(super) mod tests {
 
     impl Read for Memory {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            // At most five bytes at a time, so that every seam is met.
+            // At most five bytes at a time, so that every boundary is met.
             let len = buffer.len().min(5);
             self.0.read(&mut buffer[..len])
         }
@@ -233,17 +242,17 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::decode) fn input(seekable: bool) -> Arc<Handle> {
-        Handle::new(
+    pub(in crate::decode) fn input(seekable: bool) -> Arc<SharedInput> {
+        SharedInput::new(
             Box::new(Memory(io::Cursor::new((0..100).collect()), seekable)),
             true,
         )
     }
 
     #[test]
-    fn what_was_read_last_is_read_again() {
+    fn last_bytes_can_be_read_a_second_time() {
         let input = input(false);
-        assert_eq!(input.look_at(40).unwrap().len(), 60);
+        assert_eq!(input.head_at(40).unwrap().len(), 60);
         let mut bytes = [0; 60];
         assert_eq!(input.read_at(40, &mut bytes[..55]).unwrap(), 55);
         assert!(bytes[..55].iter().copied().eq(40..95));
@@ -256,16 +265,16 @@ pub(super) mod tests {
         let input = input(true);
         let mut bytes = [0; 5];
         input.allow(7);
-        assert_eq!(input.demux(0, &mut bytes).unwrap(), 5);
-        assert_eq!(input.demux(5, &mut bytes).unwrap(), 5);
+        assert_eq!(input.read_for_demuxer(0, &mut bytes).unwrap(), 5);
+        assert_eq!(input.read_for_demuxer(5, &mut bytes).unwrap(), 5);
         assert_eq!(
-            input.demux(10, &mut bytes).unwrap_err().kind(),
+            input.read_for_demuxer(10, &mut bytes).unwrap_err().kind(),
             ErrorKind::FileTooLarge
         );
         input.allow(1);
-        assert_eq!(input.demux(10, &mut bytes).unwrap(), 5);
+        assert_eq!(input.read_for_demuxer(10, &mut bytes).unwrap(), 5);
         assert_eq!(input.position(), 15);
-        // It is no fault of the input.
+        // That is no error of the input.
         assert!(input.take_error().is_none());
     }
 }

@@ -1,16 +1,14 @@
-//! Whether a Matroska stream ended inside an element, or with one that nobody knows: the demuxer gives the same error at a
-//! whole stream's end.
+//! Finds out whether a Matroska stream ends inside an element or with an unknown one.
+//!
+//! The demuxer returns the same error at the end of a whole stream and of one that is cut off.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::matroska::{CLUSTER, SEGMENT, element};
+use super::ebml::{CLUSTER, HEADER_BYTES_MAX, SEGMENT, element};
 
-/// Longest header of an element: a name of four bytes and a length of eight.
-const HEADER_BYTES_MAX: usize = 12;
-
-/// What may stand beside clusters, with names of four bytes: head, index of it, information, tracks, index of clusters,
-/// attachments, chapters, tags.
+/// Ids of four bytes that may follow a cluster: EBML header, index of the segment, information,
+/// tracks, index of clusters, attachments, chapters, tags.
 const BESIDE_CLUSTERS: [u32; 8] = [
     0x1a45_dfa3,
     0x114d_9b74,
@@ -22,22 +20,22 @@ const BESIDE_CLUSTERS: [u32; 8] = [
     0x1254_c367,
 ];
 
-/// Follows the elements of clusters as their bytes go by.
+/// Follows the elements of clusters while their bytes go by.
 #[derive(Debug, Default)]
-pub(in crate::decode) struct ClusterWatch {
+pub(super) struct ClusterWatch {
     header: [u8; HEADER_BYTES_MAX],
     header_len: usize,
-    /// Bytes of the element that are still to come.
+    /// Bytes of the current element that are still to come.
     left: u64,
-    /// Behind the last cluster stands something that may be one, with a name that is damaged.
+    /// An element with an unknown id follows the last cluster: perhaps a cluster with a damaged id.
     is_odd: bool,
     is_inside: Arc<AtomicBool>,
 }
 
 impl ClusterWatch {
-    /// Begins where a cluster does. `is_inside` tells from then on whether what went by ends inside an element, or with one that
-    /// nobody knows.
-    pub(in crate::decode) fn new(is_inside: Arc<AtomicBool>) -> Self {
+    /// Starts at the first byte of a cluster. From then on `is_inside` holds whether the bytes that
+    /// went by end inside an element, or with an unknown one.
+    pub(super) fn new(is_inside: Arc<AtomicBool>) -> Self {
         is_inside.store(false, Ordering::Relaxed);
         Self {
             is_inside,
@@ -45,8 +43,8 @@ impl ClusterWatch {
         }
     }
 
-    /// Takes notice of the bytes that come next.
-    pub(in crate::decode) fn pass(&mut self, mut bytes: &[u8]) {
+    /// Follows the next bytes.
+    pub(super) fn pass(&mut self, mut bytes: &[u8]) {
         while let [first, rest @ ..] = bytes {
             if self.left > 0 {
                 let passed = usize::try_from(self.left).unwrap_or(usize::MAX);
@@ -59,7 +57,7 @@ impl ClusterWatch {
             self.header_len += 1;
             bytes = rest;
             match element(&self.header[..self.header_len]) {
-                // Of these, the elements inside are followed.
+                // Their children are followed.
                 Some((CLUSTER | SEGMENT, ..)) => {
                     self.is_odd = false;
                     self.header_len = 0;
@@ -69,7 +67,7 @@ impl ClusterWatch {
                     self.left = len.unwrap_or(0);
                     self.header_len = 0;
                 }
-                // No header is longer: this is none, and what follows cannot be told.
+                // No header is longer, so this is not one, and what follows is unknown.
                 None if self.header_len == HEADER_BYTES_MAX => self.header_len = 0,
                 None => {}
             }
@@ -84,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cluster_with_a_damaged_name_is_told_at_the_end() {
+    fn cluster_with_a_damaged_id_shows_at_the_end() {
         let cluster = b"\x1f\x43\xb6\x75\x83\xe7\x81\x00";
         let damaged = b"\x1f\x43\xb6\x74\x83\xe7\x81\x00";
         let tags = b"\x12\x54\xc3\x67\x80";
@@ -101,8 +99,10 @@ mod tests {
 
     #[test]
     fn ends_inside_unless_between_elements() {
-        // A cluster of unknown length with a time stamp and a block, and an element behind it.
-        let bytes = b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff\xe7\x81\x00\xa3\x84\x81\x00\x00\x80\xec\x40\x01\x00";
+        // A cluster of unknown length with a time stamp and a block, then another element.
+        let bytes =
+            b"\x1f\x43\xb6\x75\x01\xff\xff\xff\xff\xff\xff\xff\xe7\x81\x00\xa3\x84\x81\x00\x00\x80\
+                      \xec\x40\x01\x00";
         let between = [0, 12, 15, 21, bytes.len()];
         for len in 0..=bytes.len() {
             for step in [1, 5, 100] {

@@ -1,14 +1,17 @@
-//! The boxes of which files of the ISO base media format are made.
+//! The boxes of which mp4 files are made.
 //!
 //! Source: ISO/IEC 14496-12, section 4.2.
 
-use crate::decode::codec::Fault;
-use crate::decode::input::Handle;
+use crate::decode::fault::Fault;
+use crate::decode::shared_input::SharedInput;
 
-/// Boxes that are looked at on one level.
+/// Most boxes that are read on one level.
 pub(super) const BOXES_MAX: usize = 65_536;
 
-/// A box: its name, and where it, its content and the next one start.
+/// Bytes that are read at once, so that a damaged length decides no allocation.
+const STEP_BYTES: usize = 64 << 10;
+
+/// A box: its name, and the positions of its header, its content and the next box.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BoxAt {
     pub(super) name: [u8; 4],
@@ -17,9 +20,9 @@ pub(super) struct BoxAt {
     pub(super) end: u64,
 }
 
-/// Reads the header of the box at `start`, which must end at or before `limit`. Of the outermost level, the last may
-/// be cut off.
-pub(super) fn box_at(input: &Handle, start: u64, limit: u64) -> Result<Option<BoxAt>, Fault> {
+/// Reads the header of the box at `start`, whose header must end at or before `limit`. The box
+/// itself may be cut off.
+pub(super) fn box_at(input: &SharedInput, start: u64, limit: u64) -> Result<Option<BoxAt>, Fault> {
     if start.saturating_add(8) > limit {
         return Ok(None);
     }
@@ -44,9 +47,9 @@ pub(super) fn box_at(input: &Handle, start: u64, limit: u64) -> Result<Option<Bo
     }))
 }
 
-/// Calls `visit` with every box in `parent` until it returns `false`.
+/// Calls `visit` with every box in `parent` until `visit` returns `false`.
 pub(super) fn each(
-    input: &Handle,
+    input: &SharedInput,
     parent: BoxAt,
     mut visit: impl FnMut(BoxAt) -> Result<bool, Fault>,
 ) -> Result<(), Fault> {
@@ -67,7 +70,7 @@ pub(super) fn each(
 
 /// Returns the first box under `parent` along a path of names.
 pub(super) fn find(
-    input: &Handle,
+    input: &SharedInput,
     mut parent: BoxAt,
     path: &[&[u8; 4]],
 ) -> Result<Option<BoxAt>, Fault> {
@@ -83,15 +86,35 @@ pub(super) fn find(
     Ok(Some(parent))
 }
 
-pub(super) fn u32_at(input: &Handle, at: u64) -> Result<u32, Fault> {
+pub(super) fn u32_at(input: &SharedInput, at: u64) -> Result<u32, Fault> {
     Ok(input.array_at(at)?.map_or(0, u32::from_be_bytes))
 }
 
-pub(super) fn u64_at(input: &Handle, at: u64) -> Result<u64, Fault> {
+pub(super) fn u64_at(input: &SharedInput, at: u64) -> Result<u64, Fault> {
     Ok(input.array_at(at)?.map_or(0, u64::from_be_bytes))
 }
 
 /// Returns the version of a full box.
-pub(super) fn version(input: &Handle, full: BoxAt) -> Result<u8, Fault> {
+pub(super) fn version(input: &SharedInput, full: BoxAt) -> Result<u8, Fault> {
     Ok(u32_at(input, full.content)?.to_be_bytes()[0])
+}
+
+/// Reads the bytes from `at` to `end` and appends them to `bytes`.
+pub(super) fn append(
+    input: &SharedInput,
+    mut at: u64,
+    end: u64,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Fault> {
+    while at < end {
+        let have = bytes.len();
+        let step = usize::try_from(end - at).unwrap_or(usize::MAX);
+        bytes.resize(have + step.min(STEP_BYTES), 0);
+        let count = input.read_at(at, &mut bytes[have..])?;
+        if have + count < bytes.len() {
+            return Err(Fault::CutOff);
+        }
+        at += count as u64;
+    }
+    Ok(())
 }

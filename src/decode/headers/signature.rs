@@ -1,6 +1,6 @@
-//! Tells kinds of files apart by their first bytes, and names those that are not decoded.
+//! Recognizes formats by their first bytes, and names those that are not supported.
 
-/// What a file is.
+/// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Wave audio in one of its three forms.
@@ -15,9 +15,11 @@ pub(super) enum Kind {
     Matroska,
     /// Ogg.
     Ogg,
-    /// Known, and not decoded.
+    /// Known, and not supported.
     Unsupported(&'static str),
-    /// The demuxer finds out: MPEG audio, AAC.
+    /// Known, and without audio.
+    NotAudio(&'static str),
+    /// Not recognized here: perhaps MPEG audio or AAC, which the demuxer finds out.
     Other,
 }
 
@@ -26,13 +28,13 @@ pub(super) enum Kind {
 pub(super) enum Form {
     /// RIFF: sizes of 32 bits.
     Riff,
-    /// RF64 and BW64: RIFF with sizes of 64 bits in a chunk of their own.
+    /// RF64 and BW64: RIFF with sizes of 64 bits in an extra chunk.
     Rf64,
     /// Sony Wave64: names of 16 bytes, sizes of 64 bits.
     Wave64,
 }
 
-/// Bytes at a place of a file, and what they tell.
+/// Positions, the bytes there, and the format that they mean.
 const SIGNATURES: &[(usize, &[u8], Kind)] = &[
     (8, b"WAVE", Kind::Wave(Form::Riff)),
     (8, b"AIFF", Kind::Aiff),
@@ -63,22 +65,22 @@ const SIGNATURES: &[(usize, &[u8], Kind)] = &[
     (8, b"AVI ", Kind::Unsupported("AVI")),
     (0, b"\x0b\x77", Kind::Unsupported("AC-3")),
     (0, b"\x7f\xfe\x80\x01", Kind::Unsupported("DTS")),
-    (0, b"MThd", Kind::Unsupported("MIDI")),
+    (0, b"MThd", Kind::NotAudio("a MIDI file")),
     (
         0,
         b"\x00\x00\x01\xba",
         Kind::Unsupported("MPEG program stream"),
     ),
-    (0, b"%PDF", Kind::Unsupported("a PDF document")),
-    (0, b"PK\x03\x04", Kind::Unsupported("a zip archive")),
-    (0, b"\x89PNG", Kind::Unsupported("a picture")),
-    (0, b"\xff\xd8\xff", Kind::Unsupported("a picture")),
+    (0, b"%PDF", Kind::NotAudio("a PDF document")),
+    (0, b"PK\x03\x04", Kind::NotAudio("a zip archive")),
+    (0, b"\x89PNG", Kind::NotAudio("a picture")),
+    (0, b"\xff\xd8\xff", Kind::NotAudio("a picture")),
 ];
 
 /// Length of a packet of an MPEG transport stream.
 const TRANSPORT_PACKET: usize = 188;
 
-/// Tells what a file is from its first bytes.
+/// Returns the format that the first bytes of a file mean.
 pub(super) fn identify(head: &[u8]) -> Kind {
     let starts = |at: usize, bytes: &[u8]| head.get(at..).is_some_and(|h| h.starts_with(bytes));
     if starts(8, b"WAVE") && (starts(0, b"RF64") || starts(0, b"BW64")) {

@@ -1,47 +1,50 @@
-//! Wave audio in its three forms: shown as one RIFF file of unknown length.
+//! Wave audio in its three forms: each is shown as a RIFF file of unknown length.
 //!
-//! RIFF counts bytes in 32 bits, so a recording of more than 4 GB has a wrong size or is an RF64 or Wave64 file; a
-//! recorder that was switched off leaves a size of zero. The demuxer knows none of this. It is shown a header of 44
-//! bytes that says "until the end", and the audio.
+//! RIFF counts bytes in 32 bits, so a recording of more than 4 GB has a wrong size, or is an RF64
+//! or Wave64 file. A recorder that was switched off leaves a size of zero. The demuxer knows none
+//! of this. It is shown a header of 44 bytes with a length that means "until the end", and the
+//! audio.
 //!
-//! Sources: Microsoft, "Multiple Channel Audio Data and WAVE Files"; EBU Tech 3306 (RF64); Sony, "Wave64 format".
+//! Sources: Microsoft, "Multiple Channel Audio Data and WAVE Files"; EBU Tech 3306 (RF64); Sony,
+//! "Wave64 format".
 
 use std::sync::Arc;
 
-use super::Layout;
+use super::layout::Layout;
 use super::signature::Form;
 use crate::audio::SAMPLE_RATE_HZ;
-use crate::decode::codec::Fault;
-use crate::decode::input::Handle;
-use crate::decode::passed::PIECE_BYTES;
+use crate::decode::fault::Fault;
+use crate::decode::resync::PIECE_BYTES;
+use crate::decode::shared_input::SharedInput;
 use crate::time::Time;
 
-/// Chunks that are looked at before the audio. A handful is usual.
+/// Most chunks that are read before the audio. A handful is usual.
 const CHUNKS_MAX: usize = 1_024;
 
-/// Longest format chunk: that of ADPCM has 50 bytes.
+/// Longest format chunk that is read: that of ADPCM has 50 bytes.
 const FORMAT_BYTES_MAX: usize = 1_024;
 
-/// Most channels that the demuxer has names for.
+/// Most channels for which the demuxer has names.
 const CHANNELS_MAX: u16 = 26;
 
-/// Sizes that programs write when they do not know: nothing, all ones (ffmpeg), and a little below 2 GB (SoX).
+/// Returns whether programs write this size when they do not know it: zero, all ones (ffmpeg), or a
+/// little below 2 GB (SoX).
 const fn is_unknown(size: u32) -> bool {
     size == 0 || size >= 0xffff_ff00 || (size & 0xffff_f000) == 0x7fff_f000
 }
 
-/// What the chunks before the audio say.
+/// What the chunks before the audio declare.
 #[derive(Default)]
 struct Header {
     format: Option<Vec<u8>>,
-    /// Frames, where a chunk says so: for compressed audio, whose last block is filled up.
+    /// Frames, if a chunk declares them: for compressed audio, whose last block is padded.
     frames: Option<u64>,
-    /// The size of the audio as the RF64 header gives it.
+    /// The size of the audio in the RF64 header.
     data_len: Option<u64>,
 }
 
-/// A chunk: its name, where its content starts, how long that is, and where the next one starts.
-struct Chunk {
+/// A chunk: its name, the position and length of its content, and the position of the next chunk.
+struct WaveChunk {
     name: [u8; 4],
     at: u64,
     len: u64,
@@ -49,7 +52,7 @@ struct Chunk {
 }
 
 /// Reads the chunks up to the audio.
-pub(super) fn layout(input: &Arc<Handle>, at: u64, form: Form) -> Result<Layout, Fault> {
+pub(super) fn layout(input: &Arc<SharedInput>, at: u64, form: Form) -> Result<Layout, Fault> {
     let mut header = Header::default();
     let mut next = at + if form == Form::Wave64 { 40 } else { 12 };
     for _ in 0..CHUNKS_MAX {
@@ -83,10 +86,10 @@ pub(super) fn layout(input: &Arc<Handle>, at: u64, form: Form) -> Result<Layout,
         }
         next = chunk.next;
     }
-    Err(Fault::Damaged("it has no chunk of audio".into()))
+    Err(Fault::Damaged("the audio chunk is missing".into()))
 }
 
-fn chunk_at(input: &Handle, at: u64, form: Form) -> Result<Option<Chunk>, Fault> {
+fn chunk_at(input: &SharedInput, at: u64, form: Form) -> Result<Option<WaveChunk>, Fault> {
     if form == Form::Wave64 {
         let Some([a, b, c, d]) = input.array_at(at)? else {
             return Ok(None);
@@ -97,7 +100,7 @@ fn chunk_at(input: &Handle, at: u64, form: Form) -> Result<Option<Chunk>, Fault>
         // Sizes include the 24 bytes of the header, and chunks start at multiples of eight.
         let len = size.saturating_sub(24);
         let next = at.saturating_add(size.max(24)).saturating_add(7) & !7;
-        return Ok(Some(Chunk {
+        return Ok(Some(WaveChunk {
             name: [a, b, c, d],
             at: at + 24,
             len,
@@ -108,7 +111,7 @@ fn chunk_at(input: &Handle, at: u64, form: Form) -> Result<Option<Chunk>, Fault>
         return Ok(None);
     };
     let len = u64::from(u32::from_le_bytes(size));
-    Ok(Some(Chunk {
+    Ok(Some(WaveChunk {
         name: [a, b, c, d],
         at: at + 8,
         len,
@@ -117,9 +120,14 @@ fn chunk_at(input: &Handle, at: u64, form: Form) -> Result<Option<Chunk>, Fault>
 }
 
 /// Shows the audio of a chunk.
-fn audio(input: &Arc<Handle>, header: &Header, chunk: &Chunk, form: Form) -> Result<Layout, Fault> {
-    let format = header.format.as_deref().and_then(Format::read);
-    let format = format.ok_or_else(|| Fault::Damaged("it has no chunk of format".into()))?;
+fn audio(
+    input: &Arc<SharedInput>,
+    header: &Header,
+    chunk: &WaveChunk,
+    form: Form,
+) -> Result<Layout, Fault> {
+    let format = header.format.as_deref().and_then(WaveFormat::read);
+    let format = format.ok_or_else(|| Fault::Damaged("the format chunk is missing".into()))?;
     let data_len = data_len(input, header, chunk, form);
     let mut layout = Layout::plain(input, chunk.at);
     layout.container = match form {
@@ -130,7 +138,7 @@ fn audio(input: &Arc<Handle>, header: &Header, chunk: &Chunk, form: Form) -> Res
     layout.data_end = data_len.map(|len| chunk.at.saturating_add(len));
     layout.view.end = layout.data_end;
     if format.is_stream() {
-        // An MPEG stream in a wave file is one also without the wave file.
+        // An MPEG stream in a wave file is shown without the wave file.
         layout.view.piece_bytes = PIECE_BYTES;
         return Ok(layout);
     }
@@ -155,8 +163,8 @@ fn audio(input: &Arc<Handle>, header: &Header, chunk: &Chunk, form: Form) -> Res
     Ok(layout)
 }
 
-/// Returns how long the audio is, or `None` if until the end of the input.
-fn data_len(input: &Handle, header: &Header, chunk: &Chunk, form: Form) -> Option<u64> {
+/// Returns the length of the audio, or `None` if it extends to the end of the input.
+fn data_len(input: &SharedInput, header: &Header, chunk: &WaveChunk, form: Form) -> Option<u64> {
     let Ok(len) = u32::try_from(chunk.len) else {
         return Some(chunk.len);
     };
@@ -169,13 +177,13 @@ fn data_len(input: &Handle, header: &Header, chunk: &Chunk, form: Form) -> Optio
     let left = input
         .byte_len()
         .map_or(0, |bytes| bytes.saturating_sub(chunk.at));
-    // What is left of a size that did not fit into 32 bits.
+    // If more than 4 GB follow, the size is the rest of one that did not fit into 32 bits.
     let wrapped = left > u64::from(u32::MAX);
     (!is_unknown(len) && !wrapped).then_some(chunk.len)
 }
 
 /// A format chunk.
-struct Format<'a> {
+struct WaveFormat<'a> {
     tag: u16,
     channels: u16,
     rate_hz: u32,
@@ -183,7 +191,7 @@ struct Format<'a> {
     raw: &'a [u8],
 }
 
-/// Names of the formats. Source: RFC 2361 and Microsoft's mmreg.h.
+/// Tags of the formats. Source: RFC 2361 and Microsoft's mmreg.h.
 const PCM: u16 = 1;
 const MS_ADPCM: u16 = 2;
 const FLOAT: u16 = 3;
@@ -194,11 +202,11 @@ const EXTENSIBLE: u16 = 0xfffe;
 /// Layers I and II, layer III, and AAC in ADTS: streams with headers of their own.
 const STREAMS: [u16; 3] = [0x50, 0x55, 0x1600];
 
-impl<'a> Format<'a> {
+impl<'a> WaveFormat<'a> {
     fn read(raw: &'a [u8]) -> Option<Self> {
         let word = |at: usize| Some(u16::from_le_bytes([*raw.get(at)?, *raw.get(at + 1)?]));
         let tag = match word(0)? {
-            // The name stands at the start of the sub-format.
+            // The tag is at the start of the sub-format.
             EXTENSIBLE => word(24)?,
             tag => tag,
         };
@@ -246,8 +254,8 @@ impl<'a> Format<'a> {
         Ok(parts.concat())
     }
 
-    /// Returns the first 16 bytes, which every form has, with the width that samples have in the file: programs
-    /// write 20 or 24 bits there for samples that take 24 or 32.
+    /// Returns the first 16 bytes, which every form has, with the width of a sample in the file.
+    /// Programs write 20 or 24 bits there for samples that take 24 or 32.
     fn plain(&self) -> Vec<u8> {
         let mut plain = self.raw[..16].to_vec();
         plain[..2].copy_from_slice(&self.tag.to_le_bytes());
@@ -257,7 +265,7 @@ impl<'a> Format<'a> {
     }
 }
 
-/// Names a format that is not decoded.
+/// Names a format that is not supported.
 fn foreign(tag: u16) -> String {
     match tag {
         0x31 => "GSM 6.10 in a wave file".into(),
