@@ -53,36 +53,6 @@ fn written(segments: &[Segment], channel: Option<u8>) -> Vec<(Time, Time, String
 }
 
 #[test]
-fn each_channel_has_the_text_that_it_has_alone() {
-    let (left, right) = (said("standup.opus"), said("monologue.mp3"));
-    let engine = engine();
-    let alone = |channel: &[f32]| {
-        let mut scribe = Transcriber::new(Config::default(), engine.clone()).unwrap();
-        let mut segments: Vec<Segment> = Vec::new();
-        scribe
-            .transcribe(recording(&[channel]), &mut segments)
-            .unwrap();
-        written(&segments, None)
-    };
-    let engines = vec![engine.clone(), engine.clone()];
-    let mut scribes = Channels::new(&Config::default(), engines).unwrap();
-    let mut segments: Vec<Segment> = Vec::new();
-    let open = || Ok(recording(&[&left, &right]));
-    let summaries = scribes.transcribe(open, &mut segments).unwrap();
-    assert_eq!(written(&segments, Some(0)), alone(&left));
-    assert_eq!(written(&segments, Some(1)), alone(&right));
-    assert!(segments.is_sorted_by_key(|segment| segment.start));
-    let ids: Vec<u64> = segments.iter().map(|segment| segment.id).collect();
-    assert_eq!(ids, (0..segments.len() as u64).collect::<Vec<_>>());
-    let counted: u64 = summaries.iter().map(|summary| summary.segments).sum();
-    assert_eq!(counted, segments.len() as u64);
-    for summary in &summaries {
-        assert_eq!(summary.ended, Ended::Complete);
-        assert_eq!(summary.blocks.acquired, summary.blocks.released);
-    }
-}
-
-#[test]
 fn a_channel_that_is_not_there_is_silent() {
     let spoken = said("standup.opus");
     let mut config = Config::default();
@@ -175,4 +145,39 @@ fn one_token_cancels_all_channels() {
             .iter()
             .all(|summary| summary.ended == Ended::Cancelled)
     );
+}
+
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn each_channel_has_the_text_that_it_has_alone() {
+        let (left, right) = (said("standup.opus"), said("monologue.mp3"));
+        let engine = engine();
+        let alone = |channel: &[f32]| {
+            let mut scribe = Transcriber::new(Config::default(), engine.clone()).unwrap();
+            let mut segments: Vec<Segment> = Vec::new();
+            scribe
+                .transcribe(recording(&[channel]), &mut segments)
+                .unwrap();
+            written(&segments, None)
+        };
+        let engines = vec![engine.clone(), engine.clone()];
+        let mut scribes = Channels::new(&Config::default(), engines).unwrap();
+        let mut segments: Vec<Segment> = Vec::new();
+        let open = || Ok(recording(&[&left, &right]));
+        let summaries = scribes.transcribe(open, &mut segments).unwrap();
+        assert_eq!(written(&segments, Some(0)), alone(&left));
+        assert_eq!(written(&segments, Some(1)), alone(&right));
+        assert!(segments.is_sorted_by_key(|segment| segment.start));
+        let ids: Vec<u64> = segments.iter().map(|segment| segment.id).collect();
+        assert_eq!(ids, (0..segments.len() as u64).collect::<Vec<_>>());
+        let counted: u64 = summaries.iter().map(|summary| summary.segments).sum();
+        assert_eq!(counted, segments.len() as u64);
+        for summary in &summaries {
+            assert_eq!(summary.ended, Ended::Complete);
+            assert_eq!(summary.blocks.acquired, summary.blocks.released);
+        }
+    }
 }

@@ -67,22 +67,6 @@ fn the_language_is_heard_and_told_with_its_probability() {
 }
 
 #[test]
-fn a_language_that_is_given_is_not_listened_for() {
-    let folder = TempDir::new().unwrap();
-    let model = model(&folder, MULTILINGUAL, ENGLISH);
-    let (_, heard) = transcribe(&model, WhisperOptions::default());
-    for (name, code) in [("de", "de"), ("German", "de"), ("cantonese", "yue")] {
-        let mut options = WhisperOptions::default();
-        options.language = Some(name.into());
-        let (text, summary) = transcribe(&model, options);
-        assert!(!text.is_empty());
-        assert_eq!(summary.language, Some(Language::new(code, 1.0)), "{name}");
-        // The start alone is fed once more to hear the language.
-        assert!(summary.decode_steps < heard.decode_steps, "{name}");
-    }
-}
-
-#[test]
 fn an_engine_uses_no_text_of_another_language() {
     let folder = TempDir::new().unwrap();
     let model = model(&folder, MULTILINGUAL, GERMAN);
@@ -261,4 +245,25 @@ fn a_real_model_hears_real_words() {
     println!("planned {plan_bytes} bytes");
     assert_eq!(language.code, "en");
     assert!(errors * 2 < said.len(), "{}", written.join(" "));
+}
+
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn a_language_that_is_given_is_not_listened_for() {
+        let folder = TempDir::new().unwrap();
+        let model = model(&folder, MULTILINGUAL, ENGLISH);
+        let (_, heard) = transcribe(&model, WhisperOptions::default());
+        for (name, code) in [("de", "de"), ("German", "de"), ("cantonese", "yue")] {
+            let mut options = WhisperOptions::default();
+            options.language = Some(name.into());
+            let (text, summary) = transcribe(&model, options);
+            assert!(!text.is_empty());
+            assert_eq!(summary.language, Some(Language::new(code, 1.0)), "{name}");
+            // The start alone is fed once more to hear the language.
+            assert!(summary.decode_steps < heard.decode_steps, "{name}");
+        }
+    }
 }

@@ -173,13 +173,6 @@ fn eprintln_if_asked(text: &str) {
     }
 }
 
-#[test]
-fn a_process_holds_what_the_plan_promised() {
-    for flash_attention in [false, true] {
-        check(FIXTURE.as_ref(), flash_attention, SPEECH);
-    }
-}
-
 /// Every published shape as f16 and q5_0, whole and flash attention: `cargo test --release --test it --
 /// --ignored published_shapes`. It needs 4 GB of disk under target/ and 5 GB of memory, and most of an hour. With
 /// `STEADYSCRIBE_SHAPES=tiny,base` only these are made.
@@ -207,4 +200,16 @@ fn published_shapes_hold_what_the_plan_promised() {
         }
     }
     std::fs::remove_file(path).unwrap();
+}
+
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn a_process_holds_what_the_plan_promised() {
+        for flash_attention in [false, true] {
+            check(FIXTURE.as_ref(), flash_attention, SPEECH);
+        }
+    }
 }

@@ -397,50 +397,56 @@ fn disk_that_fails_ends_the_recording_and_says_so() {
     }
 }
 
-/// Every fixture, with bytes changed at random: no panic, no endless run, no memory out of bounds.
-#[test]
-fn changed_bytes_never_panic() {
-    let files = [
-        "mp3-cbr.mp3",
-        "aac-index-last.m4a",
-        "aac-fragments.mp4",
-        "aac-dash.mp4",
-        "aac-48khz.aac",
-        "alac.m4a",
-        "flac-16.flac",
-        "flac-in.ogg",
-        "vorbis.ogg",
-        "opus.ogg",
-        "opus.webm",
-        "aac-clusters.mkv",
-        "film.mp4",
-        "film-fragments.mp4",
-        "adpcm-ms.wav",
-        "mp2.mp2",
-    ];
-    let mut random = noise(1 << 20).into_iter();
-    let mut byte = || usize::from(random.next().unwrap());
-    for file in files {
-        let bytes = fixture(file);
-        for round in 0..25 {
-            let mut changed = bytes.clone();
-            // Headers first: what is in them leads further astray.
-            let range = if round % 2 == 0 {
-                bytes.len()
-            } else {
-                bytes.len().min(1_500)
-            };
-            for _ in 0..=byte() % 24 {
-                let at = (byte() << 16 | byte() << 8 | byte()) % range;
-                changed[at] = byte() as u8;
+mod slow {
+    use super::*;
+
+    /// Every fixture, with bytes changed at random: no panic, no endless run, no memory out of bounds.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn changed_bytes_never_panic() {
+        let files = [
+            "mp3-cbr.mp3",
+            "aac-index-last.m4a",
+            "aac-fragments.mp4",
+            "aac-dash.mp4",
+            "aac-48khz.aac",
+            "alac.m4a",
+            "flac-16.flac",
+            "flac-in.ogg",
+            "vorbis.ogg",
+            "opus.ogg",
+            "opus.webm",
+            "aac-clusters.mkv",
+            "film.mp4",
+            "film-fragments.mp4",
+            "adpcm-ms.wav",
+            "mp2.mp2",
+        ];
+        let mut random = noise(1 << 20).into_iter();
+        let mut byte = || usize::from(random.next().unwrap());
+        for file in files {
+            let bytes = fixture(file);
+            for round in 0..25 {
+                let mut changed = bytes.clone();
+                // Headers first: what is in them leads further astray.
+                let range = if round % 2 == 0 {
+                    bytes.len()
+                } else {
+                    bytes.len().min(1_500)
+                };
+                for _ in 0..=byte() % 24 {
+                    let at = (byte() << 16 | byte() << 8 | byte()) % range;
+                    changed[at] = byte() as u8;
+                }
+                let (heard, heap) =
+                    crate::support::heap::measure(|| hear(&mut Pieces::file(changed)));
+                let kept = heard.map_or(0, |heard| heard.samples.capacity() as u64 * 8);
+                assert!(
+                    heap.peak_bytes < kept + (12 << 20),
+                    "{file}, round {round}: {} bytes at once",
+                    heap.peak_bytes
+                );
             }
-            let (heard, heap) = crate::support::heap::measure(|| hear(&mut Pieces::file(changed)));
-            let kept = heard.map_or(0, |heard| heard.samples.capacity() as u64 * 8);
-            assert!(
-                heap.peak_bytes < kept + (12 << 20),
-                "{file}, round {round}: {} bytes at once",
-                heap.peak_bytes
-            );
         }
     }
 }

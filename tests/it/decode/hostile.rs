@@ -1,10 +1,11 @@
 //! Headers that were made to do harm: each is refused or bounded, in memory and in time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use steadyscribe::InputError;
 use steadyscribe::decode::Decoder;
 
+use crate::support::clock::ThreadClock;
 use crate::support::files::{Wave, big_chunk, mp4_box, split_at_box};
 use crate::support::heap::measure;
 use crate::support::input::{Piece, Pieces, fixture};
@@ -35,7 +36,7 @@ fn check(what: &str, pieces: Vec<Piece>) -> Result<f64, InputError> {
     let file = Pieces::of(pieces);
     let mut outcome = Ok(0.0);
     for mut input in [file.clone().piped(), file] {
-        let began = Instant::now();
+        let began = ThreadClock::start();
         let (result, heap) = measure(|| seconds(&mut input));
         let took = began.elapsed();
         let heard_s = *result.as_ref().unwrap_or(&0.0);

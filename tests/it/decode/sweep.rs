@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use steadyscribe::InputError;
 use steadyscribe::decode::{DecodeStats, Decoder};
 
+use crate::support::clock::ThreadClock;
 use crate::support::heap::measure;
 use crate::support::input::{Pieces, fixture};
 
@@ -70,7 +71,7 @@ fn decode(mut input: Pieces) -> Result<Outcome, InputError> {
 fn bounded(bytes: &[u8], piped: bool, what: &str) -> Result<Outcome, InputError> {
     let file = Pieces::file(bytes);
     let input = if piped { file.piped() } else { file };
-    let began = Instant::now();
+    let began = ThreadClock::start();
     let (outcome, heap) = measure(|| decode(input));
     let seconds = outcome.as_ref().map_or(0.0, |outcome| outcome.seconds);
     let took = began.elapsed();

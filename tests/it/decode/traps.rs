@@ -4,12 +4,13 @@
 //! element) in `damage.rs` and `formats.rs`, T8 and T9 (edit lists, Opus in mp4) in `formats.rs`, T12 and T13
 //! (fragments, covers) in `memory.rs`, T19 (panics) in `damage.rs`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use steadyscribe::audio::Format;
 use steadyscribe::decode::Decoder;
 use steadyscribe::source::Source;
 
+use crate::support::clock::ThreadClock;
 use crate::support::files::{Wave, big_chunk, boxes, index_first, mp4_box, split_at_box};
 use crate::support::heap::measure;
 use crate::support::input::{Heard, Piece, Pieces, fixture, hear};
@@ -234,7 +235,7 @@ fn t11_t18_video_is_not_looked_at() {
         &[mp4_box(b"tkhd", &header), mp4_box(b"mdia", &media)].concat(),
     );
     let film = [audio, &mp4_box(b"moov", &[&index[8..], &track].concat())].concat();
-    let start = Instant::now();
+    let start = ThreadClock::start();
     let (heard, heap) = measure(|| hear_bytes(film));
     assert_eq!(heard.samples.len(), 24_000);
     assert!(heap.peak_bytes < 9 << 20, "{} bytes", heap.peak_bytes);
