@@ -1,4 +1,4 @@
-//! What can be asked for on the command line.
+//! The command line: every option, and the settings of the library that it becomes.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use steadyscribe::sink::Format;
 use steadyscribe::source::RawFormat;
-use steadyscribe::{Config, Error, Journal, Time, Vad, WhisperOptions};
+use steadyscribe::{Config, Error, InputOptions, Journal, Time, Vad, WhisperOptions};
 
 use super::quantity;
 
-/// The model that is used when none is named: good enough to see everything work, not to transcribe real speech.
+/// The default model: it shows that everything works, and cannot transcribe real speech.
 pub(crate) const FIXTURE_MODEL: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/fixtures/model/fixture-q8_0.bin"
@@ -21,16 +21,17 @@ Exit codes:
     0  done
     1  failed: the engine, or writing a transcript
     2  wrong usage
-    3  an input cannot be read, or holds no audio that is supported
-    4  the model cannot be used, or not be downloaded
+    3  an input cannot be read, or holds no supported audio
+    4  the model cannot be used, or cannot be downloaded
     5  the memory budget is too small
-    6  an input is damaged: what is readable was transcribed
-  130  cancelled: what was ready is kept
+    6  an input is damaged: the readable parts were transcribed
+  130  cancelled: the text so far is kept
 
-Several files are transcribed one after another with one engine. The failure of one does not stop the rest; the exit
-code is that of the first failure.
+Several files are transcribed one after another with one engine. If one fails, the rest are still
+transcribed; the exit code is that of the first failure.
 
-A transcript takes its name when it is whole. Before that, and when it is cancelled, it is in NAME.part.";
+A transcript gets its name when it is complete. Until then, and when it is cancelled, it is in
+NAME.part.";
 
 /// Transcribes audio and video files of any length in a fixed amount of memory.
 #[derive(Debug, Parser)]
@@ -44,24 +45,26 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE", required_unless_present = "plan")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Whisper model: the name of a published one (`transcribe models list`), which is downloaded once, or a file in ggml format;
-    /// without it a small model of this project that knows 360 words
+    /// Whisper model: the name of a published one (see `transcribe models list`), which is
+    /// downloaded once, or a file in ggml format. Default: this project's test model, which knows
+    /// 360 words
     #[arg(short, long, value_name = "NAME|PATH")]
     pub(crate) model: Option<String>,
 
-    /// The inputs are samples without a header: their kind, rate and channels, such as s16le:16000:1
+    /// Read the inputs as samples without a header, of this encoding, rate and number of channels,
+    /// such as s16le:16000:1
     #[arg(long, value_name = "FORMAT")]
     pub(crate) raw: Option<RawFormat>,
 
-    /// Format of the transcript: txt, srt, vtt, json, jsonl, csv or lrc; may be given several times
+    /// Format of the transcript: txt, srt, vtt, json, jsonl, csv or lrc. May be given several times
     #[arg(short, long = "format", value_name = "FORMAT")]
     pub(crate) formats: Vec<Format>,
 
-    /// Where the transcript goes: a file, a directory, or - for standard output
+    /// Write the transcript to a file, into a directory, or to standard output (-)
     #[arg(short, long, value_name = "FILE|DIR|-")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Language that is spoken, such as de; without it a multilingual model listens for itself
+    /// Spoken language, such as de. Default: a multilingual model detects it
     #[arg(short, long, value_name = "CODE")]
     language: Option<String>,
 
@@ -69,7 +72,7 @@ pub(crate) struct Args {
     #[arg(long)]
     translate: bool,
 
-    /// Text that the model takes as said before: names, spelling
+    /// Text that the model treats as spoken before the audio: names, spelling
     #[arg(
         long,
         value_name = "TEXT",
@@ -78,7 +81,7 @@ pub(crate) struct Args {
     )]
     prompt: String,
 
-    /// Do not give the model the text before each window
+    /// Transcribe each window without the text before it
     #[arg(long)]
     no_previous_text: bool,
 
@@ -86,88 +89,92 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
     threads: Option<u8>,
 
-    /// Most memory that the program may take, such as 600M or 1.5G; refused with numbers when it is too little
+    /// Most private memory that the program may hold, such as 600M or 1.5G. The program refuses a
+    /// budget that is too small and states how much it needs
     #[arg(long, value_name = "SIZE", value_parser = quantity::bytes)]
     memory_budget: Option<u64>,
 
-    /// Print how much memory a transcription takes, for files of any length, and stop
+    /// Print how much memory a transcription takes, whatever the length of the input, and exit
     #[arg(long)]
     pub(crate) plan: bool,
 
-    /// Length of what the model hears at once, 5 to 30 seconds
+    /// Length of the audio that the model transcribes at once, 5 to 30 seconds
     #[arg(long, value_name = "SECONDS")]
     window_seconds: Option<f32>,
 
-    /// What tells speech from silence: auto, off, or the file of a Silero model
+    /// Speech detector: auto (built in), off, or the file of a Silero model
     #[arg(long, value_name = "auto|off|PATH", default_value = "auto", value_parser = vad)]
     vad: Vad,
 
-    /// Transcribe all channels mixed, or each on its own, as where one person is left and another right
+    /// Transcribe the channels mixed, or each on its own, as for a call with one person on each
+    /// channel
     #[arg(long, value_enum, default_value_t = Channels::Mix)]
     pub(crate) channels: Channels,
 
-    /// Where to begin, in seconds or h:mm:ss
+    /// Where to start, in seconds or h:mm:ss
     #[arg(long, value_name = "TIME", value_parser = quantity::time)]
     start: Option<Time>,
 
-    /// How much to transcribe, in seconds or h:mm:ss
+    /// How much to transcribe from there, in seconds or h:mm:ss. Default: all of it
     #[arg(long, value_name = "TIME", value_parser = quantity::time)]
     duration: Option<Time>,
 
-    /// Keep progress in a file, so that nothing is lost when the program is killed; for one input
+    /// Record progress in a file, so that a transcription can resume after the program was killed.
+    /// Takes one input
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,
 
-    /// Go on where the journal ends; without one, begin
+    /// Resume where the journal ends. Starts from scratch if there is no journal yet
     #[arg(long, requires = "journal")]
     pub(crate) resume: bool,
 
-    /// Write what was counted and measured to a file, as JSON
+    /// Write counts and measurements to a file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 
-    /// Write nothing but the transcript and errors
+    /// Print only the transcript and errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
 
-    /// Say for each window what is decided and why
+    /// Log for each window what is decided and why
     #[arg(short, long)]
     pub(crate) verbose: bool,
 }
 
-/// What becomes of several channels.
+/// How an input with several channels is transcribed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Channels {
-    /// One transcript of all together
+    /// One transcript of all channels mixed
     Mix,
-    /// One transcript whose segments are marked with their channel; reads the input once for each
+    /// One transcript whose segments carry their channel. Reads the input once for each
     Split,
 }
 
-/// What can be done besides transcribing.
+/// Commands besides transcribing.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Published models: which there are, and where they are kept
+    /// List, download and find published models
     #[command(subcommand)]
     Models(Models),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Models {
-    /// List the published models, with their size, what a transcription takes in memory, and which are here
+    /// List the published models with their size, the memory that a transcription takes, and
+    /// whether they are downloaded
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Download a model, if it is not here, and print its path
+    /// Download a model unless it is already here, and print its path
     Fetch {
-        /// A name of the list, or hf:OWNER/REPOSITORY/FILE for any other file on Hugging Face
+        /// A name from the list, or hf:OWNER/REPOSITORY/FILE for any other file on Hugging Face
         name: String,
     },
-    /// Print the path of a model that is here
+    /// Print the path of a downloaded model
     Path {
-        /// A name of the list, or hf:OWNER/REPOSITORY/FILE
+        /// A name from the list, or hf:OWNER/REPOSITORY/FILE
         name: String,
     },
 }
@@ -181,7 +188,7 @@ fn vad(text: &str) -> Result<Vad, Infallible> {
 }
 
 impl Args {
-    /// Returns how the model decodes.
+    /// Returns the options of the speech model.
     pub(crate) fn whisper_options(&self) -> WhisperOptions {
         let mut options = WhisperOptions::default();
         options.language.clone_from(&self.language);
@@ -191,7 +198,7 @@ impl Args {
         options
     }
 
-    /// Opens the journal that was asked for.
+    /// Opens the journal, if `--journal` was given.
     pub(crate) fn journal(&self) -> Result<Option<Journal>, Error> {
         let open = |path| match self.resume {
             true => Journal::open(path),
@@ -200,16 +207,22 @@ impl Args {
         Ok(self.journal.as_ref().map(open).transpose()?)
     }
 
-    /// Returns how the pipeline works.
+    /// Returns the configuration of the pipeline.
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
         config.memory_budget_bytes = self.memory_budget;
         config.window_s = self.window_seconds.unwrap_or(config.window_s);
         config.previous_text = !self.no_previous_text;
         config.vad = self.vad.clone();
-        config.start = self.start.unwrap_or(config.start);
-        config.duration = self.duration;
         config
+    }
+
+    /// Returns the part of each input that is transcribed.
+    pub(crate) fn input_options(&self) -> InputOptions {
+        let mut options = InputOptions::default();
+        options.start = self.start.unwrap_or(options.start);
+        options.duration = self.duration;
+        options
     }
 }
 
@@ -223,8 +236,9 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_what_it_configures() {
-        let line = "--model m.bin --format srt --format json --output out --language de --translate --prompt Ada \
-                    --no-previous-text --threads 3 --memory-budget 600M --window-seconds 12.5 --vad off --start 1:30 \
+        let line = "--model m.bin --format srt --format json --output out --language de \
+                    --translate --prompt Ada --no-previous-text --threads 3 \
+                    --memory-budget 600M --window-seconds 12.5 --vad off --start 1:30 \
                     --duration 10 --raw s16le:8000:2 a.wav b.wav";
         let args = parse(line).unwrap();
         assert_eq!(args.model.as_deref(), Some("m.bin"));
@@ -239,8 +253,9 @@ mod tests {
         assert_eq!(config.memory_budget_bytes, Some(600_000_000));
         assert_eq!((config.window_s, config.previous_text), (12.5, false));
         assert_eq!(config.vad, Vad::Off);
-        assert_eq!(config.start, Time::from_seconds(90.0));
-        assert_eq!(config.duration, Some(Time::from_seconds(10.0)));
+        let part = args.input_options();
+        assert_eq!(part.start, Time::from_seconds(90.0));
+        assert_eq!(part.duration, Some(Time::from_seconds(10.0)));
         assert_eq!(args.channels, Channels::Mix);
         assert_eq!(
             parse("--channels split a.wav").unwrap().channels,
@@ -249,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detector_is_a_word_or_a_file() {
+    fn a_detector_is_auto_off_or_a_file() {
         let chosen = |line| parse(line).unwrap().config().vad;
         assert_eq!(chosen("--vad auto a.wav"), Vad::Auto);
         assert_eq!(
@@ -262,6 +277,7 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let args = parse("a.wav").unwrap();
         assert_eq!(args.config(), Config::default());
+        assert_eq!(args.input_options(), InputOptions::default());
         assert_eq!(args.whisper_options(), WhisperOptions::default());
         assert!(args.model.is_none() && args.command.is_none());
     }
@@ -293,9 +309,10 @@ mod tests {
             command("models list --json"),
             Some(Command::Models(Models::List { json: true }))
         ));
-        assert!(
-            matches!(command("models path base.en"), Some(Command::Models(Models::Path { name })) if name == "base.en")
-        );
+        assert!(matches!(
+            command("models path base.en"),
+            Some(Command::Models(Models::Path { name })) if name == "base.en"
+        ));
         for line in [
             "models",
             "models path",

@@ -1,11 +1,11 @@
-//! How the program ends, and what it says of a failure.
+//! How the program ends: its exit codes, and the message of a failure.
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
 use steadyscribe::models::{FetchError, NameError};
-use steadyscribe::{ConfigError, Ended, Error, JournalError, ModelError, Summary};
+use steadyscribe::{ConfigError, Ended, Error, InputError, JournalError, ModelError, Summary};
 
 use super::outputs::OutputsError;
 
@@ -23,7 +23,7 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// Returns the first that is no success.
+    /// Returns this code unless it is `Done`, then `later`.
     pub(crate) fn or(self, later: Self) -> Self {
         if self == Self::Done { later } else { self }
     }
@@ -38,7 +38,7 @@ impl From<Exit> for ExitCode {
 impl From<&Summary> for Exit {
     fn from(summary: &Summary) -> Self {
         match summary.ended {
-            Ended::Complete => Self::Done,
+            Ended::Complete | Ended::Stopped => Self::Done,
             Ended::Damaged => Self::DamagedInput,
             Ended::Cancelled => Self::Cancelled,
             _ => Self::Failed,
@@ -46,7 +46,7 @@ impl From<&Summary> for Exit {
     }
 }
 
-/// Why there is no transcript, with the exit code for it.
+/// Why there is no transcript, with its exit code.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
@@ -61,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// The engine could not load its model.
+    /// Converts an error of loading: if the engine fails then, its model is at fault.
     pub(crate) fn loading(error: Error) -> Self {
         match error {
             Error::Engine(_) => Self::new(Exit::BadModel, error),
@@ -69,7 +69,7 @@ impl Failure {
         }
     }
 
-    /// The reader of standard output has closed it: it has seen enough, which is no failure.
+    /// Returns whether standard output was closed: its reader has seen enough, which is no failure.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         let sink = self
             .error
@@ -87,7 +87,7 @@ impl From<Error> for Failure {
         let exit = match &error {
             Error::Config(ConfigError::Budget { .. }) => Exit::BudgetTooSmall,
             Error::Config(_) => Exit::Usage,
-            // The answer is another option; only a disk that fails is a failure.
+            // Every other error of a journal is mended by another option.
             Error::Journal(JournalError::Io { .. }) => Exit::Failed,
             Error::Journal(_) => Exit::Usage,
             Error::Model(_) => Exit::BadModel,
@@ -95,6 +95,12 @@ impl From<Error> for Failure {
             _ => Exit::Failed,
         };
         Self::new(exit, error)
+    }
+}
+
+impl From<InputError> for Failure {
+    fn from(error: InputError) -> Self {
+        Error::from(error).into()
     }
 }
 
@@ -126,7 +132,7 @@ impl From<OutputsError> for Failure {
     }
 }
 
-/// Writes the error and what caused it, in one line.
+/// Writes the error and its causes in one line.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.error)?;

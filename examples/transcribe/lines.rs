@@ -1,4 +1,4 @@
-//! What the library tells while it works, as lines on standard error.
+//! Shows what the library logs as lines on standard error.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::prelude::*;
 use tracing_subscriber::registry::LookupSpan;
 
-/// What is shown: failures alone, warnings too, or also what is decided for each window.
+/// Which events are shown: errors, warnings too, or also the decisions for each window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
     Errors,
@@ -17,7 +17,7 @@ pub(crate) enum Detail {
     Decisions,
 }
 
-/// Makes the subscriber that writes lines to `out`.
+/// Makes a subscriber that writes one line to `out` for each event.
 pub(crate) fn subscriber<W>(detail: Detail, out: W) -> impl Subscriber + Send + Sync
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
@@ -25,7 +25,7 @@ where
     let (ours, others) = match detail {
         Detail::Errors => (Level::ERROR, Level::ERROR),
         Detail::Warnings => (Level::WARN, Level::WARN),
-        // Of other crates only warnings: whisper.cpp tells every buffer that it allocates.
+        // Only warnings of other crates: whisper.cpp logs every buffer that it allocates.
         Detail::Decisions => (Level::DEBUG, Level::WARN),
     };
     let shown = Targets::new()
@@ -33,13 +33,13 @@ where
         .with_target("steadyscribe", ours);
     let lines = tracing_subscriber::fmt::layer()
         .event_format(Line)
-        // A standard error that is closed is no reason to fail.
+        // A closed standard error is no reason to fail.
         .log_internal_errors(false)
         .with_writer(out);
     tracing_subscriber::registry().with(lines.with_filter(shown))
 }
 
-/// A sentence alone; what is worse than a decision, behind what it is.
+/// The message alone; warnings and errors with their level in front.
 struct Line;
 
 impl<S, N> FormatEvent<S, N> for Line
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions_are_sentences_and_the_rest_says_how_bad_it_is() {
+    fn warnings_and_errors_show_their_level_and_decisions_do_not() {
         check(Detail::Errors, "error: no memory\n");
         check(
             Detail::Warnings,

@@ -1,14 +1,15 @@
-//! Transcribes audio files from the command line: `cargo run --release --example transcribe -- --help`.
+//! Transcribes audio and video files from the command line. For the options, run
+//! `cargo run --release --example transcribe -- --help`.
 //!
 //! | question | file |
 //! |---|---|
-//! | what can be asked for? | `args.rs`, sizes and times in `quantity.rs` |
+//! | which options are there? | `args.rs`, sizes and times in `quantity.rs` |
 //! | where does each transcript go? | `outputs.rs` |
-//! | how does it end, and with which exit code? | `exit.rs`, Ctrl-C in `interrupt.rs` |
-//! | which model is meant, and how does it come here? | `models.rs` |
+//! | which model is used, and how is it downloaded? | `models.rs` |
+//! | how are channels mixed or split? | `transcribers.rs` |
 //! | what is shown meanwhile? | `progress.rs`, with `--verbose` `lines.rs` |
-//! | are channels mixed, or transcribed apart? | `scribes.rs` |
-//! | what is measured? | `report.rs` |
+//! | what is printed at the end? | `messages.rs`, with `--report` `report.rs` |
+//! | which exit code follows? | `exit.rs`, Ctrl-C in `interrupt.rs` |
 
 #![allow(
     clippy::print_stdout,
@@ -17,11 +18,12 @@
     reason = "a program on a terminal"
 )]
 
-/// Writes a line to standard error. The standard library's panics where its reader has gone, as in `2>&1 | head`.
+/// Writes a line to standard error. The standard library's macro panics if the reader is gone, as in
+/// `2>&1 | head`.
 macro_rules! eprintln {
     ($($line:tt)*) => {{
         use std::io::Write;
-        // Nobody is left who could be told.
+        // Without a reader there is nowhere to report the error.
         let _ = writeln!(std::io::stderr(), $($line)*);
     }};
 }
@@ -30,22 +32,23 @@ mod args;
 mod exit;
 mod interrupt;
 mod lines;
+mod messages;
 mod models;
 mod outputs;
 mod progress;
 mod quantity;
 mod report;
-mod scribes;
+mod transcribers;
 
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use steadyscribe::budget::{Footprint, Plan, Together};
+use steadyscribe::budget::{Plan, Variant};
 use steadyscribe::engine::Engine;
 use steadyscribe::sink::Sink;
 use steadyscribe::source::Source;
-use steadyscribe::{Cancel, Error, SpanS, Summary, Time, Whisper};
+use steadyscribe::{Cancel, EnginePool, Error, Summary, Whisper};
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::args::{Args, Channels, Command};
@@ -54,12 +57,8 @@ use crate::lines::Detail;
 use crate::models::Choice;
 use crate::outputs::Job;
 use crate::progress::Bar;
-use crate::quantity::{clock, megabytes};
 use crate::report::Entry;
-use crate::scribes::Scribes;
-
-/// Most damaged spans that are listed on the terminal. The report has all that were kept.
-const DAMAGE_SHOWN_MAX: usize = 20;
+use crate::transcribers::Transcribers;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -77,9 +76,10 @@ fn main() -> ExitCode {
     exit.into()
 }
 
-/// Has the threads of ggml's OpenMP sleep while they wait: on a busy machine spinning makes them many times slower.
+/// Makes ggml's OpenMP threads sleep while they wait. On a busy machine, spinning makes them many
+/// times slower.
 ///
-/// The library of OpenMP reads the choice before `main`, so the program starts itself again with it.
+/// OpenMP reads the setting before `main`, so the program replaces itself with a new start.
 fn wait_passively() {
     #[cfg(all(feature = "openmp", target_os = "linux"))]
     {
@@ -93,7 +93,7 @@ fn wait_passively() {
             again
                 .args(std::env::args_os().skip(1))
                 .env(CHOICE, "passive");
-            // Returns only if it fails, and then all goes on, slower.
+            // Returns only on failure. The program then continues with spinning threads.
             let _ = again.exec();
         }
     }
@@ -108,7 +108,7 @@ fn log_to_terminal(args: &Args) {
     lines::subscriber(detail, std::io::stderr).init();
 }
 
-/// Leaves out the message of a decoder's panic over damaged data, which the library reports as damage.
+/// Suppresses the message of a decoder that panics on damaged data: the library reports the damage.
 fn keep_quiet_about_decoders(args: &Args) {
     if args.verbose {
         return;
@@ -127,7 +127,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let jobs = outputs::jobs(&args.files, &args.formats, args.output.as_deref())?;
     if args.journal.is_some() && jobs.len() > 1 {
-        let error = "--journal takes one input: give each its own journal";
+        let error = "--journal takes one input; run the program once for each, with its own journal";
         return Err(Failure::new(Exit::Usage, error));
     }
     if args.channels == Channels::Split {
@@ -137,72 +137,75 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     let model = Choice::of(args.model.as_deref())?;
     if model == Choice::Fixture && !args.quiet {
         eprintln!(
-            "no --model given: using the fixture model, which knows 360 words of synthetic speech and no more"
+            "no --model given: using the fixture model, which knows only 360 words of synthetic speech"
         );
     }
-    // A model that cannot be used is not downloaded first, and a plan needs no file.
-    if let (Some(plan), true) = (model.plan(&config, &args.whisper_options())?, args.plan) {
-        return print_plan(args, &plan);
+    // Checked before the download: the model may not fit the budget, or not support the options.
+    let published = model.plan(&config, &args.whisper_options())?;
+    if let (Some((plan, variants)), true) = (published, args.plan) {
+        return print_plan(args, &plan, &variants);
     }
     let first = match &jobs[..] {
-        // A wrong path is an answer that need not wait for the model.
+        // A wrong path is reported before the model is downloaded or loaded.
         [job] if !args.plan => Some(job.source(args.raw)?),
         _ => None,
     };
     let engine = Whisper::open(model.file(args.quiet)?, args.whisper_options())?;
     if args.plan {
-        return print_plan(
-            args,
-            &Plan::new(&config, &engine.footprints()).map_err(Error::from)?,
-        );
+        let variants = engine.variants();
+        let pool = EnginePool::new(&config, engine, 1).map_err(Error::from)?;
+        return print_plan(args, pool.plan(), &variants);
     }
-    let mut scribes = Scribes::new(args, engine).map_err(Failure::loading)?;
-    if let (Scribes::Mixed(scribe), true) = (&scribes, args.verbose) {
-        eprintln!("{}", scribe.plan());
+    let mut transcribers = Transcribers::new(args, engine).map_err(Failure::loading)?;
+    if let (Transcribers::Mixed(transcriber), true) = (&transcribers, args.verbose) {
+        eprintln!("{}", transcriber.plan());
     }
-    let cancel = scribes.cancel();
+    let cancel = transcribers.cancel();
     interrupt::install(cancel.clone()).map_err(|error| Failure::new(Exit::Failed, error))?;
-    let (exit, entries) = transcribe_all(args, &jobs, first, &mut scribes, &cancel);
+    let (exit, entries) = transcribe_all(args, &jobs, first, &mut transcribers, &cancel);
     if let Some(path) = &args.report {
         report::write(path, &entries).map_err(|error| Failure::new(Exit::Failed, error))?;
     }
     Ok(exit)
 }
 
-/// Refuses what cannot be had of channels that are transcribed apart.
+/// Refuses inputs and options that `--channels split` does not support.
 fn check_split(args: &Args, jobs: &[Job]) -> Result<(), Failure> {
     let refused = |error: &str| Err(Failure::new(Exit::Usage, error));
     if jobs.iter().any(Job::is_stdin) {
         return refused(
-            "--channels split reads the input once for each channel: give it as a file",
+            "--channels split reads the input once for each channel; give it as a file",
         );
     }
     if args.journal.is_some() {
-        return refused("--channels split keeps no --journal: use one of them");
+        return refused("--channels split does not support --journal; use only one of them");
     }
     Ok(())
 }
 
-fn print_plan(args: &Args, plan: &Plan) -> Result<Exit, Failure> {
+fn print_plan(args: &Args, plan: &Plan, variants: &[Variant]) -> Result<Exit, Failure> {
     let mut out = std::io::stdout();
     writeln!(out, "{plan}").map_err(Error::Sink)?;
     if args.channels == Channels::Split {
+        // Without a budget each channel has an engine state of its own.
         let mut config = args.config();
         config.memory_budget_bytes = None;
-        let one = Together::plan(&config, &[Footprint::default()], 1).map_err(Error::from)?;
-        let each_mb = one.transcriber_bytes() as f64 / 1e6;
+        let held = |channels| Plan::new(&config, variants, channels).map(|plan| plan.peak_bytes());
+        let one_channel = held(1).map_err(Error::from)?;
+        let each = held(2).map_err(Error::from)? - one_channel;
+        let each_mb = each as f64 / 1e6;
         writeln!(out, "{:<24}{each_mb:>9.1} MB", "each further channel").map_err(Error::Sink)?;
     }
     Ok(Exit::Done)
 }
 
-/// Transcribes one input after another, of which the first may be open. Returns the exit code of the first that failed,
-/// and how each went.
+/// Transcribes one input after another, of which the first may be open already. Returns the exit
+/// code of the first failure, and a report of each.
 fn transcribe_all(
     args: &Args,
     jobs: &[Job],
     mut opened: Option<Box<dyn Source>>,
-    scribes: &mut Scribes,
+    transcribers: &mut Transcribers,
     cancel: &Cancel,
 ) -> (Exit, Vec<Entry>) {
     let mut first = Exit::Done;
@@ -211,14 +214,14 @@ fn transcribe_all(
         let file = job.name();
         let source = opened.take().map_or_else(|| job.source(args.raw), Ok);
         let summaries = source.map_err(Failure::from);
-        let summaries = summaries.and_then(|source| transcribe(args, job, source, scribes));
+        let summaries = summaries.and_then(|source| transcribe(args, job, source, transcribers));
         let exit = match summaries {
             Ok(summaries) => {
                 let exits = summaries.iter().map(Exit::from);
                 let exit = exits.reduce(Exit::or).unwrap_or(Exit::Done);
                 for (n, summary) in summaries.into_iter().enumerate() {
                     let channel = (args.channels == Channels::Split).then_some(n);
-                    say(args, job, channel, &summary);
+                    messages::print(args, job, channel, &summary);
                     entries.push(Entry::of(file.clone(), channel, summary));
                 }
                 exit
@@ -242,92 +245,23 @@ fn transcribe(
     args: &Args,
     job: &Job,
     mut source: Box<dyn Source>,
-    scribes: &mut Scribes,
+    transcribers: &mut Transcribers,
 ) -> Result<Vec<Summary>, Failure> {
-    let ready = scribes.ready(&mut source).map_err(Failure::loading)?;
+    let prepared = transcribers.prepare(&mut source);
+    let prepared = prepared.map_err(Failure::loading)?;
     let sink = job.sink().map_err(Error::Sink)?;
-    // Verbose lines and a bar would write over each other.
+    // Verbose lines and a bar would overwrite each other.
     let bar = if args.quiet || args.verbose {
         Bar::hidden()
     } else {
-        Bar::show(ready.progress(), &args.config())
+        Bar::show(prepared.progress(), &args.input_options())
             .map_err(|error| Failure::new(Exit::Failed, error))?
     };
-    // Only what is written to the same terminal can disturb the bar.
+    // Only output to the same terminal can disturb the bar.
     let mut sink: Box<dyn Sink> = if job.is_shown() {
         Box::new(bar.around(sink))
     } else {
         Box::new(sink)
     };
-    Ok(ready.transcribe(args, job, source, &mut sink)?)
-}
-
-/// Says how a transcription went. Damage and cancelling are said also when all else is quiet.
-fn say(args: &Args, job: &Job, channel: Option<usize>, summary: &Summary) {
-    let mut file = job.name();
-    if let Some(channel) = channel {
-        file.push_str(&format!(", channel {channel}"));
-    }
-    match Exit::from(summary) {
-        Exit::DamagedInput => {
-            let why = summary
-                .stopped_early
-                .as_deref()
-                .unwrap_or("parts cannot be decoded");
-            eprintln!("{file}: damaged: {why}; the rest was transcribed");
-            say_spans("missing", &summary.damage);
-        }
-        Exit::Cancelled => {
-            eprintln!(
-                "{file}: cancelled at {}",
-                clock(args.config().start.seconds() + summary.audio_s)
-            );
-            for part in job.kept() {
-                eprintln!("  what was ready is in {}", part.display());
-            }
-        }
-        _ => {}
-    }
-    if args.quiet {
-        return;
-    }
-    if let (Some(language), None) = (&summary.language, args.whisper_options().language)
-        && (language.probability < 1.0 || language.code != "en")
-    {
-        let percent = language.probability * 100.0;
-        eprintln!(
-            "{file}: the language is {}, by {percent:.0} %",
-            language.code
-        );
-    }
-    if !summary.uncovered.is_empty() {
-        eprintln!(
-            "{file}: {:.1} s of speech have no text",
-            summary.uncovered_s
-        );
-        if args.verbose {
-            say_spans("without text", &summary.uncovered);
-        }
-    }
-    eprintln!(
-        "{file}: {} in {}, {:.1}x real time, {} segments, at most {}",
-        clock(summary.audio_s),
-        clock(summary.processing_s),
-        1.0 / summary.rtf.max(f64::MIN_POSITIVE),
-        summary.segments,
-        megabytes(summary.memory.peak_private_bytes),
-    );
-}
-
-fn say_spans(what: &str, spans: &[SpanS]) {
-    for span in spans.iter().take(DAMAGE_SHOWN_MAX) {
-        let (start, end): (Time, Time) = (span.start, span.end);
-        eprintln!("  {what}: {start} to {end}");
-    }
-    if spans.len() > DAMAGE_SHOWN_MAX {
-        eprintln!(
-            "  and {} more; --report lists them",
-            spans.len() - DAMAGE_SHOWN_MAX
-        );
-    }
+    Ok(prepared.transcribe(args, job, source, &mut sink)?)
 }

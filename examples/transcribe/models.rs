@@ -1,4 +1,4 @@
-//! Models by name: which file is meant, whether it is here, and how it comes.
+//! Finds, lists and downloads models.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use steadyscribe::budget::Plan;
+use steadyscribe::budget::{Plan, Variant};
 use steadyscribe::models::{self, FetchEvent, Hub, ModelFile, Store};
 use steadyscribe::{Cancel, Config, ConfigError, Error, ModelHeader, WhisperOptions};
 
 use super::args::{FIXTURE_MODEL, Models};
 use super::exit::{Exit, Failure};
 
-/// The bar of a download. It is drawn on terminals alone.
-const BAR: &str = "{bar:30} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta} left";
+/// The progress bar of a download, which is drawn only on a terminal.
+const BAR: &str = "{bar:30} {percent:>3}%  {decimal_bytes} of {decimal_total_bytes}  \
+                   {decimal_bytes_per_sec}  {eta} left";
 
-/// What `--model` means.
+/// The meaning of `--model`.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Choice {
     Fixture,
@@ -25,7 +26,8 @@ pub(crate) enum Choice {
 }
 
 impl Choice {
-    /// Finds out what is meant: a file that is there, or looks like a path, is a file.
+    /// Decides between a file and a name. An existing file, and anything that looks like a path, is
+    /// a file.
     pub(crate) fn of(asked: Option<&str>) -> Result<Self, Failure> {
         let Some(asked) = asked else {
             return Ok(Self::Fixture);
@@ -37,12 +39,13 @@ impl Choice {
         Ok(Self::Named(asked.parse()?))
     }
 
-    /// Plans a published model, whose file need not be here, and refuses it if it does not fit or cannot do what is asked for.
+    /// Plans a published model, whose file need not be here. Refuses it if it does not fit or does
+    /// not support the options.
     pub(crate) fn plan(
         &self,
         config: &Config,
         options: &WhisperOptions,
-    ) -> Result<Option<Plan>, Failure> {
+    ) -> Result<Option<(Plan, Vec<Variant>)>, Failure> {
         let Self::Named(file) = self else {
             return Ok(None);
         };
@@ -50,11 +53,12 @@ impl Choice {
             return Ok(None);
         };
         options.check_for(model)?;
-        let plan = Plan::new(config, &ModelHeader::footprints_of(model)).map_err(Error::from)?;
-        Ok(Some(plan))
+        let variants = ModelHeader::variants_of(model).to_vec();
+        let plan = Plan::new(config, &variants, 1).map_err(Error::from)?;
+        Ok(Some((plan, variants)))
     }
 
-    /// Returns the model's file, downloaded if it is not here.
+    /// Returns the model's file. Downloads it unless it is here.
     pub(crate) fn file(&self, quiet: bool) -> Result<PathBuf, Failure> {
         match self {
             Self::Fixture => Ok(FIXTURE_MODEL.into()),
@@ -64,7 +68,7 @@ impl Choice {
     }
 }
 
-/// Does what `transcribe models` asks for.
+/// Runs a command of `transcribe models`.
 pub(crate) fn run(command: &Models) -> Result<Exit, Failure> {
     match command {
         Models::List { json } => list(*json)?,
@@ -73,7 +77,7 @@ pub(crate) fn run(command: &Models) -> Result<Exit, Failure> {
             let (store, file) = (store()?, name.parse()?);
             let path = store.cached(&file).ok_or_else(|| {
                 let missing = format!(
-                    "{file} is not in {}; `transcribe models fetch {file}` downloads it",
+                    "{file} is not in {}; download it with `transcribe models fetch {file}`",
                     store.folder().display()
                 );
                 Failure::new(Exit::BadModel, missing)
@@ -105,7 +109,7 @@ fn fetch(file: &ModelFile, quiet: bool) -> Result<PathBuf, Failure> {
         _ if quiet => {}
         event => {
             if let FetchEvent::Asking { have_bytes, .. } = event {
-                // What was here before says nothing of the speed.
+                // Bytes of an earlier download must not count into the speed.
                 bar.set_position(have_bytes);
                 bar.reset_eta();
             }
@@ -117,13 +121,13 @@ fn fetch(file: &ModelFile, quiet: bool) -> Result<PathBuf, Failure> {
     Ok(fetched?)
 }
 
-/// One model of the list.
+/// A model in the list.
 #[derive(Debug, Serialize)]
 struct Row {
     name: &'static str,
     bytes: u64,
     languages: u32,
-    /// The most that a transcription with the default settings takes.
+    /// The most memory that a transcription with default settings holds.
     memory_bytes: u64,
     cached: bool,
     path: PathBuf,
@@ -135,7 +139,7 @@ fn list(json: bool) -> Result<(), Failure> {
         .iter()
         .map(|model| {
             let file = ModelFile::from(model);
-            let plan = Plan::new(&Config::default(), &ModelHeader::footprints_of(model))?;
+            let plan = Plan::new(&Config::default(), &ModelHeader::variants_of(model), 1)?;
             Ok(Row {
                 name: model.name,
                 bytes: model.bytes,
@@ -155,7 +159,7 @@ fn list(json: bool) -> Result<(), Failure> {
     say(&text)
 }
 
-/// Writes a line to standard output. A reader that has seen enough is no failure.
+/// Writes a line to standard output. A closed pipe is no failure.
 fn say(line: &dyn fmt::Display) -> Result<(), Failure> {
     match writeln!(io::stdout().lock(), "{line}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -185,7 +189,7 @@ fn table(rows: &[Row], folder: &Path) -> String {
         );
         table.truncate(table.trim_end().len());
     }
-    table + &format!("\n\nThey are kept in {}.", folder.display())
+    table + &format!("\n\nModels are stored in {}.", folder.display())
 }
 
 #[cfg(test)]
@@ -193,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_paths_are_told_apart() {
+    fn names_and_paths_are_distinguished() {
         let check = |asked, expected: Choice| {
             assert_eq!(
                 Choice::of(Some(asked)).map_err(|failure| failure.to_string()),
@@ -207,7 +211,7 @@ mod tests {
         check("base.en.bin", Choice::Path("base.en.bin".into()));
         check("models/base.en", Choice::Path("models/base.en".into()));
         check("..\\base", Choice::Path("..\\base".into()));
-        // Something of this name is there.
+        // A folder of this name exists.
         check("src", Choice::Path("src".into()));
         assert!(matches!(Choice::of(None), Ok(Choice::Fixture)));
         let refused = Choice::of(Some("basse.en")).unwrap_err();

@@ -1,17 +1,17 @@
-//! Where each transcript goes.
+//! Decides where each transcript goes, and opens inputs and outputs.
 
 use std::collections::HashMap;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 
-use steadyscribe::Error;
+use steadyscribe::InputError;
 use steadyscribe::sink::{Format, Output, Sink, Tee};
 use steadyscribe::source::{FileSource, PipeSource, RawFormat, RawSource, Source};
 
-/// What stands for standard input and standard output on the command line.
+/// Stands for standard input and standard output on the command line.
 const DASH: &str = "-";
 
-/// What the transcripts of standard input are named in a folder.
+/// The name of standard input in messages, and of its transcripts in a folder.
 const STDIN_STEM: &str = "stdin";
 
 /// One input and its transcripts.
@@ -21,31 +21,35 @@ pub(crate) struct Job {
     pub(crate) transcripts: Vec<(Format, Place)>,
 }
 
-/// Where a transcript goes.
+/// The destination of a transcript.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Place {
     StandardOutput,
     File(PathBuf),
 }
 
-/// Why the outputs cannot be as they were asked for.
+/// Why inputs and outputs do not fit together.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum OutputsError {
-    #[error("several formats need --output DIR: standard output takes one")]
+    #[error("standard output takes one format; give --output DIR for several")]
     SeveralFormats,
-    #[error("several files as {0} need --output DIR: one stream holds one {0} transcript")]
+    #[error("standard output takes one {0} transcript; give --output DIR for several files")]
     SeveralFiles(Format),
-    #[error("several files need --output DIR, and {} is no directory", .0.display())]
+    #[error("{} is not a directory; several files need --output DIR", .0.display())]
     NoDirectory(PathBuf),
-    #[error("{} and {} would both be written to {}", .0.display(), .1.display(), .2.display())]
+    #[error(
+        "{} and {} would both be written to {}; transcribe them into separate directories",
+        .0.display(), .1.display(), .2.display()
+    )]
     SameTarget(PathBuf, PathBuf, PathBuf),
-    #[error("{} is an input: a transcript would replace it", .0.display())]
+    #[error("{} is an input, which the transcript would replace; give another --output", .0.display())]
     IsInput(PathBuf),
-    #[error("- is given twice: standard input can be read once")]
+    #[error("- is given twice, but standard input can be read only once; give it once")]
     StdinTwice,
 }
 
-/// Decides where the transcripts of `inputs` go. No formats: the one that the output's name ends with, else text.
+/// Decides where the transcripts of `inputs` go. Without formats it is the one of the output's
+/// extension, else text.
 pub(crate) fn jobs(
     inputs: &[PathBuf],
     formats: &[Format],
@@ -70,7 +74,7 @@ fn is_dash(path: &Path) -> bool {
     path == Path::new(DASH)
 }
 
-/// Returns the formats once each.
+/// Returns the formats without duplicates.
 fn chosen(formats: &[Format], output: Option<&Path>) -> Vec<Format> {
     let mut once = Vec::new();
     for &format in formats {
@@ -88,7 +92,7 @@ fn format_of(path: &Path) -> Option<Format> {
     path.extension()?.to_str()?.parse().ok()
 }
 
-/// A directory, or a path that is written as one.
+/// Returns whether the path is a directory, or ends like one.
 fn is_folder(path: &Path) -> bool {
     path.is_dir() || path.to_string_lossy().ends_with(std::path::is_separator)
 }
@@ -125,7 +129,8 @@ fn to_folder(inputs: &[PathBuf], formats: &[Format], folder: &Path) -> Vec<Job> 
     inputs.iter().map(job).collect()
 }
 
-/// One format takes the file's name as it is; several replace its extension or follow it.
+/// A single format uses the file's name as it is. With several, each replaces the extension of a
+/// format or is appended.
 fn to_file(input: &Path, formats: &[Format], file: &Path) -> Vec<Job> {
     let transcripts = if let &[format] = formats {
         vec![(format, Place::File(file.into()))]
@@ -144,7 +149,7 @@ fn to_file(input: &Path, formats: &[Format], file: &Path) -> Vec<Job> {
     }]
 }
 
-/// Appends the extension: `with_extension` of the standard library would cut `talk.2024` short.
+/// Appends the extension. `Path::with_extension` would turn `talk.2024` into `talk.txt`.
 fn with_extension(stem: &Path, format: Format) -> PathBuf {
     let mut name = stem.as_os_str().to_owned();
     name.push(".");
@@ -174,12 +179,12 @@ fn check_targets(jobs: &[Job]) -> Result<(), OutputsError> {
 }
 
 impl Job {
-    /// Returns whether the input can be read once only.
+    /// Returns whether the input is standard input, which can be read only once.
     pub(crate) fn is_stdin(&self) -> bool {
         is_dash(&self.input)
     }
 
-    /// Returns what the input is called in messages and transcripts.
+    /// Returns the input's name in messages and transcripts.
     pub(crate) fn name(&self) -> String {
         if is_dash(&self.input) {
             format!("<{STDIN_STEM}>")
@@ -188,8 +193,8 @@ impl Job {
         }
     }
 
-    /// Opens the input, which holds samples without a header if their format is told.
-    pub(crate) fn source(&self, raw: Option<RawFormat>) -> Result<Box<dyn Source>, Error> {
+    /// Opens the input: samples without a header if `raw` gives their format.
+    pub(crate) fn source(&self, raw: Option<RawFormat>) -> Result<Box<dyn Source>, InputError> {
         let source: Box<dyn Source> = if is_dash(&self.input) {
             Box::new(PipeSource::stdin()?)
         } else {
@@ -201,7 +206,7 @@ impl Job {
         })
     }
 
-    /// Opens the transcripts. Folders are made.
+    /// Opens the transcripts, and creates their folders.
     pub(crate) fn sink(&self) -> io::Result<Tee> {
         let file = self.name();
         let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
@@ -228,7 +233,7 @@ impl Job {
             .any(|(_, place)| *place == Place::StandardOutput)
     }
 
-    /// Returns where what is ready lies when the transcription is not finished.
+    /// Returns the files that hold the text of an unfinished transcription.
     pub(crate) fn kept(&self) -> impl Iterator<Item = PathBuf> {
         self.transcripts
             .iter()
@@ -247,7 +252,7 @@ mod tests {
         names.iter().map(PathBuf::from).collect()
     }
 
-    /// Shows the targets of all inputs in one line; `-` is standard output.
+    /// Checks the targets of all inputs, written in one line; `-` is standard output.
     fn check(inputs: &[&str], formats: &[Format], output: Option<&str>, expected: &str) {
         let jobs = jobs(&paths(inputs), formats, output.map(Path::new)).unwrap();
         let shown: Vec<String> = jobs
@@ -318,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_lost_or_mixed_is_refused() {
+    fn outputs_that_would_be_lost_or_mixed_are_refused() {
         let refused = |inputs: &[&str], formats: &[Format], output: Option<&str>| {
             jobs(&paths(inputs), formats, output.map(Path::new)).unwrap_err()
         };

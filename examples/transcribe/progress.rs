@@ -1,4 +1,4 @@
-//! One bar on a terminal: how far, how fast, how long still, and how much memory.
+//! Shows a progress bar on a terminal: position, speed, time left and memory.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -8,14 +8,15 @@ use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use indicatif::{ProgressBar, ProgressStyle};
 use steadyscribe::monitor::reader;
 use steadyscribe::sink::Sink;
-use steadyscribe::{Config, Ending, Progress, Segment, Time};
+use steadyscribe::{Ending, InputOptions, Progress, Segment, Time};
 
 use super::quantity::{clock, megabytes};
 
-/// How often the bar is drawn anew.
+/// Time between two updates of the bar.
 const REDRAW_EVERY: Duration = Duration::from_millis(250);
 
-/// Audio that must be done before anything is said of speed: the position moves by windows, and the first takes its time.
+/// Audio that must be done before the bar shows a speed. The position moves by windows, and the
+/// first one includes loading.
 const SETTLED_S: f64 = 5.0;
 
 /// Steps of the bar.
@@ -24,19 +25,20 @@ const STEPS: u64 = 1_000;
 const KNOWN_LENGTH: &str = "{bar:30} {percent:>3}%  {msg}";
 const UNKNOWN_LENGTH: &str = "{spinner} {msg}";
 
-/// Shows how far a transcription is, on standard error, until it is dropped.
+/// Shows the progress of a transcription on standard error, until it is dropped.
 pub(crate) struct Bar {
     bar: ProgressBar,
-    /// Dropped to end the thread that draws.
+    /// The thread that draws. It ends when the sender is dropped.
     drawing: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Bar {
-    /// Begins to show `progress` through what `config` wants of the input. Draws only where standard error is a terminal.
-    pub(crate) fn show(progress: Progress, config: &Config) -> io::Result<Self> {
+    /// Starts to show `progress` through the part of the input that `options` select. Draws only if
+    /// standard error is a terminal.
+    pub(crate) fn show(progress: Progress, options: &InputOptions) -> io::Result<Self> {
         let bar = ProgressBar::new(STEPS);
         let (ends, ended) = bounded(0);
-        let (start, duration) = (config.start, config.duration);
+        let (start, duration) = (options.start, options.duration);
         let drawn = bar.clone();
         let draw = move || {
             let began = Instant::now();
@@ -65,7 +67,7 @@ impl Bar {
         })
     }
 
-    /// Shows nothing.
+    /// Makes a bar that is never drawn.
     pub(crate) fn hidden() -> Self {
         Self {
             bar: ProgressBar::hidden(),
@@ -73,7 +75,7 @@ impl Bar {
         }
     }
 
-    /// Keeps the bar out of the way of what `sink` writes.
+    /// Wraps `sink` so that the bar is hidden while it writes.
     pub(crate) fn around<S: Sink>(&self, sink: S) -> AroundBar<S> {
         AroundBar {
             bar: self.bar.clone(),
@@ -86,14 +88,14 @@ impl Drop for Bar {
     fn drop(&mut self) {
         if let Some((ends, thread)) = self.drawing.take() {
             drop(ends);
-            // A panic of the bar has been printed, and a transcript is worth more than its bar.
+            // A panic of the bar was printed already. It must not cost the transcript.
             let _ = thread.join();
         }
         self.bar.finish_and_clear();
     }
 }
 
-/// How far reading is.
+/// How much of the input was read.
 #[derive(Debug)]
 struct Read {
     decoded: Time,
@@ -111,8 +113,8 @@ impl Read {
     }
 }
 
-/// Says where the input will end if the rest has as many bytes for each second as what was read. The length that a
-/// file declares is not asked: it is often missing or wrong.
+/// Estimates the end of the input, assuming that the rest has as many bytes per second as the part
+/// that was read. The length that a file declares is not used: it is often missing or wrong.
 fn end_estimate(read: &Read) -> Option<Time> {
     let total = read.bytes_total?;
     if read.bytes == 0 || read.decoded == Time::ZERO {
@@ -122,7 +124,7 @@ fn end_estimate(read: &Read) -> Option<Time> {
     Some(Time::from_seconds(read.decoded.seconds() * factor))
 }
 
-/// Where a transcription stands.
+/// The position of a transcription between its start and its end.
 #[derive(Debug)]
 struct Position {
     start: Time,
@@ -161,26 +163,26 @@ fn redraw(bar: &ProgressBar, at: &Position, elapsed_s: f64) {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the part is held between 0 and 1"
+    reason = "the fraction is clamped to 0..=1"
 )]
-fn steps(part: f64) -> u64 {
-    // An end before the start makes it infinite or no number at all.
-    let part = if part.is_finite() {
-        part.clamp(0.0, 1.0)
+fn steps(fraction: f64) -> u64 {
+    // If the estimated end is not after the start, the fraction is infinite or NaN.
+    let fraction = if fraction.is_finite() {
+        fraction.clamp(0.0, 1.0)
     } else {
         1.0
     };
-    (part * STEPS as f64) as u64
+    (fraction * STEPS as f64) as u64
 }
 
-/// A sink whose lines appear above the bar.
+/// A sink that hides the bar while it writes.
 pub(crate) struct AroundBar<S> {
     bar: ProgressBar,
     sink: S,
 }
 
 impl<S: Sink> Sink for AroundBar<S> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.bar.suspend(|| self.sink.segment(segment))
     }
 
@@ -209,7 +211,7 @@ mod tests {
         };
         check(10.0, 1_000, Some(4_000), Some(40.0));
         check(10.0, 4_000, Some(4_000), Some(10.0));
-        // A file that grows while it is read.
+        // The file grows while it is read.
         check(10.0, 5_000, Some(4_000), Some(10.0));
         check(10.0, 1_000, None, None);
         check(0.0, 1_000, Some(4_000), None);
@@ -218,7 +220,7 @@ mod tests {
 
     #[test]
     fn the_bar_stays_within_its_steps() {
-        for (part, expected) in [
+        for (fraction, expected) in [
             (0.0, 0),
             (0.5, 500),
             (1.0, 1_000),
@@ -226,7 +228,7 @@ mod tests {
             (-1.0, 0),
             (f64::NAN, 1_000),
         ] {
-            assert_eq!(steps(part), expected, "{part}");
+            assert_eq!(steps(fraction), expected, "{fraction}");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! How much: sizes and times as people write them.
+//! Parses and writes sizes and times as people write them.
 
 use steadyscribe::Time;
 
-/// Units of bytes. A letter alone counts in thousands, as disks and `--memory-budget 600M` do.
+/// Units of bytes. A single letter is a power of 1,000, as in the sizes of disks.
 const UNITS: [(&str, u64); 11] = [
     ("", 1),
     ("b", 1),
@@ -17,15 +17,15 @@ const UNITS: [(&str, u64); 11] = [
     ("gib", 1 << 30),
 ];
 
-/// Longest time that is accepted, in seconds: 1,000 days.
+/// Longest accepted time, in seconds: 1,000 days.
 const SECONDS_MAX: f64 = 86_400_000.0;
 
 /// Why a quantity is refused.
 #[derive(Debug, PartialEq, thiserror::Error)]
 pub(crate) enum QuantityError {
-    #[error("must be a number with K, M, G, KiB, MiB or GiB, such as 600M")]
+    #[error("expected a number with K, M, G, KiB, MiB or GiB, such as 600M")]
     Bytes,
-    #[error("must be seconds or hours:minutes:seconds, such as 90.5 or 1:30:00")]
+    #[error("expected seconds or hours:minutes:seconds, such as 90.5 or 1:30:00")]
     Time,
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn time(text: &str) -> Result<Time, QuantityError> {
     Ok(Time::from_seconds(seconds))
 }
 
-/// Writes a length of time for people, to the second.
+/// Formats a length of time for people, to the second.
 pub(crate) fn clock(seconds: f64) -> String {
     let whole = Time::from_seconds(seconds).milliseconds() / 1_000;
     let (hours, minutes, seconds) = (whole / 3_600, whole / 60 % 60, whole % 60);
@@ -90,7 +90,7 @@ pub(crate) fn clock(seconds: f64) -> String {
     }
 }
 
-/// Writes a size for people, in millions of bytes.
+/// Formats a size for people, in millions of bytes, rounded up.
 pub(crate) fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes.div_ceil(1_000_000))
 }

@@ -1,4 +1,4 @@
-//! What was counted and measured, as a JSON file.
+//! Writes counts and measurements of all inputs as a JSON file.
 
 use std::io::Write;
 use std::path::Path;
@@ -7,14 +7,14 @@ use serde::Serialize;
 use steadyscribe::{Ended, Summary};
 use tempfile::NamedTempFile;
 
-/// How one input went.
+/// The report of one input, or of one of its channels.
 #[derive(Debug, Serialize)]
 pub(crate) struct Entry {
     pub(crate) file: String,
-    /// `complete`, `damaged`, `cancelled` or `failed`.
+    /// `complete`, `stopped`, `damaged`, `cancelled` or `failed`.
     pub(crate) ended: &'static str,
     pub(crate) error: Option<String>,
-    /// Which channel, where each is transcribed on its own.
+    /// The channel, with `--channels split`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) channel: Option<usize>,
     #[serde(flatten)]
@@ -25,6 +25,7 @@ impl Entry {
     pub(crate) fn of(file: String, channel: Option<usize>, summary: Summary) -> Self {
         let ended = match summary.ended {
             Ended::Complete => "complete",
+            Ended::Stopped => "stopped",
             Ended::Damaged => "damaged",
             Ended::Cancelled => "cancelled",
             _ => "failed",
@@ -49,7 +50,8 @@ impl Entry {
     }
 }
 
-/// Writes the report of one input as an object, that of several, or of several channels, as an array. The file appears when it is whole.
+/// Writes an object for a single entry and an array for several. The file appears when it is
+/// complete.
 pub(crate) fn write(path: &Path, entries: &[Entry]) -> std::io::Result<()> {
     let folder = path
         .parent()

@@ -1,28 +1,44 @@
-//! Channels that are transcribed apart: each as if it were alone, all in one transcript.
+//! Channels that are transcribed apart: each has the text that it has alone, and all are merged into
+//! one transcript.
 
 use std::io;
 use std::path::Path;
 
-use steadyscribe::budget::Together;
-use steadyscribe::engine::{Engine, Scripted, Shared};
-use steadyscribe::sink::Sink;
+use steadyscribe::budget::Plan;
+use steadyscribe::engine::{Engine, Scripted};
+use steadyscribe::sink::{self, Sink};
 use steadyscribe::source::{RawSource, Source};
 use steadyscribe::{
-    Channels, Config, ConfigError, Ended, Error, FileSource, Segment, Time, Transcriber, Whisper,
-    WhisperOptions,
+    Channels, Config, ConfigError, Ended, EnginePool, Error, FileSource, InputOptions, Segment,
+    Summary, Time, Transcriber, Whisper, WhisperOptions,
 };
 
 use crate::support::input::{Pieces, hear};
 
-/// Length of what is said on each channel, in samples: 40 s.
+/// Length of each channel, in samples: 40 s.
 const LENGTH: usize = 40 * 16_000;
 
-fn engine() -> Shared<Whisper> {
+fn engine() -> Whisper {
     let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/model/fixture-q8_0.bin");
-    Shared::new(Whisper::open(model, WhisperOptions::default()).unwrap())
+    Whisper::open(model, WhisperOptions::default()).unwrap()
 }
 
-fn said(scene: &str) -> Vec<f32> {
+/// Transcribers of two channels.
+fn two_channels() -> Channels {
+    Channels::new(&EnginePool::new(&Config::default(), engine(), 2).unwrap()).unwrap()
+}
+
+/// Transcribes both channels of a recording in which the same is spoken on each.
+fn transcribe_twice(
+    channels: &mut Channels,
+    spoken: &[f32],
+    sink: &mut dyn Sink,
+) -> Result<Vec<Summary>, Error> {
+    let open = || Ok(recording(&[spoken, spoken]));
+    channels.transcribe(open, &InputOptions::default(), sink)
+}
+
+fn spoken(scene: &str) -> Vec<f32> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(scene);
@@ -31,7 +47,7 @@ fn said(scene: &str) -> Vec<f32> {
     samples
 }
 
-/// A recording without a header whose channels are these.
+/// Makes a recording without a header from these channels.
 fn recording(channels: &[&[f32]]) -> impl Source + use<> {
     let mut bytes = Vec::new();
     for n in 0..LENGTH {
@@ -43,7 +59,7 @@ fn recording(channels: &[&[f32]]) -> impl Source + use<> {
     RawSource::new(Pieces::file(bytes), format)
 }
 
-/// What is written of segments, without their numbers.
+/// Returns times and texts of the segments of a channel.
 fn written(segments: &[Segment], channel: Option<u8>) -> Vec<(Time, Time, String)> {
     segments
         .iter()
@@ -53,14 +69,14 @@ fn written(segments: &[Segment], channel: Option<u8>) -> Vec<(Time, Time, String
 }
 
 #[test]
-fn a_channel_that_is_not_there_is_silent() {
-    let spoken = said("standup.opus");
-    let mut config = Config::default();
-    config.channel = Some(1);
-    let mut scribe = Transcriber::new(config, engine()).unwrap();
+fn a_missing_channel_is_silent() {
+    let mut options = InputOptions::default();
+    options.channel = Some(1);
+    let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
     let mut segments: Vec<Segment> = Vec::new();
+    let source = recording(&[&spoken("standup.opus")]);
     let summary = scribe
-        .transcribe(recording(&[&spoken]), &mut segments)
+        .transcribe_with(source, &options, &mut segments)
         .unwrap();
     assert_eq!((segments.len(), summary.encodes), (0, 0));
     assert_eq!(summary.audio_s, 40.0);
@@ -68,83 +84,80 @@ fn a_channel_that_is_not_there_is_silent() {
 
 #[test]
 fn a_budget_is_that_of_all_channels() {
-    let engine = engine();
-    let together = Together::plan(&Config::default(), &engine.footprints()[..1], 2).unwrap();
-    let least = engine.footprints().into_iter().map(|way| {
-        let plan = Together::plan(&Config::default(), &[way], 2).unwrap();
-        plan.peak_bytes() - (plan.states() as u64 - 1) * (way.state_bytes + way.window_bytes)
+    let variants = engine().variants();
+    let plan = |variant| Plan::new(&Config::default(), std::slice::from_ref(variant), 2).unwrap();
+    // With the least budget the channels share one state.
+    let least = variants.iter().map(|variant| {
+        let (plan, footprint) = (plan(variant), variant.footprint);
+        plan.peak_bytes() - footprint.state_bytes - footprint.window_bytes
     });
     let least = least.min().unwrap();
-    assert!(least < together.peak_bytes());
     let with = |bytes| {
         let mut config = Config::default();
         config.memory_budget_bytes = Some(bytes);
-        Channels::new(&config, vec![engine.clone(), engine.clone()]).map(|_| ())
+        EnginePool::new(&config, engine(), 2)
     };
-    with(least).unwrap();
+    assert_eq!(with(least).unwrap().plan().states(), 1);
     match with(least - 1) {
-        Err(Error::Config(ConfigError::Budget {
+        Err(ConfigError::Budget {
             needed_bytes,
             budget_bytes,
             ..
-        })) => assert_eq!((needed_bytes, budget_bytes), (least, least - 1)),
+        }) => assert_eq!((needed_bytes, budget_bytes), (least, least - 1)),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
-fn no_channel_and_too_many_are_refused() {
-    let engine = Shared::new(Scripted::default());
-    for count in [0, 33] {
-        let engines = vec![engine.clone(); count];
-        match Channels::new(&Config::default(), engines) {
-            Err(Error::Config(ConfigError::OutOfRange { asked, .. })) => {
-                assert_eq!(asked, count as f64);
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-/// A sink that takes one segment.
-struct Full(u32);
-
-impl Sink for Full {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
-        self.0 += 1;
-        match self.0 {
-            1 => Ok(()),
-            _ => Err(io::ErrorKind::StorageFull.into()),
-        }
+fn more_than_32_channels_are_refused() {
+    let pool = EnginePool::new(&Config::default(), Scripted::default(), 33).unwrap();
+    match Channels::new(&pool) {
+        Err(Error::Config(ConfigError::OutOfRange { asked, .. })) => assert_eq!(asked, 33.0),
+        other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn a_sink_that_fails_ends_all_channels() {
-    let spoken = said("standup.opus");
-    let engine = engine();
-    let mut scribes = Channels::new(&Config::default(), vec![engine.clone(), engine]).unwrap();
-    let open = || Ok(recording(&[&spoken, &spoken]));
-    match scribes.transcribe(open, &mut Full(0)) {
+    let mut taken = 0;
+    let mut full = sink::from_fn(|_| {
+        taken += 1;
+        match taken {
+            1 => Ok(true),
+            _ => Err(io::ErrorKind::StorageFull.into()),
+        }
+    });
+    match transcribe_twice(&mut two_channels(), &spoken("standup.opus"), &mut full) {
         Err(Error::Sink(error)) => assert_eq!(error.kind(), io::ErrorKind::StorageFull),
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
+fn a_sink_that_has_enough_ends_all_channels() {
+    let mut taken = 0;
+    let mut enough = sink::from_fn(|_| {
+        taken += 1;
+        Ok(taken < 3)
+    });
+    let summaries =
+        transcribe_twice(&mut two_channels(), &spoken("standup.opus"), &mut enough).unwrap();
+    drop(enough);
+    assert_eq!(taken, 3);
+    for summary in &summaries {
+        assert_eq!(summary.blocks.acquired, summary.blocks.released);
+    }
+}
+
+#[test]
 fn one_token_cancels_all_channels() {
-    let spoken = said("standup.opus");
-    let engine = engine();
-    let mut scribes = Channels::new(&Config::default(), vec![engine.clone(), engine]).unwrap();
-    scribes.cancel().cancel();
+    let mut channels = two_channels();
+    channels.cancel().cancel();
     let mut segments: Vec<Segment> = Vec::new();
-    let open = || Ok(recording(&[&spoken, &spoken]));
-    let summaries = scribes.transcribe(open, &mut segments).unwrap();
-    assert!(
-        summaries
-            .iter()
-            .all(|summary| summary.ended == Ended::Cancelled)
-    );
+    let summaries =
+        transcribe_twice(&mut channels, &spoken("standup.opus"), &mut segments).unwrap();
+    let is_cancelled = |summary: &Summary| summary.ended == Ended::Cancelled;
+    assert!(summaries.iter().all(is_cancelled));
 }
 
 mod slow {
@@ -153,21 +166,21 @@ mod slow {
     #[test]
     #[ignore = "slow: make test-all"]
     fn each_channel_has_the_text_that_it_has_alone() {
-        let (left, right) = (said("standup.opus"), said("monologue.mp3"));
-        let engine = engine();
+        let (left, right) = (spoken("standup.opus"), spoken("monologue.mp3"));
         let alone = |channel: &[f32]| {
-            let mut scribe = Transcriber::new(Config::default(), engine.clone()).unwrap();
+            let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
             let mut segments: Vec<Segment> = Vec::new();
             scribe
                 .transcribe(recording(&[channel]), &mut segments)
                 .unwrap();
             written(&segments, None)
         };
-        let engines = vec![engine.clone(), engine.clone()];
-        let mut scribes = Channels::new(&Config::default(), engines).unwrap();
         let mut segments: Vec<Segment> = Vec::new();
         let open = || Ok(recording(&[&left, &right]));
-        let summaries = scribes.transcribe(open, &mut segments).unwrap();
+        let options = InputOptions::default();
+        let summaries = two_channels()
+            .transcribe(open, &options, &mut segments)
+            .unwrap();
         assert_eq!(written(&segments, Some(0)), alone(&left));
         assert_eq!(written(&segments, Some(1)), alone(&right));
         assert!(segments.is_sorted_by_key(|segment| segment.start));

@@ -1,16 +1,19 @@
-//! Special tokens and prompts of the three vocabularies, in models of their shapes.
+//! Checks special tokens and prompts of the three vocabularies, in models of their shapes.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::decoder::Task;
+use super::loaded::WhisperModel;
 use super::{Whisper, WhisperOptions};
+use crate::engine::Engine;
 
 #[path = "../../../examples/widen/model.rs"]
 #[expect(dead_code, reason = "the other shapes are for programs")]
 mod widen;
 
-/// The fixture with a vocabulary.
-fn model(folder: &Path, vocabulary: usize) -> Whisper {
+/// Loads the fixture with a vocabulary.
+fn model(folder: &Path, vocabulary: usize) -> Arc<WhisperModel> {
     let fixture = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/fixtures/model/fixture-q8_0.bin"
@@ -23,11 +26,13 @@ fn model(folder: &Path, vocabulary: usize) -> Whisper {
     widen::Model::read(fixture.as_ref())
         .and_then(|fixture| fixture.widen(&shape, widen::Format::Q8_0, &path))
         .expect("a model");
-    Whisper::load(path, WhisperOptions::default()).expect("a model that loads")
+    let whisper = Whisper::open(path, WhisperOptions::default()).expect("a model");
+    let variant = &whisper.variants()[0];
+    whisper.load_model(variant).expect("a model that loads")
 }
 
-/// Source: openai/whisper, `whisper/tokenizer.py`: end, start, languages, translate, transcribe, startoflm, startofprev, nospeech,
-/// notimestamps, times.
+/// Source: openai/whisper, `whisper/tokenizer.py`: end, start, languages, translate, transcribe,
+/// startoflm, startofprev, nospeech, notimestamps, times.
 #[test]
 fn prompts_are_right_for_every_vocabulary() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -51,8 +56,7 @@ fn prompts_are_right_for_every_vocabulary() {
         ),
     ];
     for (vocabulary, special, languages) in expected {
-        let whisper = model(folder.path(), vocabulary);
-        let model = whisper.model.as_ref().expect("loaded");
+        let model = model(folder.path(), vocabulary);
         let known = &model.vocabulary;
         let found = [
             known.end,

@@ -1,37 +1,51 @@
-//! How Whisper decodes, and what of that a model can do.
+//! How Whisper decodes, and whether a model supports it.
 
 use super::language;
 use crate::ggml::ModelError;
 use crate::models::Model;
 
-/// Most threads that are used unless the caller says otherwise: more gain little on laptops.
+/// Most threads that are used by default: more gain little on laptops.
 const THREADS_DEFAULT_MAX: usize = 4;
+
+/// Most threads: whisper.cpp divides rows among them, and no encoder has more work for them.
+const THREADS_MAX: usize = 64;
 
 /// How Whisper decodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct WhisperOptions {
-    /// Language as a code ("de") or an English name ("german"), or `None`: a multilingual model listens for itself, to each window, and
-    /// changes over when it is sure of another language. English-only models take "en" and nothing else.
+    /// Language as a code ("de") or an English name ("german"). With `None` a multilingual model
+    /// detects it in each window, and changes when another language is probable enough.
+    /// English-only models accept `None` and "en".
     pub language: Option<String>,
-    /// Translate into English instead of writing what was said. Multilingual models only.
+    /// Whether the text is translated into English. Multilingual models only.
     pub translate: bool,
-    /// Text in front of every window's previous text, for names and spelling. At most 111 tokens of it are used.
+    /// Text that every window is given before its previous text, for names and spelling. Its last
+    /// 111 tokens are used.
     pub prompt: String,
-    /// Threads for encoding and decoding, 1 to 64. By default one for each physical core that this process may use, at most 4. Steps of the
-    /// decoder take one where that is faster.
+    /// Threads for encoding and decoding, 1 to 64; other numbers become the nearest of these. By
+    /// default one for each physical core that this process may use, at most 4. Steps of the
+    /// decoder use a single one where that is faster.
+    ///
+    /// Several transcribers compute at the same time: their threads together should not exceed the
+    /// cores.
     pub threads: usize,
-    /// Whether the model is asked for times. Without them each window is one segment.
+    /// Whether the model generates times. Without them each window is one segment.
     pub timestamps: bool,
-    /// Seed of the sampling at temperatures above zero: equal seeds give equal texts.
+    /// Seed of the sampling at temperatures above zero. Equal seeds give equal texts.
     pub seed: u64,
-    /// Whether a GPU is used, where one is compiled in.
+    /// Whether a GPU is used, in a build for GPUs (features `cuda`, `metal`, `vulkan`). If none is
+    /// found, Whisper runs on the CPU, and a warning is logged when the model is loaded.
+    ///
+    /// Plan and account count weights and states as if they were in the host's memory. With a GPU
+    /// that is an upper bound: most of them are in its own memory, which is neither planned nor
+    /// accounted for.
     pub use_gpu: bool,
 }
 
 impl Default for WhisperOptions {
     fn default() -> Self {
-        // What two threads of one core compute at once is no more than one would: both wait for the same units.
+        // Two threads of one core compute no more than one: they share its arithmetic units.
         let allowed = std::thread::available_parallelism().map_or(1, usize::from);
         let cores = num_cpus::get_physical().clamp(1, allowed);
         Self {
@@ -47,7 +61,8 @@ impl Default for WhisperOptions {
 }
 
 impl WhisperOptions {
-    /// Checks whether a published model, whose file need not be here, knows the language and can do the task.
+    /// Checks whether a published model, whose file need not be there, knows the language and
+    /// supports the task.
     ///
     /// # Errors
     ///
@@ -56,7 +71,12 @@ impl WhisperOptions {
         self.check(model.languages())
     }
 
-    /// Checks the same for a model of so many languages.
+    /// Returns the threads that are used: within their limits.
+    pub(super) fn bounded_threads(&self) -> usize {
+        self.threads.clamp(1, THREADS_MAX)
+    }
+
+    /// Checks the same for a model that knows `count` languages.
     pub(super) fn check(&self, count: u32) -> Result<(), ModelError> {
         let unknown = |name: &&str| language::number(name, count).is_none();
         if let Some(name) = self.language.as_deref().filter(unknown) {

@@ -1,16 +1,18 @@
-//! How many threads a step of the decoder takes: one, or all.
+//! How many threads a step of the decoder uses: one, or all.
 //!
-//! A step works on one token. That is little for each thread, and they wait for each other some hundred times meanwhile: where waking a
-//! thread is slow, as in a virtual machine or on a busy one, all are slower than one. Which is faster depends on the model, the machine
-//! and what else runs there, so a few steps of each window are timed both ways. Threads share out rows and change no sum, so that the text
-//! does not depend on the choice.
+//! A step computes one token, which is little work for each thread, and the threads wait for each
+//! other some hundred times meanwhile. Where waking a thread is slow, as in a virtual machine or on
+//! a busy one, all of them are slower than one. Which is faster depends on the model, the machine
+//! and its load, so a few steps of each window are timed both ways. The text does not depend on the
+//! choice: threads divide rows among themselves and change no sum.
 
 use std::time::Duration;
 
-/// Steps of each kind that are not counted: the encoder has left nothing of the decoder's weights in the caches.
+/// Steps of each kind that are not timed: the encoder has displaced the decoder's weights from the
+/// processor's caches.
 const COLD_STEPS: usize = 1;
 
-/// Steps of each kind that are counted.
+/// Steps of each kind that are timed.
 const TIMED_STEPS: usize = 3;
 
 /// Chooses the threads of each step of a window.
@@ -19,7 +21,7 @@ pub(super) struct Pace {
     all: usize,
     /// Steps of this window so far.
     steps: usize,
-    /// Time of the counted steps with one thread, and with all.
+    /// Time of the timed steps with one thread, and with all.
     spent: [Duration; 2],
 }
 
@@ -32,12 +34,12 @@ impl Pace {
         }
     }
 
-    /// Begins a window.
+    /// Begins a new window, with new timings.
     pub(super) fn restart(&mut self) {
         *self = Self::new(self.all);
     }
 
-    /// Returns how many threads the next step takes.
+    /// Returns how many threads the next step uses.
     pub(super) fn threads(&self) -> usize {
         let [one, all] = self.spent;
         let is_one = if self.is_timing() {
@@ -48,7 +50,7 @@ impl Pace {
         if is_one { 1 } else { self.all }
     }
 
-    /// Takes note of how long that step took.
+    /// Records how long that step took.
     pub(super) fn took(&mut self, time: Duration) {
         if self.is_timing() && self.steps >= 2 * COLD_STEPS {
             self.spent[self.steps % 2] += time;
@@ -65,7 +67,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// Threads of the first twelve steps where a step takes so many milliseconds with one thread, and with four.
+    /// Returns the threads of twelve steps that take `one_ms` with one thread and `four_ms` with
+    /// several.
     fn chosen(one_ms: u64, four_ms: u64, pace: &mut Pace) -> Vec<usize> {
         let step = |_| {
             let threads = pace.threads();
@@ -81,7 +84,7 @@ mod tests {
         let timed = [1, 4, 1, 4, 1, 4, 1, 4];
         let mut pace = Pace::new(4);
         assert_eq!(chosen(5, 12, &mut pace), [&timed[..], &[1; 4]].concat());
-        // The machine has become another one: each window finds out anew.
+        // The machine is now faster with four: each window is timed on its own.
         pace.restart();
         assert_eq!(chosen(12, 5, &mut pace), [&timed[..], &[4; 4]].concat());
     }

@@ -1,17 +1,22 @@
-//! Our greedy tokens beside those of OpenAI's own decoder, on the same weights and the same clips.
+//! Compares our greedy tokens with those of OpenAI's own decoder, on the same weights and clips.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::decoder::{Decoder, Rng, Task};
-use super::fallback::Judged;
+use super::decoder::Task;
+use super::loaded::WhisperModel;
+use super::sampling::{Hypothesis, Rng};
+use super::state::WhisperState;
 use super::{Whisper, WhisperOptions};
 use crate::cancel::Cancel;
 use crate::decode::Decoder as AudioDecoder;
+use crate::engine::Engine;
 use crate::source::FileSource;
 
-/// Share of all tokens that may differ: quantized weights are rounded differently in two implementations.
+/// Share of all tokens that may differ: quantized weights are rounded differently in two
+/// implementations.
 const DIFFERENT_MAX: f64 = 0.005;
 
 fn fixture(name: &str) -> std::path::PathBuf {
@@ -20,7 +25,7 @@ fn fixture(name: &str) -> std::path::PathBuf {
         .join(name)
 }
 
-/// A clip's samples; the clips are 16 kHz mono already.
+/// Returns a clip's samples. The clips are 16 kHz mono already.
 fn samples(name: &str) -> Vec<f32> {
     let mut source = FileSource::open(fixture("clips").join(name)).expect("the clip is there");
     let mut decoder = AudioDecoder::open(&mut source).expect("a flac file");
@@ -31,7 +36,7 @@ fn samples(name: &str) -> Vec<f32> {
     samples
 }
 
-/// Edits between two sequences.
+/// Returns the edits between two sequences.
 fn distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.iter().enumerate() {
@@ -45,42 +50,43 @@ fn distance<T: PartialEq>(a: &[T], b: &[T]) -> usize {
     row[b.len()]
 }
 
-/// The most probable tokens of the window that was encoded last, their text and their mean log-probability.
-fn greedy(whisper: &mut Whisper, timestamps: bool) -> (Vec<u32>, String, f32) {
-    let model = whisper.model.as_mut().expect("loaded");
-    let state = whisper.state.as_mut().expect("encoded");
+/// Loads the fixture model.
+fn model() -> Arc<WhisperModel> {
+    let whisper = Whisper::open(fixture("fixture-q8_0.bin"), WhisperOptions::default())
+        .expect("the fixture model");
+    let variant = &whisper.variants()[0];
+    whisper.load_model(variant).expect("a model that loads")
+}
+
+/// Returns the most probable tokens of the window that was encoded last, their text and their mean
+/// log-probability.
+fn greedy(state: &mut WhisperState, timestamps: bool) -> (Vec<u32>, String, f32) {
     let task = Task {
         language: None,
         translate: false,
         timestamps,
     };
-    let decoder: &mut Decoder = &mut model.decoder;
+    let (cancel, mut hypothesis) = (Cancel::new(), Hypothesis::new());
+    let (inner, decoder, model) = state.parts();
+    let vocabulary = &model.vocabulary;
     decoder
-        .prompt(state, &model.vocabulary, &[], task, &Cancel::new())
+        .prompt(inner, vocabulary, &[], task, &cancel)
         .expect("the prompt fits");
-    let (mut judged, cancel) = (Judged::new(), Cancel::new());
     let sampling = (0.0, &mut Rng::new(0));
     decoder
-        .draft(
-            state,
-            &model.vocabulary,
-            task,
-            sampling,
-            &cancel,
-            &mut judged.draft,
-        )
-        .expect("a draft");
-    let tokens: Vec<u32> = judged.draft.tokens().collect();
+        .generate(inner, vocabulary, task, sampling, &cancel, &mut hypothesis)
+        .expect("a hypothesis");
+    let tokens: Vec<u32> = hypothesis.ids().collect();
     let bytes: Vec<u8> = tokens
         .iter()
-        .filter(|&&token| model.vocabulary.is_text(token))
-        .flat_map(|&token| super::vocabulary::bytes(model.weights.context(), token))
+        .filter(|&&token| vocabulary.is_text(token))
+        .flat_map(|&token| super::vocabulary::bytes(&model.context, token))
         .copied()
         .collect();
     (
         tokens,
         String::from_utf8_lossy(&bytes).into_owned(),
-        judged.draft.avg_logprob(),
+        hypothesis.avg_logprob(),
     )
 }
 
@@ -89,15 +95,13 @@ fn greedy_tokens_are_those_of_openais_decoder() {
     let json = std::fs::read_to_string(fixture("parity.json")).expect("the reference is there");
     let clips: Vec<Value> = serde_json::from_str(&json).expect("valid JSON");
     assert_eq!(clips.len(), 120);
-    let mut whisper = Whisper::load(fixture("fixture-q8_0.bin"), WhisperOptions::default())
-        .expect("the fixture model");
-    whisper.ready().expect("a state");
+    let mut state = WhisperState::new(model()).expect("a state");
     let (mut tokens, mut different) = (0, 0);
     for clip in &clips {
         let name = clip["file"].as_str().expect("a name");
-        whisper.encode(&samples(name)).expect("an encoding");
+        state.encode(&samples(name)).expect("an encoding");
         for (key, timestamps) in [("timestamps", true), ("plain", false)] {
-            let (ours, text, logprob) = greedy(&mut whisper, timestamps);
+            let (ours, text, logprob) = greedy(&mut state, timestamps);
             let theirs: Vec<u32> = clip[key]["tokens"]
                 .as_array()
                 .expect("tokens")
@@ -141,9 +145,8 @@ const NON_SPEECH: [u32; 84] = [
 
 #[test]
 fn the_tokens_that_are_never_said_are_openais() {
-    let whisper = Whisper::load(fixture("fixture-q8_0.bin"), WhisperOptions::default())
-        .expect("the fixture model");
-    let vocabulary = &whisper.model.as_ref().expect("loaded").vocabulary;
+    let model = model();
+    let vocabulary = &model.vocabulary;
     let suppressed: Vec<u32> = vocabulary
         .suppressed
         .iter()

@@ -1,22 +1,23 @@
 //! Which tokens may follow: OpenAI's rules for Whisper's text and timestamps.
 //!
-//! Source: openai/whisper, `whisper/decoding.py`: `SuppressBlank`, `SuppressTokens`, `ApplyTimestampRules`.
+//! Source: openai/whisper, `whisper/decoding.py`: `SuppressBlank`, `SuppressTokens`,
+//! `ApplyTimestampRules`.
 
 use super::vocabulary::Vocabulary;
 
 /// The first timestamp lies at most this many steps of 20 ms behind the window's start: 1 s.
 const FIRST_TIME_STEPS_MAX: usize = 50;
 
-/// Logits this far below the largest are counted as zero probability: together they can change a logarithm by at
-/// most 1e-4 (52,000 x e^-20), and nearly all of a vocabulary is that improbable.
+/// Logits this far below the largest count as zero probability. Together they change a logarithm by
+/// at most 1e-4 (52,000 x e^-20), and nearly all of a vocabulary is that improbable.
 const LOGIT_RANGE: f32 = 20.0;
 
 const NEVER: f32 = f32::NEG_INFINITY;
 
 /// Sets the logits of all tokens that may not follow `sampled` to minus infinity.
 ///
-/// With `timestamps`, times come in pairs around text, never decrease, begin within a second, and are taken when they are
-/// together more probable than the most probable text.
+/// With `timestamps`, times come in pairs around text, never decrease, begin within a second, and
+/// are taken when together they are more probable than the most probable text.
 pub(super) fn apply(
     logits: &mut [f32],
     vocabulary: &Vocabulary,
@@ -34,7 +35,8 @@ pub(super) fn apply(
     }
     let time_zero = vocabulary.time_zero as usize;
     if !timestamps {
-        // OpenAI's rules leave them in; without the token that asks for them they are noise.
+        // OpenAI's rules do not suppress times here either. They are rare without the token that
+        // asks for them.
         return;
     }
     pair_times(logits, vocabulary, sampled);
@@ -50,7 +52,7 @@ pub(super) fn apply(
     }
 }
 
-/// Times come in pairs and never go back.
+/// Makes times come in pairs and never go back.
 fn pair_times(logits: &mut [f32], vocabulary: &Vocabulary, sampled: &[u32]) {
     let time_zero = vocabulary.time_zero as usize;
     let is_time = |at: usize| {
@@ -70,8 +72,8 @@ fn pair_times(logits: &mut [f32], vocabulary: &Vocabulary, sampled: &[u32]) {
         .rev()
         .find(|&&token| vocabulary.is_time(token))
     {
-        // A segment that has just been closed may be followed by one that starts at the same time; one that
-        // is open has to get a length, or decoding could go round for ever.
+        // A segment may start when the one before it ends, but an open one needs a length:
+        // otherwise decoding could repeat empty segments until the text context is full.
         let closed = after_time && !after_pair;
         let first_allowed = (*last as usize + usize::from(!closed)).min(logits.len());
         logits[time_zero..first_allowed].fill(NEVER);
@@ -91,7 +93,7 @@ pub(super) fn largest(logits: &[f32]) -> f32 {
     lanes.iter().chain(rest).copied().fold(NEVER, f32::max)
 }
 
-/// Returns the logarithm of the sum of the exponentials of `logits`, whose largest is `max`.
+/// Returns the logarithm of the sum of the exponentials of `logits`, the largest of which is `max`.
 pub(super) fn log_sum_exp(logits: &[f32], max: f32) -> f32 {
     let floor = max - LOGIT_RANGE;
     let sum: f32 = logits
@@ -184,7 +186,7 @@ mod tests {
 
     #[test]
     fn times_that_are_together_more_probable_are_taken() {
-        // Ten times at 0 sum to ln 10 = 2.3; a text token at 5 stands above, one at 2 does not.
+        // Ten times at 0 sum up to ln 10 = 2.3: a text token at 5 is above that, one at 0 is not.
         assert!(allowed(&[20, 1], true, &[2]).contains(&2));
         assert!(allowed(&[20, 1], true, &[]).iter().all(|&token| token > 20));
     }

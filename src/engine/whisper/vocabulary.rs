@@ -1,9 +1,9 @@
-//! The model's tokens: which of them are special, which are never said, what text they stand for.
+//! The model's tokens: which are special, which are never sampled, which text they stand for.
 
 use whisper_rs::WhisperContext;
 
-/// Symbols that people do not say, as OpenAI's tokenizer lists them; a token that is just one of them, or one behind a
-/// space, is never sampled.
+/// Symbols that nobody speaks, as OpenAI's tokenizer lists them. A token that consists of one of
+/// them, with or without a space before it, is never sampled.
 ///
 /// Source: openai/whisper, `whisper/tokenizer.py`, `non_speech_tokens`.
 const SYMBOLS: [&str; 52] = [
@@ -61,10 +61,10 @@ const SYMBOLS: [&str; 52] = [
     "♭",
 ];
 
-/// First two bytes of the musical notes U+2669 to U+266F: their tokens are shared by all of them.
+/// First two bytes of the musical notes U+2669 to U+266F, which are a token of their own.
 const NOTE_PREFIX: [u8; 2] = [0xE2, 0x99];
 
-/// Special tokens, and those that are never sampled.
+/// Special tokens and tokens that are never sampled.
 #[derive(Debug)]
 pub(super) struct Vocabulary {
     pub(super) size: usize,
@@ -77,11 +77,11 @@ pub(super) struct Vocabulary {
     pub(super) translate: u32,
     /// The timestamp of 0.00 s; 1,500 more follow in steps of 20 ms.
     pub(super) time_zero: u32,
-    /// First token of a language and the count of languages, none in an English-only model.
+    /// First language token and number of languages; none in an English-only model.
     pub(super) languages: Option<(u32, u32)>,
     /// Never sampled.
     pub(super) suppressed: Vec<u32>,
-    /// Not sampled as the first token: a lone space, and the end.
+    /// Never sampled as the first token: a lone space, and the end.
     pub(super) blank: Vec<u32>,
 }
 
@@ -150,7 +150,7 @@ pub(super) fn bytes(context: &WhisperContext, token: u32) -> &[u8] {
 
 fn is_unspoken(text: &[u8]) -> bool {
     let bare = text.strip_prefix(b" ").unwrap_or(text);
-    // A dash or an apostrophe is spoken inside a word ("twenty-one", "it's"), not after a space.
+    // A dash or an apostrophe belongs to a word ("twenty-one", "it's"), unless it follows a space.
     matches!(text, b" -" | b" '")
         || bare == NOTE_PREFIX
         || SYMBOLS.iter().any(|symbol| symbol.as_bytes() == bare)

@@ -1,6 +1,7 @@
-//! The tensors that whisper.cpp expects of a Whisper model, by name.
+//! The tensors that whisper.cpp expects in the file of a Whisper model, by name.
 //!
-//! Source: whisper.cpp 1.8.3, `whisper_model_load` in src/whisper.cpp and the names in src/whisper-arch.h.
+//! Source: whisper.cpp 1.8.3, `whisper_model_load` in src/whisper.cpp, names in
+//! src/whisper-arch.h.
 
 use std::collections::HashMap;
 

@@ -1,13 +1,21 @@
-//! Checks a model file before whisper.cpp sees it.
+//! Checks a model file before whisper.cpp loads it, and computes what it will hold.
 //!
-//! whisper.cpp 1.8.3 trusts its file: a bad number there ends the process (`GGML_ASSERT`, a C++ exception that crosses into
-//! Rust) or is written past the end of a buffer. [`ModelHeader::read`] accepts a file only if none of that can happen,
-//! and turns everything else into an error that says what to do.
+//! | question | file |
+//! |---|---|
+//! | which files are accepted? | this one |
+//! | which tensors must a file have? | `tensors.rs` |
+//! | how much memory will a model take? | `footprint.rs` |
+//! | which models are published, and which are named in an error? | `published.rs` |
 //!
-//! The file is read through a small buffer and not mapped: a mapping of a file that somebody truncates (a download that
-//! starts again) raises SIGBUS at the next touch, which no check beforehand can rule out; a read only fails. It costs no
-//! more, because a buffer of 8 KiB skips the weights by seeking: about 2 ms for the token list and 1 to 10 ms for the
-//! tensors.
+//! whisper.cpp 1.8.3 trusts its file: a bad number in it ends the process (`GGML_ASSERT`, a C++
+//! exception that crosses into Rust) or is written past the end of a buffer. [`ModelHeader::read`]
+//! accepts a file only if none of that can happen, and answers anything else with an error that
+//! states what to do.
+//!
+//! The file is read through a small buffer and not mapped. If another process truncates a mapped
+//! file, as a download that restarts does, the next access raises SIGBUS, and no check can prevent
+//! that; a read only fails. It is as fast, because the weights are skipped by seeking: about 2 ms
+//! for the token list and 1 to 10 ms for the tensors.
 
 use std::fmt;
 use std::path::Path;
@@ -15,36 +23,44 @@ use std::path::Path;
 use crate::ggml::{MATRIX_FORMATS, ModelError, NumberFormat, Reader, read_magic, read_tensors};
 
 mod footprint;
+mod published;
 mod tensors;
 
-/// What a file of this kind is called.
+/// The variant that is faster.
+const FULL_ATTENTION: &str = "full attention";
+
+/// The variant that is smaller.
+pub(super) const FLASH_ATTENTION: &str = "flash attention";
+
+/// The name of a file of this kind, for errors.
 const EXAMPLE: &str = "ggml-base.en.bin";
 
-/// Audio positions of every Whisper: 30 s at 50 a second. The engine's windows and time stamps are built on it.
+/// Audio positions of every Whisper: 30 s at 50 a second. Windows and timestamps rely on it.
 const AUDIO_CTX: u32 = 1_500;
 
 /// Text positions of every Whisper.
 const TEXT_CTX: u32 = 448;
 
-/// Width of one attention head of every Whisper; a model is a whole number of heads wide.
+/// Width of one attention head of every Whisper. A model's width is a multiple of it.
 const HEAD_WIDTH: u32 = 64;
 
 /// Width of the largest Whisper (large): 20 heads.
 const STATE_MAX: u32 = 1_280;
 
-/// Layers of the largest Whisper (large), on either side.
+/// Layers of the largest Whisper (large), in the encoder and in the decoder.
 const LAYERS_MAX: u32 = 32;
 
-/// Sizes of the vocabularies: English, multilingual (99 languages), multilingual since large-v3 (100).
+/// Sizes of the vocabularies: English, multilingual (99 languages), multilingual since large-v3
+/// (100).
 ///
-/// The ids of all special tokens follow from the size. A larger one has whisper.cpp ask for the name of a language that
-/// it doesn't know, and make a string of the null pointer that it gets.
+/// The ids of all special tokens follow from the size. With a larger one whisper.cpp looks up the
+/// name of a language that it does not know, and makes a string of the null pointer that it gets.
 const VOCABULARIES: [u32; 3] = [51_864, 51_865, 51_866];
 
 /// Frequency bands of the spectrogram: 128 since large-v3, 80 before.
 const MELS: [u32; 2] = [80, 128];
 
-/// Frequencies in a row of the mel filter bank: half of the 400 samples of a frame, and one.
+/// Frequencies in a row of the mel filter bank: half the 400 samples of a frame, plus one.
 const FILTER_FREQUENCIES: i32 = 201;
 
 /// Text tokens at the start of every vocabulary (GPT-2's). Fewer would leave text without spelling.
@@ -53,7 +69,7 @@ const TEXT_TOKENS_MIN: u32 = 50_256;
 /// Longest spelling of a token. GPT-2's longest has 128 bytes.
 const SPELLING_BYTES_MAX: u32 = 256;
 
-/// The dimensions of a Whisper model, as they stand at the start of its file.
+/// The dimensions of a Whisper model, from the start of its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Dimensions {
@@ -79,7 +95,7 @@ pub struct Dimensions {
     pub n_mels: u32,
 }
 
-/// What a model file says of itself, checked.
+/// The checked header of a model file.
 ///
 /// # Examples
 ///
@@ -99,14 +115,15 @@ pub struct ModelHeader {
     pub ftype: i32,
     /// Size of the file in bytes.
     pub file_bytes: u64,
-    /// Tells this model from others, cheaply.
+    /// Distinguishes this model from others.
     pub fingerprint: Fingerprint,
     format: NumberFormat,
     weight_bytes: u64,
 }
 
-/// Tells model files apart without reading them whole: the size, and a hash of everything but the weights and of the first 64
-/// bytes of each tensor. Equal files are equal; it's no proof against intent.
+/// Distinguishes model files without reading all of them: the size, and a hash of everything but
+/// the weights and of the first 64 bytes of each tensor. Equal files have equal fingerprints;
+/// different files could be made to have equal ones on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
     file_bytes: u64,
@@ -120,18 +137,18 @@ impl fmt::Display for Fingerprint {
 }
 
 impl ModelHeader {
-    /// Reads and checks everything in a model file but the weights themselves.
+    /// Reads and checks everything in a model file except the weights.
     ///
-    /// A file that changes between this check and its loading is not protected against.
+    /// It does not protect against a file that changes between this check and its loading.
     ///
     /// # Memory
     ///
-    /// An 8 KiB buffer and a table of at most 1,259 tensor names, given back on return: what the file says never
-    /// decides how much is allocated.
+    /// An 8 KiB buffer and a table of at most 1,259 tensor names, freed on return. Nothing in the
+    /// file influences how much is allocated.
     ///
     /// # Errors
     ///
-    /// [`ModelError`], within milliseconds, for whatever cannot be loaded and run.
+    /// [`ModelError`], within milliseconds, for a file that cannot be loaded and run.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let mut file = Reader::open(path, EXAMPLE)?;
         read_magic(&mut file)?;
@@ -203,7 +220,7 @@ impl fmt::Display for ModelHeader {
 }
 
 fn read_dimensions(file: &mut Reader<'_>) -> Result<(Dimensions, NumberFormat), ModelError> {
-    // The order is that of the file.
+    // Fields are read in the file's order.
     let vocabularies: Vec<String> = VOCABULARIES.iter().map(u32::to_string).collect();
     let vocabularies = vocabularies.join(" or ");
     let n_vocab = file.dimension("n_vocab", |n| VOCABULARIES.contains(&n), &vocabularies)?;
@@ -262,7 +279,8 @@ fn read_format(file: &mut Reader<'_>, width: u32) -> Result<NumberFormat, ModelE
         })
 }
 
-/// whisper.cpp multiplies by every filter, and copies as many bands as the filters have into a buffer made for `n_mels`.
+/// Checks the mel filters. whisper.cpp multiplies by every one of them, and copies as many bands as
+/// they have into a buffer made for `n_mels`.
 fn read_mel_filters(file: &mut Reader<'_>, d: &Dimensions) -> Result<(), ModelError> {
     let (bands, frequencies) = (file.number()?, file.number()?);
     if i64::from(bands) != i64::from(d.n_mels) || frequencies != FILTER_FREQUENCIES {
