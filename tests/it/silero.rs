@@ -302,10 +302,6 @@ mod slow {
             assert_eq!(texts, expected, "{scene}");
         }
     }
-}
-
-mod slow {
-    use super::*;
 
     #[test]
     #[ignore = "slow: make test-all"]

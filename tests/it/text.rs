@@ -153,10 +153,6 @@ mod slow {
     fn words_and_times_with_previous_text() {
         check(true, 0.045);
     }
-}
-
-mod slow {
-    use super::*;
 
     #[test]
     #[ignore = "slow: make test-all"]
