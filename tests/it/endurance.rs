@@ -78,19 +78,6 @@ fn pieces(engines: &EnginePool) -> Vec<Vec<(u64, String)>> {
     pieces
 }
 
-/// Ten transcribers in ten threads take turns on one state: each has the text that it has alone.
-#[test]
-fn ten_transcribers_take_turns_on_one_state() {
-    let config = budget_for(1);
-    let engines = EnginePool::new(&config, single(), TRANSCRIBERS).unwrap();
-    assert_eq!(engines.plan().states(), 1);
-    let together = pieces(&engines);
-    let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
-    let alone: Vec<_> = (0..TRANSCRIBERS).map(|n| piece(n, &mut scribe)).collect();
-    assert_eq!(together, alone);
-    assert!(alone.iter().flatten().count() > 10, "{alone:?}");
-}
-
 const STATES: &str = "STEADYSCRIBE_TEST_STATES";
 
 /// An engine for many at once: each with one thread, since there are no more cores than engines.
@@ -140,38 +127,6 @@ fn ten_together() {
     println!("{}", serde_json::to_string(&texts).unwrap());
     // With a state each, ten copies of the weights would exceed it by far.
     assert!(peak <= planned && planned <= config.memory_budget_bytes.unwrap());
-}
-
-/// A state each, some states, one state, as the budget says: the weights are there once, the total
-/// keeps to the budget, and the texts are the same.
-#[test]
-fn ten_transcribers_share_one_model() {
-    let run = |states: usize| {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.args([
-            "--exact",
-            "endurance::ten_together",
-            "--ignored",
-            "--nocapture",
-        ]);
-        child.env(STATES, states.to_string());
-        let output = child.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}\n{errors}");
-        let figures = said.lines().find(|line| line.contains(" states, "));
-        let texts = said.lines().find(|line| line.starts_with("[["));
-        println!("{}", figures.unwrap());
-        assert!(
-            figures.unwrap().ends_with(" bytes")
-                && figures.unwrap().contains(&format!("{states} states"))
-        );
-        texts.unwrap().to_owned()
-    };
-    let [each, some, one] = [TRANSCRIBERS, 3, 1].map(run);
-    assert_eq!(each, one);
-    assert_eq!(some, one);
-    assert!(one.len() > 1_000, "{one}");
 }
 
 /// Fails at the first segment, as a full disk does.
@@ -272,4 +227,56 @@ fn soak() {
     println!("{rounds} rounds: {private} bytes, {files} files, {threads} threads, then {now:?}");
     assert!(now.0.saturating_sub(private) < 2_000_000);
     assert_eq!((now.1, now.2), (files, threads));
+}
+
+/// Run by `make test-all`.
+mod slow {
+    use super::*;
+
+    /// Ten transcribers in ten threads take turns on one state: each has the text that it has alone.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn ten_transcribers_take_turns_on_one_state() {
+        let config = budget_for(1);
+        let engines = EnginePool::new(&config, single(), TRANSCRIBERS).unwrap();
+        assert_eq!(engines.plan().states(), 1);
+        let together = pieces(&engines);
+        let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
+        let alone: Vec<_> = (0..TRANSCRIBERS).map(|n| piece(n, &mut scribe)).collect();
+        assert_eq!(together, alone);
+        assert!(alone.iter().flatten().count() > 10, "{alone:?}");
+    }
+
+    /// A state each, some states, one state, as the budget says: the weights are there once, the total
+    /// keeps to the budget, and the texts are the same.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn ten_transcribers_share_one_model() {
+        let run = |states: usize| {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args([
+                "--exact",
+                "endurance::ten_together",
+                "--ignored",
+                "--nocapture",
+            ]);
+            child.env(STATES, states.to_string());
+            let output = child.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}\n{errors}");
+            let figures = said.lines().find(|line| line.contains(" states, "));
+            let texts = said.lines().find(|line| line.starts_with("[["));
+            println!("{}", figures.unwrap());
+            assert!(
+                figures.unwrap().ends_with(" bytes")
+                    && figures.unwrap().contains(&format!("{states} states"))
+            );
+            texts.unwrap().to_owned()
+        };
+        let [each, some, one] = [TRANSCRIBERS, 3, 1].map(run);
+        assert_eq!(each, one);
+        assert_eq!(some, one);
+        assert!(one.len() > 1_000, "{one}");
+    }
 }

@@ -45,70 +45,6 @@ fn run(host: &str, words: &str) -> Output {
         .unwrap()
 }
 
-#[test]
-fn transcript_is_handed_on_and_every_model_is_gone_at_the_end() {
-    let folder = TempDir::new().unwrap();
-    let fake = serve(folder.path());
-    let words = "--llm none:1b --llm huge:400b --llm small:1b --question Shorten:";
-    let output = run(&fake.host().to_string(), words);
-    let (out, said) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{said}");
-
-    // The transcript, then what the model made of it.
-    assert!(out.starts_with(FIRST_LINE), "{out}");
-    assert!(out.ends_with("\none two three\n"), "{out}");
-    let bodies = fake.bodies("/api/generate");
-    let asked: Vec<&str> = bodies
-        .iter()
-        .filter_map(|body| body["prompt"].as_str())
-        .collect();
-    assert_eq!(asked.len(), 1);
-    assert!(
-        asked[0].starts_with(&format!("Shorten:\n\n{FIRST_LINE}")),
-        "{asked:?}"
-    );
-    assert!(asked[0].lines().count() > 10, "all of it, {asked:?}");
-    assert_eq!(
-        bodies.iter().filter(|body| body["keep_alive"] == 0).count(),
-        1
-    );
-    assert_eq!(
-        fake.shared.scheduler.loads(),
-        1,
-        "neither of the others was tried"
-    );
-
-    // Who held what when.
-    let moments = [
-        "start",
-        "speech model loaded",
-        "transcribed",
-        "speech model unloaded",
-        "small:1b loaded, 8192 tokens",
-        "answered",
-        "model unloaded",
-    ];
-    let mut lines = said.lines();
-    for moment in moments {
-        assert!(
-            lines.any(|line| line.ends_with(moment)),
-            "{moment} in {said}"
-        );
-    }
-    let held = |moment: &str| figures(said, moment);
-    let (own, _) = held("speech model loaded");
-    let (own_after, none) = held("speech model unloaded");
-    assert!(own_after < own, "{own_after} after {own} MB");
-    assert_eq!(none, None, "the server was not asked before");
-    let (_, theirs) = held("small:1b loaded, 8192 tokens");
-    assert!(theirs >= Some(WEIGHTS_BYTES / 1_000_000), "{theirs:?} MB");
-    assert!(said.contains("huge:400b does not fit"), "{said}");
-    assert!(said.contains("none:1b is not installed"), "{said}");
-    assert!(said.contains("small:1b is gone after"), "{said}");
-    assert!(said.contains("and its process has ended"), "{said}");
-    assert!(fake.shared.scheduler.names().is_empty());
-}
-
 /// Megabytes that the program and the server held at a moment.
 fn figures(said: &str, moment: &str) -> (u64, Option<u64>) {
     let line = said.lines().find(|line| line.ends_with(moment)).unwrap();
@@ -120,23 +56,91 @@ fn figures(said: &str, moment: &str) -> (u64, Option<u64>) {
 
 #[test]
 fn transcript_is_not_lost_without_a_server() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = free.local_addr().unwrap().to_string();
-    drop(free);
-    let output = run(&host, "--llm small:1b");
+    // Nothing can listen on port 1 without being root.
+    let output = run("127.0.0.1:1", "--llm small:1b");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).starts_with(FIRST_LINE));
     let said = text(&output.stderr);
     assert!(said.contains("start it with `ollama serve`"), "{said}");
 }
 
-#[test]
-fn nothing_that_fits_is_an_error_with_what_to_do() {
-    let folder = TempDir::new().unwrap();
-    let fake = serve(folder.path());
-    let output = run(&fake.host().to_string(), "--llm huge:400b");
-    assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert!(said.contains("take a smaller model"), "{said}");
-    assert_eq!(fake.bodies("/api/generate"), Vec::<Value>::new());
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn transcript_is_handed_on_and_every_model_is_gone_at_the_end() {
+        let folder = TempDir::new().unwrap();
+        let fake = serve(folder.path());
+        let words = "--llm none:1b --llm huge:400b --llm small:1b --question Shorten:";
+        let output = run(&fake.host().to_string(), words);
+        let (out, said) = (text(&output.stdout), text(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{said}");
+
+        // The transcript, then what the model made of it.
+        assert!(out.starts_with(FIRST_LINE), "{out}");
+        assert!(out.ends_with("\none two three\n"), "{out}");
+        let bodies = fake.bodies("/api/generate");
+        let asked: Vec<&str> = bodies
+            .iter()
+            .filter_map(|body| body["prompt"].as_str())
+            .collect();
+        assert_eq!(asked.len(), 1);
+        assert!(
+            asked[0].starts_with(&format!("Shorten:\n\n{FIRST_LINE}")),
+            "{asked:?}"
+        );
+        assert!(asked[0].lines().count() > 10, "all of it, {asked:?}");
+        assert_eq!(
+            bodies.iter().filter(|body| body["keep_alive"] == 0).count(),
+            1
+        );
+        assert_eq!(
+            fake.shared.scheduler.loads(),
+            1,
+            "neither of the others was tried"
+        );
+
+        // Who held what when.
+        let moments = [
+            "start",
+            "speech model loaded",
+            "transcribed",
+            "speech model unloaded",
+            "small:1b loaded, 8192 tokens",
+            "answered",
+            "model unloaded",
+        ];
+        let mut lines = said.lines();
+        for moment in moments {
+            assert!(
+                lines.any(|line| line.ends_with(moment)),
+                "{moment} in {said}"
+            );
+        }
+        let held = |moment: &str| figures(said, moment);
+        let (own, _) = held("speech model loaded");
+        let (own_after, none) = held("speech model unloaded");
+        assert!(own_after < own, "{own_after} after {own} MB");
+        assert_eq!(none, None, "the server was not asked before");
+        let (_, theirs) = held("small:1b loaded, 8192 tokens");
+        assert!(theirs >= Some(WEIGHTS_BYTES / 1_000_000), "{theirs:?} MB");
+        assert!(said.contains("huge:400b does not fit"), "{said}");
+        assert!(said.contains("none:1b is not installed"), "{said}");
+        assert!(said.contains("small:1b is gone after"), "{said}");
+        assert!(said.contains("and its process has ended"), "{said}");
+        assert!(fake.shared.scheduler.names().is_empty());
+    }
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn nothing_that_fits_is_an_error_with_what_to_do() {
+        let folder = TempDir::new().unwrap();
+        let fake = serve(folder.path());
+        let output = run(&fake.host().to_string(), "--llm huge:400b");
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.contains("take a smaller model"), "{said}");
+        assert_eq!(fake.bodies("/api/generate"), Vec::<Value>::new());
+    }
 }

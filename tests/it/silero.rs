@@ -138,28 +138,6 @@ fn it_hears_what_the_original_hears() {
 }
 
 #[test]
-fn it_hears_speech_and_nothing_else() {
-    for scene in SCENES {
-        let seconds = 120;
-        let said: Vec<Span> = utterances(scene, seconds)
-            .iter()
-            .map(|said| said.span)
-            .collect();
-        let heard = spans(&mut silero(), &audio(scene, seconds), 8_000);
-        let recall = samples_in_both(&said, &heard) as f64 / samples_in(&said) as f64;
-        assert!(recall > 0.985, "{scene}: {recall}");
-        for span in &said {
-            let covered = samples_in_both(&[*span], &heard) as f64 / span.length().samples() as f64;
-            assert!(covered > 0.9, "{scene}: {covered} of {span:?}");
-        }
-    }
-    assert_eq!(
-        spans(&mut silero(), &audio("room_tone.flac", 60), 8_000),
-        []
-    );
-}
-
-#[test]
 fn cutting_the_stream_changes_nothing() {
     // An odd number of hops and a rest.
     let samples = &audio("standup.opus", 21)[..16_000 * 20 + 300];
@@ -194,23 +172,6 @@ fn a_recording_shorter_than_a_block_is_heard() {
     map.reset(Time::ZERO);
     map.finish();
     assert_eq!(map.spans().count(), 0);
-}
-
-/// What the engine would say is all asked for, once.
-#[test]
-fn a_transcription_loses_nothing() {
-    for scene in SCENES {
-        let said = utterances(scene, 1_000);
-        let mut config = Config::default();
-        config.vad = Vad::Silero(model());
-        let mut scribe = Transcriber::new(config, Scripted::new(said.clone())).unwrap();
-        let mut segments: Vec<Segment> = Vec::new();
-        let source = FileSource::open(fixture(scene)).unwrap();
-        scribe.transcribe(source, &mut segments).unwrap();
-        let texts: Vec<_> = segments.iter().map(|segment| &segment.text).collect();
-        let expected: Vec<_> = said.iter().map(|said| &said.text).collect();
-        assert_eq!(texts, expected, "{scene}");
-    }
 }
 
 /// Writes a model of these bytes.
@@ -319,4 +280,50 @@ fn what_a_failing_detector_could_not_judge_counts_as_speech() {
     let map = hear(&write(&dir, &bytes)).unwrap();
     let all = Span::new(Time::ZERO, Time::from_samples(16_000));
     assert_eq!(map.spans().collect::<Vec<_>>(), [all]);
+}
+
+mod slow {
+    use super::*;
+
+    /// What the engine would say is all asked for, once.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn a_transcription_loses_nothing() {
+        for scene in SCENES {
+            let said = utterances(scene, 1_000);
+            let mut config = Config::default();
+            config.vad = Vad::Silero(model());
+            let mut scribe = Transcriber::new(config, Scripted::new(said.clone())).unwrap();
+            let mut segments: Vec<Segment> = Vec::new();
+            let source = FileSource::open(fixture(scene)).unwrap();
+            scribe.transcribe(source, &mut segments).unwrap();
+            let texts: Vec<_> = segments.iter().map(|segment| &segment.text).collect();
+            let expected: Vec<_> = said.iter().map(|said| &said.text).collect();
+            assert_eq!(texts, expected, "{scene}");
+        }
+    }
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn it_hears_speech_and_nothing_else() {
+        for scene in SCENES {
+            let seconds = 120;
+            let said: Vec<Span> = utterances(scene, seconds)
+                .iter()
+                .map(|said| said.span)
+                .collect();
+            let heard = spans(&mut silero(), &audio(scene, seconds), 8_000);
+            let recall = samples_in_both(&said, &heard) as f64 / samples_in(&said) as f64;
+            assert!(recall > 0.985, "{scene}: {recall}");
+            for span in &said {
+                let covered =
+                    samples_in_both(&[*span], &heard) as f64 / span.length().samples() as f64;
+                assert!(covered > 0.9, "{scene}: {covered} of {span:?}");
+            }
+        }
+        assert_eq!(
+            spans(&mut silero(), &audio("room_tone.flac", 60), 8_000),
+            []
+        );
+    }
 }

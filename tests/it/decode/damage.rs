@@ -399,51 +399,57 @@ fn disk_that_fails_ends_the_recording_and_is_reported() {
     }
 }
 
-/// Fixtures with bytes changed at random cause no panic, no endless run, and no unbounded memory.
-#[test]
-fn changed_bytes_never_panic() {
-    let files = [
-        "mp3-cbr.mp3",
-        "aac-index-last.m4a",
-        "aac-fragments.mp4",
-        "aac-dash.mp4",
-        "aac-48khz.aac",
-        "alac.m4a",
-        "flac-16.flac",
-        "flac-in.ogg",
-        "vorbis.ogg",
-        "opus.ogg",
-        "opus.webm",
-        "aac-clusters.mkv",
-        "film.mp4",
-        "film-fragments.mp4",
-        "adpcm-ms.wav",
-        "mp2.mp2",
-    ];
-    let mut random = noise(1 << 20).into_iter();
-    let mut byte = || usize::from(random.next().unwrap());
-    for file in files {
-        let bytes = fixture(file);
-        for round in 0..25 {
-            let mut changed = bytes.clone();
-            // Every second round changes the headers, which do more harm.
-            let range = if round % 2 == 0 {
-                bytes.len()
-            } else {
-                bytes.len().min(1_500)
-            };
-            for _ in 0..=byte() % 24 {
-                let at = (byte() << 16 | byte() << 8 | byte()) % range;
-                changed[at] = byte() as u8;
+/// Run by `make test-all`.
+mod slow {
+    use super::*;
+
+    /// Fixtures with bytes changed at random cause no panic, no endless run, and no unbounded memory.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn changed_bytes_never_panic() {
+        let files = [
+            "mp3-cbr.mp3",
+            "aac-index-last.m4a",
+            "aac-fragments.mp4",
+            "aac-dash.mp4",
+            "aac-48khz.aac",
+            "alac.m4a",
+            "flac-16.flac",
+            "flac-in.ogg",
+            "vorbis.ogg",
+            "opus.ogg",
+            "opus.webm",
+            "aac-clusters.mkv",
+            "film.mp4",
+            "film-fragments.mp4",
+            "adpcm-ms.wav",
+            "mp2.mp2",
+        ];
+        let mut random = noise(1 << 20).into_iter();
+        let mut byte = || usize::from(random.next().unwrap());
+        for file in files {
+            let bytes = fixture(file);
+            for round in 0..25 {
+                let mut changed = bytes.clone();
+                // Every second round changes the headers, which do more harm.
+                let range = if round % 2 == 0 {
+                    bytes.len()
+                } else {
+                    bytes.len().min(1_500)
+                };
+                for _ in 0..=byte() % 24 {
+                    let at = (byte() << 16 | byte() << 8 | byte()) % range;
+                    changed[at] = byte() as u8;
+                }
+                let (decoded, heap) =
+                    crate::support::heap::measure(|| hear(&mut Pieces::file(changed)));
+                let kept = decoded.map_or(0, |decoded| decoded.samples.capacity() as u64 * 8);
+                assert!(
+                    heap.peak_bytes < kept + (12 << 20),
+                    "{file}, round {round}: {} bytes at once",
+                    heap.peak_bytes
+                );
             }
-            let (decoded, heap) =
-                crate::support::heap::measure(|| hear(&mut Pieces::file(changed)));
-            let kept = decoded.map_or(0, |decoded| decoded.samples.capacity() as u64 * 8);
-            assert!(
-                heap.peak_bytes < kept + (12 << 20),
-                "{file}, round {round}: {} bytes at once",
-                heap.peak_bytes
-            );
         }
     }
 }

@@ -81,42 +81,6 @@ fn fragments_are_not_kept() {
     );
 }
 
-/// Feature: meetily-memory-optimization, Property 3: Audio Memory Streaming Efficiency
-///
-/// For any recording of any length, rate, type of samples and number of channels, and for any sizes
-/// of chunks, decoding and resampling hold a fixed amount of memory, allocate per packet only what
-/// the demuxer allocates, and return every sample exactly once.
-#[test]
-fn any_recording_streams_in_fixed_memory() {
-    const RATES: [u32; 9] = [
-        8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
-    ];
-    let config = ProptestConfig {
-        cases: 128,
-        failure_persistence: None,
-        ..Default::default()
-    };
-    let any = (
-        prop::sample::select(&Sample::ALL[..]),
-        prop::sample::select(&RATES[..]),
-        1..=8_u16,
-        0..2_000_000_u64,
-    );
-    proptest!(config, |((sample, rate_hz, channels, frames) in any)| {
-        let wave = Wave { sample, rate_hz, channels };
-        let len = frames * u64::from(channels) * sample.bytes() as u64;
-        let header = Piece::Bytes(wave.riff_header(len as u32).into());
-        let mut file = Pieces::of(vec![header, Piece::Zeros(len), Piece::Zeros(64)]);
-        prop_assume!(frames > 0);
-        let (decoded_s, heap) = pass(&mut file);
-        let samples = (frames * 16_000).div_ceil(u64::from(rate_hz));
-        prop_assert_eq!((decoded_s * 16_000.0).round() as u64, samples);
-        prop_assert!(heap.peak_bytes < 1 << 20, "{} bytes", heap.peak_bytes);
-        let packets = frames.div_ceil(1_152);
-        prop_assert!(heap.allocations <= packets + 600, "{} for {packets}", heap.allocations);
-    });
-}
-
 #[test]
 fn resampler_allocates_nothing_per_push() {
     for (rate_hz, channels) in [
@@ -208,5 +172,47 @@ fn covers_are_not_read() {
             "{what}: {} bytes",
             heap.peak_bytes
         );
+    }
+}
+
+/// Run by `make test-all`.
+mod slow {
+    use super::*;
+
+    /// Feature: meetily-memory-optimization, Property 3: Audio Memory Streaming Efficiency
+    ///
+    /// For any recording of any length, rate, type of samples and number of channels, and for any sizes
+    /// of chunks, decoding and resampling hold a fixed amount of memory, allocate per packet only what
+    /// the demuxer allocates, and return every sample exactly once.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn any_recording_streams_in_fixed_memory() {
+        const RATES: [u32; 9] = [
+            8_000, 11_025, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
+        ];
+        let config = ProptestConfig {
+            cases: 128,
+            failure_persistence: None,
+            ..Default::default()
+        };
+        let any = (
+            prop::sample::select(&Sample::ALL[..]),
+            prop::sample::select(&RATES[..]),
+            1..=8_u16,
+            0..2_000_000_u64,
+        );
+        proptest!(config, |((sample, rate_hz, channels, frames) in any)| {
+            let wave = Wave { sample, rate_hz, channels };
+            let len = frames * u64::from(channels) * sample.bytes() as u64;
+            let header = Piece::Bytes(wave.riff_header(len as u32).into());
+            let mut file = Pieces::of(vec![header, Piece::Zeros(len), Piece::Zeros(64)]);
+            prop_assume!(frames > 0);
+            let (decoded_s, heap) = pass(&mut file);
+            let samples = (frames * 16_000).div_ceil(u64::from(rate_hz));
+            prop_assert_eq!((decoded_s * 16_000.0).round() as u64, samples);
+            prop_assert!(heap.peak_bytes < 1 << 20, "{} bytes", heap.peak_bytes);
+            let packets = frames.div_ceil(1_152);
+            prop_assert!(heap.allocations <= packets + 600, "{} for {packets}", heap.allocations);
+        });
     }
 }

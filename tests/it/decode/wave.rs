@@ -225,17 +225,6 @@ const WIDE: Wave = Wave {
 const WIDE_FRAME: u64 = 8 * 8;
 
 #[test]
-fn riff_of_more_than_four_gigabytes() {
-    // The header holds the lower 32 bits of the true size.
-    let sound = WIDE.data(&[0.0, 0.0, 0.5, 0.0]);
-    let len = HUGE_BYTES + sound.len() as u64;
-    let header = Piece::Bytes(WIDE.riff_header((len & u64::from(u32::MAX)) as u32).into());
-    let pieces = vec![header, Piece::Zeros(HUGE_BYTES), Piece::Bytes(sound.into())];
-    let decoded = decode_huge(&mut Pieces::of(pieces));
-    assert_eq!(decoded, (len / WIDE_FRAME, HUGE_BYTES / WIDE_FRAME + 2));
-}
-
-#[test]
 fn wave64_of_more_than_four_gigabytes() {
     let mut file = tempfile::NamedTempFile::new().unwrap();
     let header = WIDE.wave64_header(HUGE_BYTES);
@@ -246,18 +235,6 @@ fn wave64_of_more_than_four_gigabytes() {
     let info = probe(file.path()).unwrap();
     let seconds = HUGE_BYTES as f64 / WIDE_FRAME as f64 / f64::from(WIDE.rate_hz);
     assert!((info.duration.unwrap().seconds() - seconds).abs() < 0.001);
-}
-
-#[test]
-fn sparse_file_of_more_than_four_gigabytes() {
-    let sound = WIDE.data(&[0.5, 0.0]);
-    let len = HUGE_BYTES + sound.len() as u64;
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(&WIDE.rf64_header(b"RF64", len)).unwrap();
-    file.seek(SeekFrom::Current(HUGE_BYTES as i64)).unwrap();
-    file.write_all(&sound).unwrap();
-    let decoded = decode_huge(&mut FileSource::open(file.path()).unwrap());
-    assert_eq!(decoded, (len / WIDE_FRAME, HUGE_BYTES / WIDE_FRAME));
 }
 
 #[test]
@@ -292,5 +269,35 @@ fn cut_file_is_decoded_to_the_cut_and_reported() {
                 "{what}"
             );
         }
+    }
+}
+
+/// Run by `make test-all`.
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn sparse_file_of_more_than_four_gigabytes() {
+        let sound = WIDE.data(&[0.5, 0.0]);
+        let len = HUGE_BYTES + sound.len() as u64;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&WIDE.rf64_header(b"RF64", len)).unwrap();
+        file.seek(SeekFrom::Current(HUGE_BYTES as i64)).unwrap();
+        file.write_all(&sound).unwrap();
+        let decoded = decode_huge(&mut FileSource::open(file.path()).unwrap());
+        assert_eq!(decoded, (len / WIDE_FRAME, HUGE_BYTES / WIDE_FRAME));
+    }
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn riff_of_more_than_four_gigabytes() {
+        // The header holds the lower 32 bits of the true size.
+        let sound = WIDE.data(&[0.0, 0.0, 0.5, 0.0]);
+        let len = HUGE_BYTES + sound.len() as u64;
+        let header = Piece::Bytes(WIDE.riff_header((len & u64::from(u32::MAX)) as u32).into());
+        let pieces = vec![header, Piece::Zeros(HUGE_BYTES), Piece::Bytes(sound.into())];
+        let decoded = decode_huge(&mut Pieces::of(pieces));
+        assert_eq!(decoded, (len / WIDE_FRAME, HUGE_BYTES / WIDE_FRAME + 2));
     }
 }
