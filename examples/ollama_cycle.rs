@@ -128,7 +128,7 @@ fn transcribe(args: &Args, table: &mut Table) -> Result<String, Box<dyn Error>> 
     let mut lines = Lines::default();
     scribe.transcribe(source, &mut lines)?;
     table.row("transcribed");
-    scribe.unload();
+    scribe.engines().unload();
     drop(scribe); // its pool and window, too
     memory::trim();
     table.row("speech model unloaded");
@@ -175,7 +175,7 @@ struct Lines {
 }
 
 impl Sink for Lines {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         let text = &segment.text;
         println!("{text}");
         self.is_cut |= self.text.len() + text.len() >= TEXT_BYTES_MAX;
@@ -183,7 +183,7 @@ impl Sink for Lines {
             self.text.push_str(text);
             self.text.push('\n');
         }
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -68,11 +68,11 @@ fn spans(map: &mut SpeechMap, samples: &[f32], cut: usize) -> Vec<Span> {
     for piece in samples.chunks(cut) {
         map.push(piece);
         // A span that ends a second before what is known grows no more.
-        take(map, map.heard_to() - Time::from_seconds(1.0));
+        take(map, map.scored_to() - Time::from_seconds(1.0));
     }
     map.finish();
-    assert_eq!(map.heard_to(), Time::from_samples(samples.len() as u64));
-    take(map, map.heard_to());
+    assert_eq!(map.scored_to(), Time::from_samples(samples.len() as u64));
+    take(map, map.scored_to());
     found
 }
 
@@ -94,12 +94,12 @@ fn samples_in_both(a: &[Span], b: &[Span]) -> u64 {
 }
 
 /// Says what it is told: a score for each two hops.
-struct Told {
+struct Given {
     scores: Vec<f32>,
     hops: usize,
 }
 
-impl HopDetector for Told {
+impl HopDetector for Given {
     fn score(&mut self, _: &[f32; HOP_SAMPLES]) -> &[f32] {
         let at = self.hops / 2;
         self.hops += 1;
@@ -117,6 +117,10 @@ impl HopDetector for Told {
     fn speech_score(&self) -> f32 {
         0.2
     }
+
+    fn identity(&self) -> String {
+        "given".into()
+    }
 }
 
 /// The package's own code puts 64 samples of the window before in front of each, where whisper.cpp mirrors the window's start: the
@@ -128,7 +132,7 @@ fn it_hears_what_the_original_hears() {
     let samples = audio("standup.opus", 60);
     assert_eq!(thousandths.len(), samples.len().div_ceil(2 * HOP_SAMPLES));
     let scores = thousandths.iter().map(|p| f32::from(*p) / 1e3).collect();
-    let mut told = SpeechMap::with(Box::new(Told { scores, hops: 0 }));
+    let mut told = SpeechMap::with(Box::new(Given { scores, hops: 0 }));
     let theirs = spans(&mut told, &samples, 16_000);
     let ours = spans(&mut silero(), &samples, 16_000);
     let both = samples_in_both(&ours, &theirs);
@@ -155,7 +159,7 @@ fn what_is_known_ends_at_most_a_second_before_what_was_heard() {
     let mut map = silero();
     for n in 1..=300_u64 {
         map.push(&[0.0; 333]);
-        let lag = Time::from_samples(n * 333).samples_since(map.heard_to());
+        let lag = Time::from_samples(n * 333).samples_since(map.scored_to());
         assert!(lag < LAG_SAMPLES_MAX, "{lag}");
     }
 }
