@@ -56,7 +56,9 @@ impl Spill {
         let file = tempfile::tempfile_in(dir).map_err(failed)?;
         if let Some(free_bytes) = free_bytes(&file).filter(|free| *free < bytes) {
             tracing::warn!(
-                dir = %dir.display(), limit_mb = bytes / 1_000_000, free_mb = free_bytes / 1_000_000,
+                dir = %dir.display(),
+                limit_mb = bytes / 1_000_000,
+                free_mb = free_bytes / 1_000_000,
                 "live: the disk has less free space than the limit of the spill file"
             );
         }
