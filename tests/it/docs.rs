@@ -21,7 +21,7 @@ const NOT_RUN: [(&str, &str); 5] = [
     ),
     (
         "cargo run -p steadyscribe-monitor",
-        "another package: its tests run the command; here its name and features are checked",
+        "another package: monitor/tests/it/docs.rs checks the arguments, here the features",
     ),
     ("OLLAMA_CONFORMANCE_URL=", "needs a real Ollama server"),
     (
