@@ -1,31 +1,32 @@
-//! The same questions to the fake server and to a real one: the fake is faithful where the answers agree.
+//! Compares the responses of the fake server with those of a real one.
 //!
-//! `OLLAMA_CONFORMANCE_URL` and `OLLAMA_CONFORMANCE_MODEL` name a real server and a small model of it. What changes what
-//! is loaded is asked only where `OLLAMA_CONFORMANCE_CHANGE=1` allows it, and only if nothing is loaded before. What was
-//! asked and answered is printed (`--nocapture`) and left in the folder of the test's temporary files.
+//! `OLLAMA_CONFORMANCE_URL` and `OLLAMA_CONFORMANCE_MODEL` select a real server and a small model
+//! on it. Requests that load or unload models are sent only with `OLLAMA_CONFORMANCE_CHANGE=1`, and
+//! only if no model is loaded before. The transcript is printed (`--nocapture`) and written to the
+//! folder of the test's temporary files.
 
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
+#![expect(clippy::print_stdout, reason = "a skipped test reports that")]
 
-mod probe;
+mod question;
 #[cfg(target_os = "linux")]
 mod steps;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use steadyscribe_monitor::ollama::{Client, Host, Version};
+use steadyscribe_monitor::ollama::{Client, Host, ServerTraits, Version};
 #[cfg(target_os = "linux")]
-use steadyscribe_monitor::{ollama::Local, reader::System};
+use steadyscribe_monitor::{ollama::LocalProbe, reader::System};
 
 use crate::fake::clock::Clock;
 use crate::fake::model::Model;
 use crate::fake::process::Counted;
 use crate::fake::{Fake, Setup};
-use probe::{changing, reading, transcript};
+use question::{changing, reading, transcript};
 
 const MODEL: &str = "m:1b";
 
-fn say(line: &str) {
+fn report(line: &str) {
     println!("{line}");
 }
 
@@ -39,11 +40,13 @@ fn fake_transcripts(minor: u32, change: bool) -> Vec<String> {
 }
 
 fn ask(address: &str, model: &str, change: bool) -> Vec<String> {
-    let mut probes = reading(model);
+    let mut questions = reading(model);
     if change {
-        probes.extend(changing(model));
+        questions.extend(changing(model));
     }
-    let answers = probes.iter().map(|probe| transcript(address, probe));
+    let answers = questions
+        .iter()
+        .map(|question| transcript(address, question));
     answers.collect()
 }
 
@@ -113,7 +116,7 @@ fn fake_answers_as_documented() {
     }
 }
 
-/// The steps on a fake server whose processes are real.
+/// Runs the steps on a fake server with real processes.
 #[cfg(target_os = "linux")]
 fn fake_steps(minor: u32) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
@@ -129,7 +132,7 @@ fn fake_steps(minor: u32) -> Vec<String> {
     let fake = Fake::start(setup, Clock::default(), processes);
     let watched = steps::Watched {
         client: &fake.client(),
-        sight: Arc::new(Local::new(System::host(), fake.port())),
+        probe: Arc::new(LocalProbe::new(System::host(), fake.port())),
         model: MODEL,
     };
     watched.steps()
@@ -137,7 +140,7 @@ fn fake_steps(minor: u32) -> Vec<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn fake_holds_its_models_as_documented() {
+fn fake_handles_processes_as_documented() {
     assert_eq!(
         fake_steps(33),
         [
@@ -151,17 +154,18 @@ fn fake_holds_its_models_as_documented() {
             "keep_alive \"10m\": 10 min",
             "keep_alive \"1h30m\": 90 min",
             "keep_alive null: 90 min",
-            "keep_alive -1: for ever",
-            "keep_alive \"-1m\": for ever",
+            "keep_alive -1: forever",
+            "keep_alive \"-1m\": forever",
             "unload: Resident before, Absent after",
             "unload: gone from the list true, process ended Some(true)",
         ]
     );
 }
 
-/// Which of the fake's versions a real server is held against.
+/// Returns the version of the fake that a real server is compared with.
 fn minor_like(version: &Version) -> u32 {
-    match (version.runs_llama_server(), version.lists_context()) {
+    let traits = ServerTraits::of(version);
+    match (traits.llama_server, traits.parallel == 1) {
         (true, _) => 33,
         (false, true) => 24,
         (false, false) => 9,
@@ -174,7 +178,7 @@ fn real_server_answers_as_the_fake_does() {
         std::env::var("OLLAMA_CONFORMANCE_URL"),
         std::env::var("OLLAMA_CONFORMANCE_MODEL"),
     ) else {
-        say("skipped: OLLAMA_CONFORMANCE_URL and OLLAMA_CONFORMANCE_MODEL are not set");
+        report("skipped: OLLAMA_CONFORMANCE_URL and OLLAMA_CONFORMANCE_MODEL are not set");
         return;
     };
     let host: Host = url.parse().unwrap();
@@ -194,8 +198,8 @@ fn real_server_answers_as_the_fake_does() {
     let depends = reading(&model);
     let depends: Vec<&str> = depends
         .iter()
-        .filter(|probe| probe.depends_on_others())
-        .map(|probe| probe.name)
+        .filter(|question| question.depends_on_others())
+        .map(|question| question.name)
         .collect();
     let is_of = |line: &String| {
         depends
@@ -208,15 +212,15 @@ fn real_server_answers_as_the_fake_does() {
     if change && host.is_local() {
         let watched = steps::Watched {
             client: &client,
-            sight: Arc::new(Local::of_host(&host)),
+            probe: Arc::new(LocalProbe::of_host(&host)),
             model: &model,
         };
         answers.extend(watched.steps());
         expected.extend(fake_steps(minor));
     }
     lines.extend(answers.iter().cloned());
-    lines.iter().for_each(|line| say(line));
-    std::fs::write(left_in(&version), lines.join("\n") + "\n").unwrap();
+    lines.iter().for_each(|line| report(line));
+    std::fs::write(transcript_path(&version), lines.join("\n") + "\n").unwrap();
     let differences: Vec<String> = answers
         .iter()
         .zip(&expected)
@@ -227,13 +231,13 @@ fn real_server_answers_as_the_fake_does() {
     assert_eq!(answers.len(), expected.len());
 }
 
-/// Where what was asked and answered is left.
-fn left_in(version: &Version) -> PathBuf {
+/// Returns the path of the transcript.
+fn transcript_path(version: &Version) -> PathBuf {
     let name = format!("ollama-conformance-{version}.txt");
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name.replace(['/', '\\'], "_"))
 }
 
-/// The test for a real server, as a process of its own, with another fake in the real one's place.
+/// Runs the test for a real server in a process of its own, against another fake server.
 #[cfg(target_os = "linux")]
 fn as_if_real(can_generate: bool) -> std::process::Output {
     let folder = tempfile::tempdir().unwrap();
@@ -259,13 +263,13 @@ fn as_if_real(can_generate: bool) -> std::process::Output {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn suite_for_a_real_server_runs_and_tells_one_that_differs() {
+fn suite_for_a_real_server_detects_differences() {
     let passed = as_if_real(true);
-    let said = String::from_utf8_lossy(&passed.stdout);
-    assert!(passed.status.success(), "{said}");
-    assert!(said.contains("keep_alive \"1h30m\": 90 min"), "{said}");
+    let output = String::from_utf8_lossy(&passed.stdout);
+    assert!(passed.status.success(), "{output}");
+    assert!(output.contains("keep_alive \"1h30m\": 90 min"), "{output}");
     let failed = as_if_real(false);
     assert!(!failed.status.success());
-    let said = String::from_utf8_lossy(&failed.stderr);
-    assert!(said.contains("does not support generate"), "{said}");
+    let output = String::from_utf8_lossy(&failed.stderr);
+    assert!(output.contains("does not support generate"), "{output}");
 }

@@ -1,4 +1,4 @@
-//! What the machine itself shows of the models: its free memory, and the processes that hold them.
+//! Reads the machine: its free memory, and the processes that hold models.
 
 use std::fmt::Debug;
 use std::io;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-use super::Host;
+use super::client::server::Host;
 use crate::reader::table::Entry;
 use crate::reader::{ProcessId, ProcessMemory, System};
 
-/// Names of processes that hold a model, as the kernel cuts them: since 0.30, up to 0.24 (with `runner` as first
-/// argument), up to 0.4.
+/// Names of runner processes, as the kernel truncates them: since 0.30, up to 0.24 (with `runner`
+/// as the first argument), and up to 0.4.
 const RUNNER_NAMES: [&str; 5] = [
     "llama-server",
     "llama-server.exe",
@@ -21,26 +21,53 @@ const RUNNER_NAMES: [&str; 5] = [
     "ollama_llama_se",
 ];
 
-/// Names of the server's process.
+/// Names of the server process.
 const SERVER_NAMES: [&str; 2] = ["ollama", "ollama.exe"];
+
+/// The memory that the machine can give to models.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capacity {
+    /// Bytes that programs can allocate without swapping.
+    pub available_bytes: u64,
+    /// Bytes of it that must stay free after a load.
+    pub reserve_bytes: u64,
+}
+
+impl Capacity {
+    /// Creates a capacity from its two figures.
+    #[must_use]
+    pub fn new(available_bytes: u64, reserve_bytes: u64) -> Self {
+        Self {
+            available_bytes,
+            reserve_bytes,
+        }
+    }
+
+    /// Returns the bytes that a load may take.
+    #[must_use]
+    pub fn room_bytes(&self) -> u64 {
+        self.available_bytes.saturating_sub(self.reserve_bytes)
+    }
+}
 
 /// A process that holds a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Runner {
-    /// Which process.
+    /// Number and start time.
     pub id: ProcessId,
-    /// The file of its weights.
+    /// Path of its weights.
     pub model_path: String,
-    /// Its memory; `None` where it ended meanwhile.
+    /// Its memory. `None` if it has ended since.
     pub memory: Option<ProcessMemory>,
-    /// Whether the server that started it has ended: nobody will end it any more.
+    /// Whether its server has ended, so that no server will end this process.
     pub is_orphan: bool,
 }
 
 impl Runner {
-    /// Describes a runner.
+    /// Describes a runner whose server is running.
     #[must_use]
     pub fn new(id: ProcessId, model_path: &str, memory: Option<ProcessMemory>) -> Self {
         Self {
@@ -51,53 +78,59 @@ impl Runner {
         }
     }
 
-    /// Its private bytes, as far as they are known.
+    /// Returns its private bytes, or 0 if they are unknown.
     #[must_use]
     pub fn private_bytes(&self) -> u64 {
         self.memory.map_or(0, |memory| memory.private_bytes)
     }
 }
 
-/// What a [`Manager`](super::Manager) knows of the machine and of time. [`Local`] is the real one; tests have others.
-pub trait Sight: Debug + Send + Sync {
-    /// Bytes that a program can still have without swapping. `None`: unknown, as for a server on another machine.
-    fn available_bytes(&self) -> Option<u64>;
+/// What a [`Manager`](super::Manager) knows about the machine and the time.
+///
+/// [`LocalProbe`] reads this machine; tests substitute their own. An implementation may call the
+/// manager, for instance to unload a model when memory is short. During a load such a call returns
+/// [`OllamaError::InFlight`](super::OllamaError::InFlight). An implementation must not wait for a
+/// [`lease`](super::Manager::lease) on another thread.
+pub trait Probe: Debug + Send + Sync {
+    /// Returns the memory that models may take. `None` if it is unknown, as for a server on
+    /// another machine.
+    fn capacity(&self) -> Option<Capacity>;
 
-    /// The processes that hold a model. `None`: they cannot be seen.
+    /// Returns the processes that hold a model. `None` if processes are not visible.
     fn runners(&self) -> Option<Vec<Runner>>;
 
-    /// Time since some moment; it may jump forward when the machine slept.
+    /// Returns the time since an arbitrary moment. It may jump forward after a suspend.
     fn now(&self) -> Duration;
 
-    /// The time of day.
-    fn wall(&self) -> OffsetDateTime;
+    /// Returns the date and time.
+    fn utc_now(&self) -> OffsetDateTime;
 
-    /// Waits.
+    /// Blocks for this long.
     fn sleep(&self, time: Duration);
 
-    /// Kills exactly this process, not a later one with its number. Asked only where
+    /// Kills exactly this process, and no later process with the same number. It is called only if
     /// [`Settings::kill_stuck`](super::Settings::kill_stuck) is on.
     ///
     /// # Errors
     ///
-    /// Why it was not killed: always, where this is not implemented.
+    /// Why the process was not killed. The default implementation always fails.
     fn kill(&self, id: ProcessId) -> io::Result<()> {
         let _ = id;
         Err(io::ErrorKind::Unsupported.into())
     }
 }
 
-/// This machine, as far as the server runs on it: of a server elsewhere nothing is seen.
+/// Reads this machine, if the server runs on it. Of a remote server, nothing is visible.
 #[derive(Debug)]
-pub struct Local {
-    /// `None`: the server is elsewhere.
+pub struct LocalProbe {
+    /// `None` if the server is remote.
     system: Option<System>,
     port: u16,
     since: Instant,
 }
 
-impl Local {
-    /// Watches the machine on which a server listens on `port`.
+impl LocalProbe {
+    /// Creates a probe of a system on which a server listens on `port`.
     #[must_use]
     pub fn new(system: System, port: u16) -> Self {
         Self {
@@ -107,7 +140,7 @@ impl Local {
         }
     }
 
-    /// Watches the machine of a server, where that is this one.
+    /// Creates a probe of the server at this address.
     #[must_use]
     pub fn of_host(host: &Host) -> Self {
         Self {
@@ -118,16 +151,16 @@ impl Local {
     }
 }
 
-impl Sight for Local {
-    fn available_bytes(&self) -> Option<u64> {
-        Some(self.system.as_ref()?.machine().ok()?.available_bytes)
+impl Probe for LocalProbe {
+    fn capacity(&self) -> Option<Capacity> {
+        read_capacity(self.system.as_ref()?)
     }
 
     fn runners(&self) -> Option<Vec<Runner>> {
         let system = self.system.as_ref()?;
         let mut entries = Vec::new();
         system.processes(&mut entries).ok()?;
-        // The arguments of processes cannot be read everywhere; better nothing than half.
+        // Where the arguments of processes are unreadable, an incomplete list would mislead.
         let own = system.identify(std::process::id()).ok()?;
         system.arguments(own).ok()?;
         let listener = system.listener(self.port, &entries).ok().flatten();
@@ -138,7 +171,7 @@ impl Sight for Local {
             .map(|entry| entry.id)
             .collect();
         let runners = || entries.iter().filter(|entry| is(entry, &RUNNER_NAMES));
-        // A tunnel or a container's proxy may listen in the server's place.
+        // The listener may be a tunnel or a container's proxy instead of the server.
         let listener = listener.filter(|id| {
             let mut children = runners().filter(|entry| entry.parent_pid == id.pid);
             let named = entries.iter().find(|entry| entry.id == *id);
@@ -155,7 +188,7 @@ impl Sight for Local {
         self.since.elapsed()
     }
 
-    fn wall(&self) -> OffsetDateTime {
+    fn utc_now(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc()
     }
 
@@ -169,17 +202,29 @@ impl Sight for Local {
     }
 }
 
-/// Who will end a runner.
+/// Reads available memory and reserve: the single source of both for everything in `ollama`.
+fn read_capacity(system: &System) -> Option<Capacity> {
+    let machine = system.machine().ok()?;
+    Some(Capacity {
+        available_bytes: machine.available_bytes,
+        reserve_bytes: 512 << 20,
+    })
+}
+
+/// The server of a runner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Owner {
-    /// The server that we speak to, or one that cannot be told from it.
+    /// The server that listens on our port, or one that cannot be distinguished from it.
     Server,
-    /// Nobody: its server has ended.
+    /// None: the server has ended.
     Nobody,
 }
 
-/// Tells whose a runner is. `None`: another server's, which is not asked and must not lose it. Which server is ours is
-/// known by the port it listens on, where that can be read: of a service of another user it cannot.
+/// Finds the owner of a runner. Returns `None` if it belongs to another server, which is not
+/// queried and must not lose it.
+///
+/// Our server is the one that listens on our port. Of a service of another user this cannot be
+/// read.
 fn owner(entry: &Entry, servers: &[ProcessId], listener: Option<ProcessId>) -> Option<Owner> {
     let parent = servers.iter().find(|id| id.pid == entry.parent_pid);
     match (parent, listener) {
@@ -199,8 +244,8 @@ fn runner(system: &System, entry: &Entry, owner: Owner) -> Option<Runner> {
     })
 }
 
-/// The file of weights that a runner was started with. A `llama-server` that the user runs with a file of his own is
-/// none of the server's.
+/// Returns the weights that a runner was started with. A `llama-server` that the user runs with
+/// another file does not belong to the server.
 fn blob_argument<'a>(name: &str, arguments: &'a [String]) -> Option<&'a str> {
     if SERVER_NAMES.contains(&name) && arguments.get(1).map(String::as_str) != Some("runner") {
         return None;
@@ -225,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn runners_of_every_version_are_known() {
+    fn runners_of_every_version_are_recognized() {
         let blob = Some("/m/blobs/sha256-ab");
         check(
             "llama-server",
@@ -260,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_runner_of_the_server_is_left_alone() {
+    fn other_processes_are_not_runners() {
         check("ollama", "ollama serve", None);
         check("ollama", "ollama run --model /m/blobs/sha256-ab", None);
         check("llama-server", "llama-server --list-devices", None);
