@@ -1,7 +1,7 @@
 // The JSON of `steadyscribe-monitor ollama … --json` and of the module `ollama`. A test compares it
 // with the program. Times are RFC 3339.
 
-export type ModelState = 'Absent' | 'Loading' | 'Resident' | 'Stopping' | 'Ghost' | 'Orphan' | 'ForeignReload'
+export type ModelState = 'Absent' | 'Loading' | 'Unlisted' | 'Resident' | 'Stopping' | 'Ghost' | 'Orphan' | 'ForeignReload'
 
 /** `ollama status --json`, `load --json`, and a line of `watch --json`. */
 export interface ModelMemoryReport {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::client::server::Host;
+use crate::pressure::Thresholds;
 use crate::reader::table::Entry;
 use crate::reader::{ProcessId, ProcessMemory, System};
 
@@ -24,13 +25,18 @@ const RUNNER_NAMES: [&str; 5] = [
 /// Names of the server process.
 const SERVER_NAMES: [&str; 2] = ["ollama", "ollama.exe"];
 
+/// Largest reserve, as a divisor of the memory. On a small machine the threshold of high pressure
+/// would leave no room for any model.
+const RESERVE_DIVISOR: u64 = 3;
+
 /// The memory that the machine can give to models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capacity {
-    /// Bytes that programs can allocate without swapping.
+    /// Bytes that programs can allocate without swapping, within machine and control group.
     pub available_bytes: u64,
-    /// Bytes of it that must stay free after a load.
+    /// Bytes of it that must stay free after a load, so that the load does not cause
+    /// [high pressure](crate::pressure::Level::High).
     pub reserve_bytes: u64,
 }
 
@@ -64,6 +70,9 @@ pub struct Runner {
     pub memory: Option<ProcessMemory>,
     /// Whether its server has ended, so that no server will end this process.
     pub is_orphan: bool,
+    /// Whether it may belong to another server than the one that is managed.
+    #[serde(skip)]
+    pub(super) may_be_foreign: bool,
 }
 
 impl Runner {
@@ -75,6 +84,7 @@ impl Runner {
             model_path: model_path.to_owned(),
             memory,
             is_orphan: false,
+            may_be_foreign: false,
         }
     }
 
@@ -177,9 +187,17 @@ impl Probe for LocalProbe {
             let named = entries.iter().find(|entry| entry.id == *id);
             children.next().is_some() || named.is_some_and(|entry| is(entry, &SERVER_NAMES))
         });
+        let may_be_foreign = listener.is_none() && servers.len() > 1;
         Some(
             runners()
-                .filter_map(|entry| runner(system, entry, owner(entry, &servers, listener)?))
+                .filter_map(|entry| {
+                    let owner = owner(entry, &servers, listener)?;
+                    let runner = runner(system, entry, owner)?;
+                    Some(Runner {
+                        may_be_foreign,
+                        ..runner
+                    })
+                })
                 .collect(),
         )
     }
@@ -202,12 +220,22 @@ impl Probe for LocalProbe {
     }
 }
 
-/// Reads available memory and reserve: the single source of both for everything in `ollama`.
+/// Reads available memory and reserve. It is the only source of both in this module.
+///
+/// The control group is that of this process, because in a container the server shares it.
 fn read_capacity(system: &System) -> Option<Capacity> {
     let machine = system.machine().ok()?;
+    // Without a control group there is no limit.
+    let group = system.cgroup().unwrap_or_default();
+    let total_bytes = group
+        .limit_bytes
+        .unwrap_or(u64::MAX)
+        .min(machine.total_bytes);
+    let headroom_bytes = group.headroom_bytes.unwrap_or(u64::MAX);
+    let thresholds = Thresholds::for_machine(total_bytes, machine.swap_total_bytes > 0);
     Some(Capacity {
-        available_bytes: machine.available_bytes,
-        reserve_bytes: 512 << 20,
+        available_bytes: machine.available_bytes.min(headroom_bytes),
+        reserve_bytes: thresholds.high_bytes.min(total_bytes / RESERVE_DIVISOR),
     })
 }
 
@@ -236,11 +264,11 @@ fn owner(entry: &Entry, servers: &[ProcessId], listener: Option<ProcessId>) -> O
 
 fn runner(system: &System, entry: &Entry, owner: Owner) -> Option<Runner> {
     let arguments = system.arguments(entry.id).ok()?;
+    let model_path = blob_argument(entry.name(), &arguments)?;
+    let memory = system.memory_of(entry.id).ok();
     Some(Runner {
-        id: entry.id,
-        model_path: blob_argument(entry.name(), &arguments)?.to_owned(),
-        memory: system.memory_of(entry.id).ok(),
         is_orphan: owner == Owner::Nobody,
+        ..Runner::new(entry.id, model_path, memory)
     })
 }
 
@@ -315,5 +343,68 @@ mod tests {
             None,
         );
         check("llama-server", "llama-server --model", None);
+    }
+
+    /// Writes the files of a machine, optionally with the limit and usage of a control group, and
+    /// returns its capacity. Amounts are in MiB.
+    fn capacity(total: u64, available: u64, swap: u64, group: Option<(u64, u64)>) -> Capacity {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |path: &str, text: String| {
+            let path = folder.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let kib = |mib: u64| mib << 10;
+        let meminfo = format!(
+            "MemTotal: {} kB\nMemAvailable: {} kB\nSwapTotal: {} kB\nSwapFree: {} kB\n",
+            kib(total),
+            kib(available),
+            kib(swap),
+            kib(swap)
+        );
+        write("proc/meminfo", meminfo);
+        if let Some((limit, usage)) = group {
+            write("proc/self/cgroup", "0::/app\n".to_owned());
+            write("cgroup/app/memory.max", format!("{}\n", limit << 20));
+            write("cgroup/app/memory.current", format!("{}\n", usage << 20));
+        }
+        let system = System::at(folder.path().join("proc"), folder.path().join("cgroup"));
+        let probe = LocalProbe::new(system, 11434);
+        probe.capacity().unwrap()
+    }
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn a_load_never_causes_critical_pressure() {
+        use crate::pressure::Thresholds;
+
+        for total_gib in [2, 4, 8, 16, 64] {
+            for swap in [0, 4096] {
+                let reserve_bytes = capacity(total_gib << 10, 1024, swap, None).reserve_bytes;
+                let thresholds = Thresholds::for_machine(total_gib << 30, swap > 0);
+                assert!(
+                    reserve_bytes >= thresholds.critical_bytes,
+                    "{total_gib} GiB, {swap} MiB swap: {reserve_bytes} of {thresholds:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn small_machine_keeps_most_of_its_memory_for_loads() {
+        let capacity = capacity(1024, 900, 0, None);
+        assert!(capacity.room_bytes() >= 500 * MIB, "{capacity:?}");
+    }
+
+    #[test]
+    fn control_group_bounds_what_is_available() {
+        let limited = capacity(16_384, 12_288, 0, Some((4096, 1024)));
+        assert_eq!(limited.available_bytes, 3072 * MIB);
+        let unlimited = capacity(16_384, 12_288, 0, None);
+        assert_eq!(unlimited.available_bytes, 12_288 * MIB);
+        assert!(limited.reserve_bytes < unlimited.reserve_bytes);
+        let wider_than_the_machine = capacity(4096, 2048, 0, Some((65_536, 1024)));
+        assert_eq!(wider_than_the_machine.available_bytes, 2048 * MIB);
     }
 }

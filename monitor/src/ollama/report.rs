@@ -12,6 +12,7 @@ use super::plan::quantization::QuantizationAdvice;
 use super::plan::shape::ModelShape;
 use super::probe::Runner;
 use super::state::{Evidence, ModelId, ModelState};
+use crate::reader::ProcessId;
 
 /// Savings below this are not reported.
 const WORTH_BYTES: u64 = 64 << 20;
@@ -95,8 +96,10 @@ pub(super) struct ReportInputs<'a> {
     pub(super) stopping: &'a [ModelId],
     /// Names of models, by the paths of their weights.
     pub(super) names: &'a [(String, String)],
-    /// Paths of the weights of models that the manager did not load, by digest.
+    /// Paths of the weights of listed models, by digest.
     pub(super) blobs: &'a [(String, String)],
+    /// Processes that are loading a model.
+    pub(super) loading: &'a [ProcessId],
     pub(super) memory_mapping: bool,
     pub(super) ctx_max: u32,
 }
@@ -138,6 +141,7 @@ impl ReportInputs<'_> {
             sees_runners: self.runners.is_some() && runner.is_blob_known,
             expected_ctx: managed.map(|managed| managed.profile.num_ctx),
             unload_requested: self.stopping.iter().any(|id| id.is_listed_as(model)),
+            is_loading: false,
         };
         let runner = runner.found;
         let memory = runner.and_then(|runner| runner.memory);
@@ -196,6 +200,7 @@ impl ReportInputs<'_> {
             runner: Some(runner),
             sees_runners: true,
             unload_requested: self.stopping.iter().any(is_stopping),
+            is_loading: self.loading.contains(&runner.id),
             ..Evidence::default()
         };
         let of_blob = |(blob, _): &&(String, String)| *blob == runner.model_path;
@@ -248,6 +253,10 @@ fn from_state(model: &LoadedModel, found: &mut Vec<String>) {
         (ModelState::Orphan, Some(pid)) => found.push(format!(
             "process {pid} holds {bytes} of {name}, and its server has ended; end the process, or \
              run `steadyscribe-monitor ollama unload --all --allow-kill`"
+        )),
+        (ModelState::Unlisted, Some(pid)) => found.push(format!(
+            "process {pid} holds {bytes} of {name}, and the server does not list it; run \
+             `steadyscribe-monitor ollama unload --all`, or restart Ollama"
         )),
         (ModelState::Ghost, _) => {
             found.push(format!("{name} is listed, but its process has ended"));

@@ -13,6 +13,9 @@ pub enum ModelState {
     Absent,
     /// A process is loading it, and the server does not list it yet.
     Loading,
+    /// A process holds it without growing, and the server does not list it: the server has lost
+    /// the process, or the load makes no progress.
+    Unlisted,
     /// The server lists it, and a process holds it.
     Resident,
     /// An unload was requested, and it is still there.
@@ -87,6 +90,8 @@ pub(super) struct Evidence<'a> {
     /// The context that the manager loaded it with.
     pub(super) expected_ctx: Option<u32>,
     pub(super) unload_requested: bool,
+    /// Whether the manager is loading it, or its process grows.
+    pub(super) is_loading: bool,
 }
 
 impl Evidence<'_> {
@@ -95,7 +100,8 @@ impl Evidence<'_> {
             (None, None) => ModelState::Absent,
             (None, Some(runner)) if runner.is_orphan => ModelState::Orphan,
             (None, Some(_)) if self.unload_requested => ModelState::Stopping,
-            (None, Some(_)) => ModelState::Loading,
+            (None, Some(_)) if self.is_loading => ModelState::Loading,
+            (None, Some(_)) => ModelState::Unlisted,
             (Some(_), None) if self.sees_runners => ModelState::Ghost,
             (Some(_), _) if self.unload_requested => ModelState::Stopping,
             (Some(listed), _) if self.is_foreign(listed) => ModelState::ForeignReload,
@@ -145,6 +151,10 @@ mod tests {
             unload_requested: true,
             ..base
         };
+        let loading = Evidence {
+            is_loading: true,
+            ..base
+        };
         let blind = Evidence {
             sees_runners: false,
             ..base
@@ -156,7 +166,8 @@ mod tests {
         let (model, child) = (Some(&model), Some(&child));
         for (listed, runner, evidence, expected) in [
             (None, None, base, ModelState::Absent),
-            (None, child, base, ModelState::Loading),
+            (None, child, loading, ModelState::Loading),
+            (None, child, base, ModelState::Unlisted),
             (None, Some(&orphan), base, ModelState::Orphan),
             (None, child, requested, ModelState::Stopping),
             (model, child, base, ModelState::Resident),

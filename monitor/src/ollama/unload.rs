@@ -39,6 +39,8 @@ pub(super) struct UnloadLimits {
     pub(super) time_max: Duration,
     /// Whether to kill the process after that time.
     pub(super) may_kill: bool,
+    /// Whether to send requests. The server rejects them if it does not know the model's name.
+    pub(super) may_request: bool,
 }
 
 /// Requests an unload, and waits until it is verified or the model is stuck.
@@ -89,7 +91,7 @@ impl Unload<'_> {
         let probe = self.probe;
         let mut requested_at = probe.now();
         let mut deadline = requested_at.saturating_add(self.limits.time_max);
-        self.client.request_unload(&self.model.name)?;
+        self.request()?;
         loop {
             let list = self.client.running()?;
             unloaded.gone_from_list = self.model.find_listed(&list).is_none();
@@ -116,11 +118,18 @@ impl Unload<'_> {
                 deadline = probe.now().saturating_add(KILL_MAX);
             } else if !unloaded.gone_from_list && now.saturating_sub(requested_at) >= REQUEST_AGAIN
             {
-                self.client.request_unload(&self.model.name)?;
+                self.request()?;
                 requested_at = now;
             }
             probe.sleep(POLL);
         }
+    }
+
+    fn request(&self) -> Result<(), OllamaError> {
+        if self.limits.may_request {
+            self.client.request_unload(&self.model.name)?;
+        }
+        Ok(())
     }
 
     /// Kills the process once, if that is allowed and the process is still there.

@@ -99,7 +99,7 @@ fn load_chooses_the_context_and_prints_json() {
     assert_eq!(report["loadedModels"][0]["contextSize"], 32768);
     assert_eq!(report["loadedModels"][0]["isManaged"], true);
     // Other tests may have orphans on this machine, which are reported but not killed.
-    let (text, _) = texts(&run(&world.fake.host(), "unload --all"));
+    let (text, _) = texts(&run(&world.fake.host(), "unload --all --wait 1"));
     assert!(text.contains("m:1b was unloaded in"), "{text}");
     assert_eq!(world.runners(), 0);
 }
@@ -190,7 +190,7 @@ fn orphan_is_reported_without_a_server_and_killed_with_allow_kill_only() {
         "{out}"
     );
     // This includes the orphans of other tests, so nothing may be killed.
-    let output = run(&host, "unload --all");
+    let output = run(&host, "unload --all --wait 1");
     assert_eq!(output.status.code(), Some(1));
     assert!(texts(&output).0.contains(&named));
     assert_eq!(world.runners(), 1);
@@ -270,4 +270,24 @@ fn slow_unload_is_waited_for() {
     world.fake.shared.setup.lock().unwrap().unload_ms = 1500;
     let text = check(&world, "unload m:1b");
     assert!(text.contains("m:1b was unloaded in"), "{text}");
+}
+
+#[test]
+fn unload_all_finds_a_process_that_the_server_does_not_list() {
+    let world = world();
+    load(&world);
+    world.fake.shared.scheduler.lose("m:1b");
+    let text = check(&world, "status");
+    assert!(text.contains("Unlisted"), "{text}");
+    // Other tests may have orphans on this machine, so nothing may be killed with `--all`.
+    let (out, err) = check_fails(&world.fake.host(), "unload --all --wait 1", 1);
+    assert!(
+        out.contains("m:1b is stuck") && out.contains("end it"),
+        "{out}"
+    );
+    assert!(err.contains("some models could not be unloaded"), "{err}");
+    assert_eq!(world.runners(), 1);
+    let text = check(&world, "unload m:1b --wait 1 --allow-kill");
+    assert!(text.contains("m:1b was killed"), "{text}");
+    assert_eq!(world.runners(), 0);
 }

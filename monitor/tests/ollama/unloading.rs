@@ -1,14 +1,16 @@
 //! Unloads: verified, requested again, reported as stuck, and killed only if that is allowed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{
-    Cancel, KeepAlive, Lease, LoadProfile, Manager, ModelState, Prompt, Settings,
+    Cancel, KeepAlive, Lease, LoadProfile, Manager, ModelState, ModelUnloadResult, OllamaError,
+    Prompt, Settings,
 };
 
 use crate::fake::Setup;
 use crate::fake::model::Model;
+use crate::fake::process::Processes;
 use crate::lifecycle::{MIB, World, models};
 
 #[test]
@@ -363,4 +365,98 @@ fn orphans_are_ended_without_a_server() {
     let World { fake, manager, .. } = world;
     drop(fake);
     assert!(manager.unload_orphans().unwrap().unloaded[0].killed);
+}
+
+/// A model whose process the server has forgotten, without ending it.
+fn with_unlisted(settings: Settings) -> World {
+    let world = World::with(models(&[100]), settings);
+    drop(world.lease("m0:1b").unwrap());
+    world.fake.shared.scheduler.lose("m0:1b");
+    world
+}
+
+#[test]
+fn process_that_the_server_does_not_list_is_not_loading() {
+    let world = with_unlisted(Settings::default());
+    let state = world.manager.model_state("m0:1b").unwrap();
+    assert_eq!(format!("{state:?}"), "Unlisted");
+    let report = world.manager.get_model_memory_usage().unwrap();
+    let model = &report.loaded_models[0];
+    assert_eq!(format!("{:?}", model.state), "Unlisted");
+    assert_eq!(model.pid, Some(1));
+    let advice = report.optimization_opportunities.join(" ");
+    assert!(advice.contains("process 1 holds"), "{advice}");
+}
+
+#[test]
+fn unlisted_process_that_grows_is_loading() {
+    let world = with_unlisted(Settings::default());
+    let grow = |world: &World| {
+        let processes = world.probe.processes.clone();
+        world.probe.on_sleep(move || processes.grow(1, MIB));
+    };
+    grow(&world);
+    let state = world.manager.model_state("m0:1b").unwrap();
+    assert_eq!(state, ModelState::Loading);
+    grow(&world);
+    let report = world.manager.get_model_memory_usage().unwrap();
+    assert_eq!(report.loaded_models[0].state, ModelState::Loading);
+}
+
+/// Unloads from inside a load, in a callback of the probe, and returns the result.
+fn unload_inside_a_load(
+    world: &World,
+    call: impl FnOnce(Manager) -> Result<ModelUnloadResult, OllamaError> + Send + 'static,
+) -> Result<ModelUnloadResult, OllamaError> {
+    drop(world.lease("m1:1b").unwrap());
+    let result = Arc::new(Mutex::new(None));
+    let (manager, slot) = (world.manager.clone(), Arc::clone(&result));
+    world
+        .probe
+        .on_capacity(move || *slot.lock().unwrap() = Some(call(manager)));
+    drop(world.lease("m0:1b").unwrap());
+    let result = result.lock().unwrap().take();
+    result.unwrap()
+}
+
+#[test]
+fn unload_from_inside_a_load_is_refused_instead_of_deadlocking() {
+    let world = World::new(models(&[100, 100]));
+    let refused = unload_inside_a_load(&world, |manager| manager.unload("m1:1b"));
+    let error = refused.unwrap_err();
+    assert!(matches!(error, OllamaError::InFlight { .. }), "{error}");
+    assert!(error.to_string().contains("try again when it has returned"));
+    assert_eq!(world.names(), ["m1:1b", "m0:1b"]);
+    // Once the load has returned, the same call succeeds.
+    assert!(world.manager.unload("m1:1b").unwrap().is_clean());
+    assert_eq!(world.names(), ["m0:1b"]);
+}
+
+#[test]
+fn unload_on_another_thread_does_not_deadlock_a_load_that_waits_for_it() {
+    let mut settings = Settings::default();
+    settings.unload_max = Duration::from_millis(10);
+    let world = World::with(models(&[100, 100]), settings);
+    let refused = unload_inside_a_load(&world, |manager| {
+        let governor = std::thread::spawn(move || manager.unload_unused_models());
+        governor.join().unwrap()
+    });
+    let error = refused.unwrap_err();
+    assert!(matches!(error, OllamaError::InFlight { .. }), "{error}");
+}
+
+#[test]
+fn every_call_from_inside_a_load_returns() {
+    let world = World::new(models(&[100, 100]));
+    let refused = unload_inside_a_load(&world, |manager| {
+        manager.tick()?;
+        manager.get_model_memory_usage()?;
+        manager.model_state("m1:1b")?;
+        let leased = manager.lease("m1:1b", &Cancel::new());
+        assert!(leased.is_err(), "a load inside a load");
+        assert!(manager.unload_orphans().is_err());
+        manager.set_model_cache_size(1000)
+    });
+    assert!(matches!(refused, Err(OllamaError::InFlight { .. })));
+    assert_eq!(world.manager.settings().models_bytes_max, 1000 * MIB);
 }

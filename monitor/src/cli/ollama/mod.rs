@@ -264,6 +264,7 @@ impl Server {
         for model in running {
             result.append(manager.unload(&model.name)?);
         }
+        result.append(manager.unload_unlisted()?);
         result.append(manager.unload_orphans()?);
         Ok(())
     }

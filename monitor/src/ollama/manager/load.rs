@@ -57,8 +57,10 @@ impl Inner {
             }
             return Ok((key, profile));
         }
-        let profile = self.load(client, name, &description)?;
-        Ok((key, profile))
+        self.state().loading = Some(description.id.clone());
+        let loaded = self.load(client, name, &description);
+        self.state().loading = None;
+        Ok((key, loaded?))
     }
 
     fn unload_or_fail(&self, name: &str, reason: UnloadReason) -> Result<(), ManagerError> {

@@ -20,6 +20,7 @@
 //! | What is loaded, what fits, and which model must go first? | `residency` |
 //! | Who may load or unload right now? | `single_flight` |
 //! | What do the clones of a manager share? | `shared` |
+//! | What do the server and the processes show? | `observe` |
 //! | When does an unload happen? | `unloading` |
 //! | Is it all still as we left it? | `reconcile` |
 //! | How does a model become ready? | `load` |
@@ -29,6 +30,7 @@
 mod catalog;
 mod lease;
 mod load;
+mod observe;
 mod reconcile;
 mod residency;
 mod settings;

@@ -1,15 +1,13 @@
 //! Compares what the manager remembers with what the server and the processes show.
 
-use super::catalog::{Description, find_installed};
+use super::catalog::Description;
 use super::residency::Resident;
 use super::shared::Inner;
-use crate::ollama::client::Client;
 use crate::ollama::client::error::OllamaError;
 use crate::ollama::client::profile::LoadProfile;
 use crate::ollama::client::wire::RunningModel;
-use crate::ollama::outcome::{ManagerError, ModelEvent, UnloadReason};
+use crate::ollama::outcome::{ModelEvent, UnloadReason};
 use crate::ollama::plan::{PlanOptions, plan};
-use crate::ollama::state::ModelId;
 
 /// How often the server's timer of a leased model is reset within an idle time. With two ticks in
 /// an idle time, it is reset after three quarters at the latest.
@@ -135,37 +133,5 @@ impl Inner {
         };
         let smaller = plan(&description.shape, capacity.room_bytes(), &options).ok()?;
         (smaller.profile.num_ctx < model.profile.num_ctx).then_some(UnloadReason::Shrunk)
-    }
-
-    /// Returns the description of an installed model, which is cached by digest.
-    pub(super) fn describe(
-        &self,
-        client: &Client,
-        name: &str,
-    ) -> Result<Description, ManagerError> {
-        let installed = client.installed()?;
-        let installed = find_installed(&installed, name)?;
-        if installed.is_cloud() {
-            return Err(ManagerError::Ollama(OllamaError::Cloud {
-                model: name.to_owned(),
-            }));
-        }
-        if let Some(known) = self.state().catalog.get(name)
-            && known.id.digest == installed.digest
-        {
-            return Ok(known.clone());
-        }
-        let description = Description::fetch(client, name, installed)?;
-        self.state().catalog.insert(description.clone());
-        Ok(description)
-    }
-
-    /// Returns the identity of an installed model, of any program.
-    pub(super) fn identify(&self, name: &str) -> Result<ModelId, OllamaError> {
-        match self.describe(&self.client, name) {
-            Err(ManagerError::Ollama(error)) => Err(error),
-            // A model whose memory cannot be estimated can still be unloaded.
-            _ => Ok(self.state().id(name)),
-        }
     }
 }

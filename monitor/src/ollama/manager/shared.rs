@@ -50,6 +50,8 @@ pub(super) struct State {
     pub(super) catalog: Catalog,
     /// Models whose file could not be mapped.
     pub(super) unmappable: BTreeSet<String>,
+    /// The model that is being loaded.
+    pub(super) loading: Option<ModelId>,
     /// Models whose unload was requested, and that were still there when last seen.
     pub(super) stopping: Vec<ModelId>,
     events: VecDeque<ModelEvent>,
@@ -64,6 +66,7 @@ impl Manager {
             residency: Residency::default(),
             catalog: Catalog::default(),
             unmappable: BTreeSet::new(),
+            loading: None,
             stopping: Vec::new(),
             events: VecDeque::new(),
         };

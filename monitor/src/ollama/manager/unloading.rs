@@ -2,7 +2,6 @@
 
 use super::shared::{Inner, Manager};
 use crate::ollama::client::error::OllamaError;
-use crate::ollama::client::wire::RunningModel;
 use crate::ollama::outcome::{
     KeptModel, ModelEvent, ModelUnloadResult, UnloadReason, UnloadedModel,
 };
@@ -114,6 +113,53 @@ impl Manager {
         Ok(result)
     }
 
+    /// Unloads the models whose process runs although the server does not list them, and verifies
+    /// that. Each process may still end or finish a load within
+    /// [`Settings::unload_max`](crate::ollama::Settings::unload_max); then it is stuck.
+    ///
+    /// A process is kept if it may belong to another server, or if the server lists a model whose
+    /// process is unknown.
+    ///
+    /// # Errors
+    ///
+    /// [`OllamaError`] if a server answers with an error, or another load is in flight.
+    pub fn unload_unlisted(&self) -> Result<ModelUnloadResult, OllamaError> {
+        let _flight = self.inner.enter_to_unload()?;
+        let look = match self.inner.look() {
+            Err(OllamaError::NotRunning { .. }) => return Ok(ModelUnloadResult::default()),
+            look => look?,
+        };
+        let is_complete = look.blobs.len() == look.list.len();
+        let mut result = ModelUnloadResult::default();
+        for runner in look.unlisted() {
+            let id = self.inner.identify_blob(&runner.model_path);
+            let name = || match &id {
+                Some(id) => id.name.clone(),
+                None => runner.model_path.clone(),
+            };
+            let reason = match (runner.may_be_foreign, is_complete) {
+                (true, _) => "it may belong to another server",
+                (false, false) => "the server may list it under another name",
+                (false, true) => {
+                    let unnamed = ModelId {
+                        name: name(),
+                        digest: String::new(),
+                        blob: Some(runner.model_path.clone()),
+                    };
+                    let may_request = id.is_some();
+                    let id = id.unwrap_or(unnamed);
+                    result.add(self.inner.unload_id(&id, may_request)?);
+                    continue;
+                }
+            };
+            result.kept.push(KeptModel {
+                name: name(),
+                reason,
+            });
+        }
+        Ok(result)
+    }
+
     /// Returns the processes that hold a model although their server has ended. The server need
     /// not run.
     #[must_use]
@@ -199,7 +245,7 @@ impl Inner {
         reason: UnloadReason,
     ) -> Result<UnloadedModel, OllamaError> {
         let id = self.state().id(name);
-        let unloaded = self.unload_id(&id)?;
+        let unloaded = self.unload_id(&id, true)?;
         if unloaded.is_gone() {
             let mut state = self.state();
             state.residency.models.remove(name);
@@ -212,13 +258,14 @@ impl Inner {
     }
 
     /// Unloads a model that may not be managed. The caller holds the flight.
-    fn unload_id(&self, id: &ModelId) -> Result<UnloadedModel, OllamaError> {
+    fn unload_id(&self, id: &ModelId, may_request: bool) -> Result<UnloadedModel, OllamaError> {
         let limits = {
             let mut state = self.state();
             state.mark_stopping(id);
             UnloadLimits {
                 time_max: state.settings.unload_max,
                 may_kill: state.settings.kill_stuck,
+                may_request,
             }
         };
         let unloaded = unload::unload(&self.client, self.probe.as_ref(), id, limits)?;
@@ -242,19 +289,5 @@ impl Inner {
             let probe = self.probe.as_ref();
             result.add(unload::end_orphan(probe, &name, orphan, may_kill));
         }
-    }
-
-    /// Returns the digests of listed models, each with the path of its weights. A model that cannot
-    /// be shown, for instance because it was just removed, is left out.
-    pub(super) fn blobs_of<'a>(
-        &self,
-        list: impl IntoIterator<Item = &'a RunningModel>,
-    ) -> Vec<(String, String)> {
-        list.into_iter()
-            .filter_map(|model| {
-                let show = self.client.show(&model.name, false).ok()?;
-                Some((model.digest.clone(), show.blob_path()?.to_owned()))
-            })
-            .collect()
     }
 }

@@ -18,14 +18,10 @@ impl Manager {
     ///
     /// [`OllamaError`] if the server does not answer.
     pub fn get_model_memory_usage(&self) -> Result<ModelMemoryReport, OllamaError> {
-        let list = self.inner.client.running()?;
-        let runners = self.inner.probe.runners();
-        self.inner.state().forget_gone(&list, runners.as_deref());
+        let look = self.inner.look()?;
+        let loading = self.inner.loading(look.unlisted());
         let managed = self.inner.managed_models();
-        let is_managed = |digest: &str| managed.iter().any(|managed| managed.id.digest == digest);
-        let foreign = list.iter().filter(|model| !is_managed(&model.digest));
-        let blobs = self.inner.blobs_of(foreign);
-        let (settings, stopping, names) = {
+        let (settings, stopping, mut names) = {
             let state = self.inner.state();
             (
                 state.settings.clone(),
@@ -33,15 +29,24 @@ impl Manager {
                 state.catalog.names(),
             )
         };
-        let smaller = self.inner.smaller_models(&list, settings.quantization)?;
+        let unlisted = look.unlisted().map(|runner| &runner.model_path);
+        let unnamed = unlisted.filter(|path| names.iter().all(|(known, _)| known != *path));
+        let found: Vec<_> = unnamed
+            .filter_map(|path| Some((path.clone(), self.inner.identify_blob(path)?.name)))
+            .collect();
+        names.extend(found);
+        let smaller = self
+            .inner
+            .smaller_models(&look.list, settings.quantization)?;
         let inputs = ReportInputs {
-            list: &list,
-            runners: runners.as_deref(),
+            list: &look.list,
+            runners: look.runners.as_deref(),
             managed: &managed,
             smaller: &smaller,
             stopping: &stopping,
             names: &names,
-            blobs: &blobs,
+            blobs: &look.blobs,
+            loading: &loading,
             memory_mapping: settings.memory_mapping,
             ctx_max: settings.ctx_max,
         };
@@ -99,6 +104,9 @@ impl Manager {
             .filter(of_model)
             .min_by_key(|runner| runner.is_orphan)
             .filter(|runner| listed.is_none() || !runner.is_orphan);
+        // Only the state of an unlisted process depends on whether it grows.
+        let unlisted = runner.filter(|runner| listed.is_none() && !runner.is_orphan);
+        let loading = self.inner.loading(unlisted.into_iter());
         let mut state = self.inner.state();
         state.forget_gone(&list, runners.as_deref());
         let (key, _) = state.resident_name(&name);
@@ -109,6 +117,7 @@ impl Manager {
             sees_runners: runners.is_some() && id.blob.is_some(),
             expected_ctx: resident.map(|resident| resident.profile.num_ctx),
             unload_requested: state.stopping.iter().any(|stopping| stopping.name == name),
+            is_loading: !loading.is_empty(),
         };
         Ok(evidence.state())
     }

@@ -93,6 +93,12 @@ impl Scheduler {
         }
     }
 
+    /// Forgets a model whose process is alive.
+    pub fn lose(&self, name: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.loaded.retain(|loaded| loaded.model.name != name);
+    }
+
     pub(super) fn restart(&self) {
         let mut state = self.state.lock().unwrap();
         state.restarts += 1;
