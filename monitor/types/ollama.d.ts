@@ -1,7 +1,9 @@
-// The JSON of `steadyscribe-monitor ollama … --json` and of the module `ollama`. A test compares it
-// with the program. Times are RFC 3339.
+// The JSON of `steadyscribe-monitor ollama` with `--json`, and of the module `ollama`. A test
+// compares it with the program. Times are RFC 3339.
 
-export type ModelState = 'Absent' | 'Loading' | 'Unlisted' | 'Resident' | 'Stopping' | 'Ghost' | 'Orphan' | 'ForeignReload'
+export type ModelState =
+  | 'Absent' | 'Loading' | 'Unlisted' | 'Resident' | 'Stopping' | 'Ghost' | 'Orphan'
+  | 'ForeignReload'
 
 /** `ollama status --json`, `load --json`, and a line of `watch --json`. */
 export interface ModelMemoryReport {

@@ -33,7 +33,7 @@
 //! let host = Host::from_env()?;
 //! let probe = Arc::new(LocalProbe::of_host(&host));
 //! let manager = Manager::new(Client::new(host), probe, Settings::default());
-//! let lease = manager.lease("llama3.2:3b", &Cancel::new())?; // plans a context, and loads the model
+//! let lease = manager.lease("llama3.2:3b", &Cancel::new())?; // plans a context, then loads
 //! let prompt = Prompt::text("Why is the sky blue?");
 //! let (text, _) = lease.generate(&prompt, &Cancel::new())?.collect_text()?;
 //! lease.finish()?; // unloads the model if its process has grown too large

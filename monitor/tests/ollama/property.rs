@@ -98,7 +98,7 @@ impl Play {
             Act::Generate(n) if *n < self.leases.len() => self.generate(*n)?,
             Act::Tick => drop(self.world.manager.tick()),
             Act::Pass(seconds) => {
-                // An app calls tick twice in an idle time. Otherwise the server unloads a silent lease.
+                // An app calls tick twice in an idle time, so that the server keeps silent leases.
                 self.world.clock.advance(Duration::from_secs(*seconds));
                 if self.world.manager.tick().is_err() {
                     self.world.manager.tick().ok(); // the app's next one, a second later
@@ -253,16 +253,20 @@ impl Play {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 120, max_shrink_iters: 200, ..ProptestConfig::default()
+    })]
 
     /// Feature: meetily-memory-optimization, Property 2: Ollama Model Lifecycle Management
     ///
-    /// Models are loaded only on request, shared, and never loaded twice. They are unloaded after the
-    /// idle time, and never while they are in use. Every request repeats batch and context. At every
-    /// load, context and sum of sizes are within the limits. Whatever other programs do, the manager
-    /// converges to the state of the server.
+    /// Models are loaded only on request, shared, and never loaded twice. They are unloaded after
+    /// the idle time, and never while they are in use. Every request repeats batch and context. At
+    /// every load, context and sum of sizes are within the limits. Whatever other programs do, the
+    /// manager converges to the state of the server.
     #[test]
-    fn models_are_loaded_on_demand_shared_and_gone_when_unused(acts in prop::collection::vec(act(), 5..25)) {
+    fn models_are_loaded_on_demand_shared_and_gone_when_unused(
+        acts in prop::collection::vec(act(), 5..25),
+    ) {
         let mut play = Play::new();
         prop_assert_eq!(play.loads(), 0);
         for act in &acts {

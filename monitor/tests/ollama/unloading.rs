@@ -341,8 +341,8 @@ fn listed_model_of_an_unrecognized_server_is_kept() {
     settings.kill_stuck = true;
     let world = World::with(models(&[100]), settings);
     drop(world.lease("m0:1b").unwrap());
-    // This is how it looks if the server runs under another name: the only process of a listed model
-    // has an unknown parent.
+    // The server may run under another name. Then the only process of a listed model has an unknown
+    // parent.
     let blob = Model::small("m0:1b", 0).blob;
     world.probe.processes.kill(1);
     world.probe.processes.leave_orphan(&blob, 100 * MIB);

@@ -26,8 +26,8 @@ pub(crate) struct OllamaArgs {
 pub(super) enum Action {
     /// Show the memory of every model, as claimed by the server and as measured
     Status,
-    /// Show which context fits into memory, without loading the model. Prints JSON unless the output
-    /// is a terminal
+    /// Show which context fits into memory, without loading the model. Prints JSON unless the
+    /// output is a terminal
     Plan(PlanArgs),
     /// Load a model with a context that fits
     Load {

@@ -212,7 +212,8 @@ impl OllamaError {
     /// Classifies a message of the server by the caller's reaction. The status alone is not enough:
     /// even a bad option is a 500.
     ///
-    /// Source: Ollama 0.9.6, 0.24.0 and 0.33, server/routes.go, llm/server.go and llm/llama_server.go.
+    /// Source: Ollama 0.9.6, 0.24.0 and 0.33: server/routes.go, llm/server.go,
+    /// llm/llama_server.go.
     pub(super) fn from_failure(url: &str, model: &str, status: u16, message: String) -> Self {
         let text = message.to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));

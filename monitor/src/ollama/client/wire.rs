@@ -235,7 +235,7 @@ pub struct Chunk {
     pub done: bool,
     /// Why the response ended: `stop`, `length`, `load` or `unload`.
     pub done_reason: String,
-    /// Prompt tokens that were evaluated, without those that were cached or cut off. Last chunk only.
+    /// Prompt tokens that were evaluated, without cached and cut-off ones. Last chunk only.
     pub prompt_eval_count: Option<u64>,
     /// Tokens that were generated. Last chunk only.
     pub eval_count: Option<u64>,
@@ -291,7 +291,8 @@ mod tests {
     fn unknown_fields_are_kept() {
         let text = r#"{"name":"m:latest","model":"m:latest","size":300,"size_vram":100,
             "digest":"ab","details":{"family":"llama","new":1},
-            "expires_at":"2318-12-02T13:14:15.123456789+02:00","context_length":4096,"pinned":true}"#;
+            "expires_at":"2318-12-02T13:14:15.123456789+02:00","context_length":4096,
+            "pinned":true}"#;
         let model: RunningModel = serde_json::from_str(text).unwrap();
         assert_eq!(model.host_bytes(), 200);
         assert_eq!(model.expiry().unwrap().year(), 2318);

@@ -17,8 +17,8 @@ use crate::ollama::client::server::Version;
 /// Granularity of the KV cache, in tokens. Source: llama.cpp, `llama_kv_cache`.
 const KV_STEP_TOKENS: u64 = 256;
 
-/// Private bytes of a runner beyond its buffers after the first generation: 26.6 MiB measured with a
-/// vocabulary of [`OVERHEAD_VOCABULARY`]. Most of it grows with the vocabulary.
+/// Private bytes of a runner beyond its buffers after the first generation: 26.6 MiB measured with
+/// a vocabulary of [`OVERHEAD_VOCABULARY`]. Most of it grows with the vocabulary.
 const OVERHEAD_BYTES: u64 = 27_892_122;
 
 /// Vocabulary for which [`OVERHEAD_BYTES`] was measured, in tokens.
@@ -192,14 +192,14 @@ impl Estimate {
 fn compute_bytes(shape: &ModelShape, batch: u64, ctx_all: u64, server: ServerTraits) -> u64 {
     if !server.llama_server {
         // The old engine: embeddings and the scores of all heads, in single precision.
-        // Source: Ollama 0.24, fs/ggml, `GraphSize` of llama; Ollama issue 6148 logs 6.1 GiB for it.
+        // Source: Ollama 0.24, fs/ggml, `GraphSize` of llama. Ollama issue 6148 logs 6.1 GiB.
         return batch.saturating_mul(4).saturating_mul(
             (1 + shape.embedding.saturating_mul(4))
                 .saturating_add(ctx_all.saturating_mul(shape.heads.saturating_add(1))),
         );
     }
-    // The mask alone, or the mask and the scores of all heads. Without flash attention the sum is up
-    // to 27 MiB too high, because the widest point of the graph moves into the attention.
+    // The mask alone, or the mask and the scores of all heads. Without flash attention the sum is
+    // up to 27 MiB too high, because the widest point of the graph moves into the attention.
     let bytes_per_ctx = if server.flash_attention {
         2
     } else {

@@ -76,8 +76,8 @@ pub struct QuantizationAdvice {
     pub saved_bytes: u64,
 }
 
-/// Recommends a replacement of the wanted level for `model`: an installed model of the same name and
-/// size, or the tag that differs in its last part. Returns `None` if `model` has that level or a
+/// Recommends a replacement of the wanted level for `model`: an installed model of the same name
+/// and size, or the tag that differs in its last part. Returns `None` if `model` has that level or a
 /// lower one, or if its level is unknown.
 #[must_use]
 pub(in crate::ollama) fn recommend(

@@ -50,58 +50,89 @@ fn ask(address: &str, model: &str, change: bool) -> Vec<String> {
     answers.collect()
 }
 
-const LOADED: &str =
-    r#"200 application/json {"done":true,"done_reason":"load","model":"text","response":""}"#;
-const UNLOADED: &str =
-    r#"200 application/json {"done":true,"done_reason":"unload","model":"text","response":""}"#;
 const DETAILS: &str =
     r#""details":{"family":"text","parameter_size":"text","quantization_level":"text"}"#;
 
-fn check(minor: u32) {
-    let context = if minor >= 10 {
-        r#""context_length":"number","#
-    } else {
-        ""
+/// A response in JSON.
+fn ok(name: &str, body: &str) -> String {
+    format!("{name}: 200 application/json {body}")
+}
+
+/// An error in JSON.
+fn error(name: &str, status: u16, message: &str) -> String {
+    let body = serde_json::json!({ "error": message });
+    format!("{name}: {status} application/json {body}")
+}
+
+/// A load or unload by `/api/generate`.
+fn done(name: &str, reason: &str) -> String {
+    let body = format!(r#"{{"done":true,"done_reason":"{reason}","model":"text","response":""}}"#);
+    ok(name, &body)
+}
+
+/// A load or unload by `/api/chat`.
+fn done_by_chat(reason: &str) -> String {
+    let message = r#""message":{"content":"","role":"assistant"}"#;
+    let body = format!(r#"{{"done":true,"done_reason":"{reason}",{message},"model":"text"}}"#);
+    ok(&format!("{reason} by chat"), &body)
+}
+
+/// The documented responses of a version, in the order of the requests.
+fn documented(minor: u32) -> Vec<String> {
+    let not_found = "model 'there-is-none:1b' not found";
+    let not_found_embed = "model \"there-is-none:1b\" not found, try pulling it first";
+    let names = r#""model":"text","name":"text","size":"number""#;
+    let context = match minor {
+        0..10 => "",
+        _ => r#""context_length":"number","#,
     };
-    let expected = [
+    let tags = format!(r#"{{"models":[{{{DETAILS},"digest":"text",{names}}}]}}"#);
+    let show = format!(
+        r#"{{"capabilities":["text"],{DETAILS},"model_info":"object","modelfile":"text"}}"#
+    );
+    let ps = [
+        format!(r#"{{"models":[{{{context}{DETAILS},"digest":"text","expires_at":"text","#),
+        format!(r#"{names},"size_vram":"number"}}]}}"#),
+    ];
+    let stream = [
+        r#"stream: 200 application/x-ndjson {"done":false,"model":"text","response":"text"} .. "#,
+        r#"{"done":true,"done_reason":"length","model":"text","response":""}"#,
+    ];
+    let bad_time = "time: missing unit in duration \"300\"";
+    let bad_option = "option \"num_ctx\" must be of type integer";
+    vec![
         "root: 200 text/plain Ollama is running".to_owned(),
-        r#"version: 200 application/json {"version":"text"}"#.to_owned(),
+        ok("version", r#"{"version":"text"}"#),
         "head of version: 200 -".to_owned(),
-        format!(
-            r#"tags: 200 application/json {{"models":[{{{DETAILS},"digest":"text","model":"text","name":"text","size":"number"}}]}}"#
-        ),
-        r#"ps: 200 application/json {"models":[]}"#.to_owned(),
-        format!(
-            r#"show: 200 application/json {{"capabilities":["text"],{DETAILS},"model_info":"object","modelfile":"text"}}"#
-        ),
-        r#"show without model: 400 application/json {"error":"model is required"}"#.to_owned(),
-        r#"show of none: 404 application/json {"error":"model 'there-is-none:1b' not found"}"#.to_owned(),
+        ok("tags", &tags),
+        ok("ps", r#"{"models":[]}"#),
+        ok("show", &show),
+        error("show without model", 400, "model is required"),
+        error("show of none", 404, not_found),
         "unknown path: 404 text/plain 404 page not found".to_owned(),
         "wrong method: 405 text/plain 405 method not allowed".to_owned(),
         "other host: 403 -".to_owned(),
-        r#"load without body: 400 application/json {"error":"missing request body"}"#.to_owned(),
-        r#"load of none: 404 application/json {"error":"model 'there-is-none:1b' not found"}"#.to_owned(),
-        r#"chat without model: 400 application/json {"error":"model is required"}"#.to_owned(),
-        r#"chat with none: 404 application/json {"error":"model 'there-is-none:1b' not found"}"#.to_owned(),
-        r#"embed with none: 404 application/json {"error":"model \"there-is-none:1b\" not found, try pulling it first"}"#
-            .to_owned(),
-        r#"time without unit: 400 application/json {"error":"time: missing unit in duration \"300\""}"#.to_owned(),
-        r#"time of wrong type: 400 application/json {"error":"Unsupported type: 'bool'"}"#.to_owned(),
-        format!("unload of what is not loaded: {UNLOADED}"),
-        format!("load: {LOADED}"),
-        format!(
-            r#"ps with one: 200 application/json {{"models":[{{{context}{DETAILS},"digest":"text","expires_at":"text","model":"text","name":"text","size":"number","size_vram":"number"}}]}}"#
-        ),
-        format!("reload: {LOADED}"),
-        r#"stream: 200 application/x-ndjson {"done":false,"model":"text","response":"text"} .. {"done":true,"done_reason":"length","model":"text","response":""}"#
-            .to_owned(),
-        r#"bad option: 500 application/json {"error":"option \"num_ctx\" must be of type integer"}"#.to_owned(),
-        format!("unload: {UNLOADED}"),
-        r#"load by chat: 200 application/json {"done":true,"done_reason":"load","message":{"content":"","role":"assistant"},"model":"text"}"#
-            .to_owned(),
-        r#"unload by chat: 200 application/json {"done":true,"done_reason":"unload","message":{"content":"","role":"assistant"},"model":"text"}"#
-            .to_owned(),
-    ];
+        error("load without body", 400, "missing request body"),
+        error("load of none", 404, not_found),
+        error("chat without model", 400, "model is required"),
+        error("chat with none", 404, not_found),
+        error("embed with none", 404, not_found_embed),
+        error("time without unit", 400, bad_time),
+        error("time of wrong type", 400, "Unsupported type: 'bool'"),
+        done("unload of what is not loaded", "unload"),
+        done("load", "load"),
+        ok("ps with one", &ps.concat()),
+        done("reload", "load"),
+        stream.concat(),
+        error("bad option", 500, bad_option),
+        done("unload", "unload"),
+        done_by_chat("load"),
+        done_by_chat("unload"),
+    ]
+}
+
+fn check(minor: u32) {
+    let expected = documented(minor);
     let answers = fake_transcripts(minor, true);
     for (answer, expected) in answers.iter().zip(&expected) {
         assert_eq!(answer, expected, "0.{minor}");

@@ -16,8 +16,8 @@ pub struct Watched<'a> {
 }
 
 impl Watched<'_> {
-    /// Loads, uses and unloads the model, and describes its process after each step. The server must
-    /// hold no model before, but may still be unloading one.
+    /// Loads, uses and unloads the model, and describes its process after each step. Before, the
+    /// server must hold no model, but may still be unloading one.
     pub fn steps(&self) -> Vec<String> {
         self.manager().unload(self.model).unwrap();
         let mut lines = Vec::new();

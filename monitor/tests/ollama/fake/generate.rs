@@ -212,7 +212,8 @@ struct Answer<'a> {
 }
 
 impl Answer<'_> {
-    /// Waits for the time of a token. Returns `false` if the client has gone, which ends a generation.
+    /// Waits for the time of a token. Returns `false` if the client has gone, which ends the
+    /// generation.
     fn think(&self, stream: &TcpStream) -> bool {
         for _ in 0..self.token_ms.div_ceil(5) {
             std::thread::sleep(Duration::from_millis(5));

@@ -24,7 +24,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Creates a small model. It has 8 layers and 4 KV heads of 64, so 1024 tokens take 8 MiB in f16.
+    /// Creates a small model with 8 layers and 4 KV heads of 64: 1024 tokens take 8 MiB in f16.
     pub fn small(name: &str, size: u64) -> Self {
         let id: u64 = name
             .bytes()
