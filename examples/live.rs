@@ -153,7 +153,8 @@ impl Sink for Lines {
             "    {:.1} s after it was said; {}",
             delay.seconds(),
             describe(status)
-        )
+        )?;
+        Ok(true)
     }
 }
 
