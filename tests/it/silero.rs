@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 
 use steadyscribe::decode::Decoder;
 use steadyscribe::engine::{Scripted, ScriptedUtterance};
-use steadyscribe::resample::Resampler;
+use steadyscribe::internals::{HOP_SAMPLES, HopDetector, LAG_SAMPLES_MAX, Resampler, SpeechMap};
 use steadyscribe::sink::Sink;
-use steadyscribe::internals::{HOP_SAMPLES, HopDetector, LAG_SAMPLES_MAX, SpeechMap};
 use steadyscribe::{
-    Cancel, Config, Ended, Error, FileSource, Journal, JournalError, ModelError, Segment, Span,
-    Time, Transcriber, Vad,
+    Cancel, Config, Ended, Error, FileSource, InputOptions, Journal, JournalError, ModelError,
+    Segment, Span, Time, Transcriber, Vad,
 };
 use tempfile::TempDir;
 
@@ -328,9 +327,9 @@ fn model_with_bias(bias: f32) -> Vec<u8> {
 struct Cancels(Cancel);
 
 impl Sink for Cancels {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
         self.0.cancel();
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -347,10 +346,10 @@ fn a_resume_needs_the_same_model_and_not_the_same_path() {
         let source = FileSource::open(fixture("standup.opus")).unwrap();
         if cancels {
             let mut sink = Cancels(scribe.cancel());
-            scribe.transcribe_with_journal(source, &mut sink, &mut journal)
+            scribe.resume(source, &InputOptions::default(), &mut journal, &mut sink)
         } else {
             let mut segments: Vec<Segment> = Vec::new();
-            scribe.transcribe_with_journal(source, &mut segments, &mut journal)
+            scribe.resume(source, &InputOptions::default(), &mut journal, &mut segments)
         }
     };
     let summary = transcribe(model(), true).unwrap();
