@@ -1,8 +1,10 @@
-//! How long a cancel takes, beside one encoding of a window, which whisper.cpp does not break off.
+//! Measures how long a cancel takes, and one encoding of a window, which whisper.cpp cannot
+//! interrupt.
 //!
-//! `cargo bench --bench cancel`, or with another model: `STEADYSCRIBE_MODEL=PATH cargo bench --bench cancel`
+//! `cargo bench --bench cancel`, or with another model:
+//! `STEADYSCRIBE_MODEL=PATH cargo bench --bench cancel`
 
-#![expect(clippy::print_stdout, reason = "a bench says what it measured")]
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails may panic")]
 
 use std::path::{Path, PathBuf};
@@ -15,12 +17,12 @@ use steadyscribe::{
     Cancel, Config, Ended, FileSource, Segment, Transcriber, Whisper, WhisperOptions, memory,
 };
 
-/// Transcriptions that are cancelled, after a time up to this.
+/// Transcriptions that are cancelled, each after a time up to the latest.
 const CANCELS: u32 = 100;
 const LATEST: Duration = Duration::from_secs(2);
 
 /// Encodings that are measured.
-const ENCODINGS: usize = 10;
+const ENCODINGS: u64 = 10;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -31,15 +33,18 @@ fn fixture(name: &str) -> PathBuf {
 fn model() -> Whisper {
     let path = std::env::var_os("STEADYSCRIBE_MODEL");
     let path = path.map_or_else(|| fixture("model/fixture-q8_0.bin"), PathBuf::from);
-    Whisper::load(path, WhisperOptions::default()).unwrap()
+    Whisper::open(path, WhisperOptions::default()).unwrap()
 }
 
-/// The longest of some encodings: cancelled while it encodes, the engine does nothing after.
+/// Returns the time of the longest of some encodings. A state that is cancelled while it encodes
+/// does nothing afterwards.
 fn encoding() -> Duration {
-    let mut engine = model();
-    engine.warm_up().unwrap();
+    let engine = model();
+    let model = engine.load(&engine.variants()[0]).unwrap();
+    let mut state = model.new_state().unwrap();
+    state.warm_up().unwrap();
     let window = vec![0.01; 480_000];
-    let encode = |_| {
+    let encode = |audio_id| {
         let cancel = Cancel::new();
         let raise = cancel.clone();
         let raised = thread::spawn(move || {
@@ -47,8 +52,8 @@ fn encoding() -> Duration {
             raise.cancel();
         });
         let began = Instant::now();
-        engine
-            .transcribe(&window, &Request::new(&cancel))
+        state
+            .transcribe(&window, &Request::new(audio_id, &cancel))
             .unwrap_err();
         let took = began.elapsed();
         raised.join().unwrap();
@@ -57,9 +62,10 @@ fn encoding() -> Duration {
     (0..ENCODINGS).map(encode).max().unwrap_or_default()
 }
 
-/// Cancels a transcription after `delay`, and returns how long it took to end from there.
-fn cancelled(scribe: &mut Transcriber<Whisper>, delay: Duration) -> Duration {
-    let cancel = scribe.renew_cancel();
+/// Cancels a transcription after `delay`. Returns how long it took to end from then on.
+fn cancelled(scribe: &mut Transcriber, delay: Duration) -> Duration {
+    let cancel = Cancel::new();
+    scribe.set_cancel(&cancel);
     let (begin, begun) = sync_channel::<()>(0);
     let canceller = thread::spawn(move || {
         begun.recv().unwrap();
@@ -87,7 +93,8 @@ fn main() {
     took.sort();
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     println!(
-        "{CANCELS} cancels: {:.1} ms in the middle, {:.1} ms in 9 of 10, {:.1} ms at most; one encoding: {:.1} ms at most",
+        "{CANCELS} cancels: median {:.1} ms, 90th percentile {:.1} ms, at most {:.1} ms; one \
+         encoding: at most {:.1} ms",
         ms(took[took.len() / 2]),
         ms(took[took.len() * 9 / 10]),
         ms(took[took.len() - 1]),

@@ -1,10 +1,12 @@
-//! What the model costs: encoding a window, a step of the decoder, and whole transcripts, by number of threads, beside `whisper_full`.
+//! Measures what the model costs: encoding a window, a step of the decoder, and whole transcripts,
+//! by number of threads, and compares with `whisper_full`.
 //!
 //! `cargo bench --bench engine [-- fixture|base]`
 //!
-//! It measures the fixture model and one of the true size and cost of base, which it makes in `target/models` (148 MB) if it is not
-//! there. What is compared is measured in turns, so that a busy moment of the machine meets all of it; medians are shown, and the least
-//! and the most. It takes ten minutes and 3 GB of memory.
+//! It measures the fixture model and one of the true size and cost of base, which it makes in
+//! `target/models` (148 MB) if it is absent. The cases take turns, so that a busy moment of the
+//! machine affects all of them. It prints medians, minima and maxima. It takes ten minutes and 3 GB
+//! of memory.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![allow(clippy::unwrap_used, reason = "a bench that fails may panic")]
@@ -19,9 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use steadyscribe::audio::WINDOW_SAMPLES_MAX;
-use steadyscribe::engine::{Engine, Request};
+use steadyscribe::engine::{Engine, Request, State};
 use steadyscribe::{
-    Cancel, Config, FileSource, Segment, Time, Transcriber, Whisper, WhisperOptions,
+    Cancel, Config, FileSource, InputOptions, Segment, Time, Transcriber, Whisper, WhisperOptions,
 };
 use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters};
 
@@ -44,13 +46,14 @@ mod model;
 /// Numbers of threads that are compared.
 const THREADS: [usize; 3] = [1, 2, 4];
 
-/// How often each is measured, after a first time that touches the memory.
+/// How often each case is measured, after a first time that touches the memory.
 const ROUNDS: usize = 5;
 
-/// How often transcripts are, with the larger model.
+/// How often transcripts are measured with the larger model.
 const ROUNDS_LARGER: usize = 3;
 
-/// What is transcribed, at most three minutes of it: people in a meeting with pauses, and one who hardly stops.
+/// What is transcribed, at most three minutes of it: a meeting with pauses, and a speaker who
+/// hardly stops.
 const MEETING: &str = "fixtures/meeting.m4a";
 const MONOLOGUE: &str = "fixtures/monologue.mp3";
 const SCENE_S: f64 = 180.0;
@@ -82,7 +85,7 @@ fn main() {
     }
 }
 
-/// Makes the model of base's shape if it is not there, and returns its path.
+/// Makes the model of base's shape if it is absent, and returns its path.
 fn base_shaped(fixture: &Path) -> PathBuf {
     let path = root().join("target/models/ggml-base-f16.bin");
     if !path.is_file() {
@@ -98,7 +101,7 @@ fn base_shaped(fixture: &Path) -> PathBuf {
     path
 }
 
-/// What one thing took, in turns.
+/// Measured times of one case, sorted.
 #[derive(Default)]
 struct Times {
     clock: Vec<f64>,
@@ -106,7 +109,7 @@ struct Times {
 }
 
 impl Times {
-    /// Adds what was spent, as a multiple of `unit_s`, minus what a part of it needed.
+    /// Adds what was spent, as a multiple of `unit_s`, minus what a part of it took.
     fn add(&mut self, spent: Spent, part: Option<Spent>, unit_s: f64) {
         let left = |all: Duration, part: Option<Duration>| {
             all.saturating_sub(part.unwrap_or_default()).as_secs_f64() / unit_s
@@ -119,7 +122,7 @@ impl Times {
         self.processor.sort_by(f64::total_cmp);
     }
 
-    /// Medians on the clock, with the least and the most, and of processor time.
+    /// Formats the median on the clock with minimum and maximum, and the median of processor time.
     fn shown(&self, digits: usize) -> String {
         let (least, most) = (self.clock[0], self.clock[self.clock.len() - 1]);
         let spread = format!("({least:.digits$} to {most:.digits$})");
@@ -138,17 +141,17 @@ fn options(threads: usize) -> WhisperOptions {
     options
 }
 
-/// A scene from its start, at most so many samples, 16 kHz mono.
+/// Returns the start of a scene, 16 kHz mono.
 fn start(scene: &str, samples_max: usize) -> Vec<f32> {
     let mut all = samples(&root().join(scene));
     all.truncate(samples_max);
     all
 }
 
-/// An engine, and what its encoding and its steps took.
+/// A state, and what its encoding and its steps took.
 struct Part {
     name: String,
-    whisper: Whisper,
+    state: Box<dyn State>,
     encode: Times,
     step: Times,
 }
@@ -159,14 +162,13 @@ fn parts(name: &str, path: &Path) {
     let flash = [(WhisperOptions::default().threads, 1)];
     let cases = THREADS.map(|threads| (threads, 0)).into_iter().chain(flash);
     let mut parts: Vec<Part> = cases
-        .map(|(threads, way)| {
-            let mut whisper = Whisper::open(path, options(threads)).unwrap();
-            let footprint = whisper.footprints()[way];
-            whisper.prepare(&footprint).unwrap();
-            let flash = ["", ", flash attention"][way];
+        .map(|(threads, variant)| {
+            let whisper = Whisper::open(path, options(threads)).unwrap();
+            let variant = &whisper.variants()[variant];
+            let model = whisper.load(variant).unwrap();
             Part {
-                name: format!("{threads} threads{flash}"),
-                whisper,
+                name: format!("{threads} threads, {}", variant.id),
+                state: model.new_state().unwrap(),
                 encode: Times::default(),
                 step: Times::default(),
             }
@@ -174,7 +176,7 @@ fn parts(name: &str, path: &Path) {
         .collect();
     for round in 0..=ROUNDS {
         for part in &mut parts {
-            let (whole, decoding, steps) = window_costs(&mut part.whisper, &window);
+            let (whole, decoding, steps) = window_costs(&mut *part.state, &window, round as u64);
             if round > 0 {
                 part.encode.add(whole, Some(decoding), 1e-3);
                 part.step.add(decoding, None, 1e-3 * steps as f64);
@@ -190,27 +192,27 @@ fn parts(name: &str, path: &Path) {
     println!();
 }
 
-/// Encodes and decodes a window, and decodes it again. Returns what both took, and in how many steps the latter.
-fn window_costs(whisper: &mut Whisper, window: &[f32]) -> (Spent, Spent, u64) {
+/// Encodes and decodes a window, and decodes it again. Returns what both took, and how many steps
+/// the second decoding had.
+fn window_costs(state: &mut dyn State, window: &[f32], audio_id: u64) -> (Spent, Spent, u64) {
     let cancel = Cancel::new();
-    let mut request = Request::new(&cancel);
-    let (heard, whole) = measure(|| whisper.transcribe(window, &request).unwrap());
-    assert!(!heard.segments.is_empty(), "the window has speech");
-    request.again = true;
-    let before = whisper.counts();
-    let (_, decoding) = measure(|| whisper.transcribe(window, &request).unwrap());
-    let steps = whisper.counts().since(before).decode_steps;
-    (whole, decoding, steps)
+    let request = Request::new(audio_id, &cancel);
+    let (first, whole) = measure(|| state.transcribe(window, &request).unwrap());
+    assert!(!first.segments.is_empty(), "the window has speech");
+    // The same number: the window is not encoded again.
+    let (second, decoding) = measure(|| state.transcribe(window, &request).unwrap());
+    assert_eq!((first.counts.encodes, second.counts.encodes), (1, 0));
+    (whole, decoding, second.counts.decode_steps)
 }
 
-/// A way to transcribe the scene, which returns the text, and what it took.
+/// A way to transcribe the scene, which returns the text, and its times.
 struct Way {
     name: String,
     run: Box<dyn FnMut() -> String>,
     took: Times,
 }
 
-/// Measures whole transcripts, beside whisper.cpp's own loop.
+/// Measures whole transcripts, and compares with whisper.cpp's own loop.
 fn transcripts(name: &str, path: &Path, scene: &str, rounds: usize) {
     let default = WhisperOptions::default().threads;
     let samples: Arc<[f32]> = start(scene, (SCENE_S * 16_000.0) as usize).into();
@@ -251,21 +253,23 @@ fn transcripts(name: &str, path: &Path, scene: &str, rounds: usize) {
 
 fn steadyscribe(path: &Path, scene: &str, threads: usize) -> Box<dyn FnMut() -> String> {
     let whisper = Whisper::open(path, options(threads)).unwrap();
-    let mut config = Config::default();
-    config.duration = Some(Time::from_seconds(SCENE_S));
-    let mut scribe = Transcriber::new(config, whisper).unwrap();
+    let mut part = InputOptions::default();
+    part.duration = Some(Time::from_seconds(SCENE_S));
+    let mut scribe = Transcriber::new(Config::default(), whisper).unwrap();
     let file = root().join(scene);
     Box::new(move || {
         let mut segments: Vec<Segment> = Vec::new();
         let source = FileSource::open(&file).unwrap();
-        scribe.transcribe(source, &mut segments).unwrap();
+        scribe
+            .transcribe_with(source, &part, &mut segments)
+            .unwrap();
         let text: Vec<String> = segments.into_iter().map(|segment| segment.text).collect();
         text.join(" ")
     })
 }
 
-/// What whisper-cli calls for decoded audio, in the same build of whisper.cpp and with whisper-cli's settings. Its own strategy are
-/// five beams, with flash attention.
+/// Runs what whisper-cli calls for decoded audio, in the same build of whisper.cpp and with
+/// whisper-cli's settings. Its default strategy is five beams, with flash attention.
 fn whisper_full(
     path: &Path,
     samples: &Arc<[f32]>,

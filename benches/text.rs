@@ -1,7 +1,9 @@
-//! Word errors on three sets of scenes that nothing was tuned to, beside OpenAI's own decoder on the same weights.
+//! Counts word errors on three sets of scenes that nothing was tuned to, and compares with OpenAI's
+//! own decoder on the same weights.
 //!
-//! `make sets` makes the audio (20 minutes a set); fixtures/model/sets.json holds what `fixtures/model/reference.py` counted for OpenAI's
-//! `transcribe()`. Run with `cargo bench --bench text`.
+//! `make sets` makes the audio (20 minutes a set); fixtures/model/sets.json holds what
+//! `fixtures/model/reference.py` counted for OpenAI's `transcribe()`. Run it with
+//! `cargo bench --bench text`.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![allow(clippy::unwrap_used, reason = "a bench that fails may panic")]
@@ -14,7 +16,7 @@ use steadyscribe::{Config, FileSource, Segment, Transcriber, Whisper, WhisperOpt
 #[path = "../tests/it/support/score.rs"]
 mod score;
 
-/// Ours / OpenAI's: what the project promises.
+/// The most errors that the project promises: ours / OpenAI's.
 const RATIO_MAX: f64 = 0.6;
 
 const SCENES: [&str; 4] = ["standup", "meeting", "monologue", "sparse"];
@@ -23,7 +25,7 @@ fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let sets = root.join("target/sets");
     if !sets.join("103/sparse.wav").is_file() {
-        println!("text: target/sets is not there: make sets");
+        println!("text: target/sets is missing; run `make sets`");
         return;
     }
     let json = std::fs::read_to_string(root.join("fixtures/model/sets.json")).unwrap();
@@ -43,7 +45,8 @@ fn main() {
                 let (said, errors) = errors(&mut scribe, &sets.join(set), scene);
                 let openai = scenes[scene][key].as_u64().unwrap();
                 println!(
-                    "set {set} {scene:9} {said:4} words, errors: {errors:3} ours, {openai:3} OpenAI's"
+                    "set {set} {scene:9} {said:4} words, errors: {errors:3} ours, {openai:3} \
+                     OpenAI's"
                 );
                 (words, ours, openais) = (words + said, ours + errors, openais + openai);
             }
@@ -59,8 +62,8 @@ fn main() {
     }
 }
 
-/// Words of a scene and our errors in it.
-fn errors(scribe: &mut Transcriber<Whisper>, set: &Path, scene: &str) -> (usize, usize) {
+/// Returns the words of a scene and our errors in it.
+fn errors(scribe: &mut Transcriber, set: &Path, scene: &str) -> (usize, usize) {
     let truth = std::fs::read_to_string(set.join(scene).with_extension("json")).unwrap();
     let truth: Value = serde_json::from_str(&truth).unwrap();
     let mut segments: Vec<Segment> = Vec::new();

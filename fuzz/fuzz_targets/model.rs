@@ -1,8 +1,8 @@
-//! Checks model files: changed copies of the fixture model, and any bytes. What is accepted has the dimensions that the
-//! rest of the program relies on.
+//! Checks model files: changed copies of the fixture model, and arbitrary bytes. An accepted file
+//! has the dimensions that the rest of the program relies on.
 //!
-//! An input is a list of changes: two bytes of length, so many bytes, three bytes of position; an input that starts
-//! with 0xff is a file as it is.
+//! An input is a list of changes: one byte of length, that many bytes (at most 8), three bytes of
+//! position. An input that starts with 0xff is a whole file.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 use steadyscribe::ModelHeader;
 use tempfile::TempDir;
 
-/// The model without most of its weights, which are only passed over: sizes are kept by `set_len`.
+/// A copy of the fixture model that is changed in place and restored.
 struct Copy {
     folder: TempDir,
     bytes: Vec<u8>,
@@ -56,7 +56,7 @@ fn check(path: &PathBuf) {
     }
 }
 
-/// Applies the changes that `input` lists, and returns what is to be written back after.
+/// Applies the changes that `input` lists. Returns the ranges to restore afterwards.
 fn change(file: &mut File, model: &[u8], mut input: &[u8]) -> Vec<(usize, usize)> {
     let mut changed = Vec::new();
     while let [len, rest @ ..] = input {
@@ -98,11 +98,11 @@ fuzz_target!(|input: &[u8]| {
     let changed = change(&mut file, &copy.bytes, input);
     check(&path);
     file.set_len(copy.bytes.len() as u64)
-        .expect("the length it had");
+        .expect("the original length");
     for (from, to) in changed {
         file.seek(SeekFrom::Start(from as u64))
             .expect("within the file");
         file.write_all(&copy.bytes[from..to])
-            .expect("what was there");
+            .expect("room for the original bytes");
     }
 });

@@ -1,5 +1,5 @@
-//! Channels that are transcribed apart: each has the text that it has alone, and all are merged
-//! into one transcript.
+//! Channels that are transcribed apart: each has the text that it has alone, and all are merged into
+//! one transcript.
 
 use std::io;
 use std::path::Path;
@@ -66,36 +66,6 @@ fn written(segments: &[Segment], channel: Option<u8>) -> Vec<(Time, Time, String
         .filter(|segment| segment.channel == channel)
         .map(|segment| (segment.start, segment.end, segment.text.clone()))
         .collect()
-}
-
-#[test]
-fn each_channel_has_the_text_that_it_has_alone() {
-    let (left, right) = (spoken("standup.opus"), spoken("monologue.mp3"));
-    let alone = |channel: &[f32]| {
-        let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
-        let mut segments: Vec<Segment> = Vec::new();
-        scribe
-            .transcribe(recording(&[channel]), &mut segments)
-            .unwrap();
-        written(&segments, None)
-    };
-    let mut segments: Vec<Segment> = Vec::new();
-    let open = || Ok(recording(&[&left, &right]));
-    let options = InputOptions::default();
-    let summaries = two_channels()
-        .transcribe(open, &options, &mut segments)
-        .unwrap();
-    assert_eq!(written(&segments, Some(0)), alone(&left));
-    assert_eq!(written(&segments, Some(1)), alone(&right));
-    assert!(segments.is_sorted_by_key(|segment| segment.start));
-    let ids: Vec<u64> = segments.iter().map(|segment| segment.id).collect();
-    assert_eq!(ids, (0..segments.len() as u64).collect::<Vec<_>>());
-    let counted: u64 = summaries.iter().map(|summary| summary.segments).sum();
-    assert_eq!(counted, segments.len() as u64);
-    for summary in &summaries {
-        assert_eq!(summary.ended, Ended::Complete);
-        assert_eq!(summary.blocks.acquired, summary.blocks.released);
-    }
 }
 
 #[test]
@@ -188,4 +158,39 @@ fn one_token_cancels_all_channels() {
         transcribe_twice(&mut channels, &spoken("standup.opus"), &mut segments).unwrap();
     let is_cancelled = |summary: &Summary| summary.ended == Ended::Cancelled;
     assert!(summaries.iter().all(is_cancelled));
+}
+
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn each_channel_has_the_text_that_it_has_alone() {
+        let (left, right) = (spoken("standup.opus"), spoken("monologue.mp3"));
+        let alone = |channel: &[f32]| {
+            let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
+            let mut segments: Vec<Segment> = Vec::new();
+            scribe
+                .transcribe(recording(&[channel]), &mut segments)
+                .unwrap();
+            written(&segments, None)
+        };
+        let mut segments: Vec<Segment> = Vec::new();
+        let open = || Ok(recording(&[&left, &right]));
+        let options = InputOptions::default();
+        let summaries = two_channels()
+            .transcribe(open, &options, &mut segments)
+            .unwrap();
+        assert_eq!(written(&segments, Some(0)), alone(&left));
+        assert_eq!(written(&segments, Some(1)), alone(&right));
+        assert!(segments.is_sorted_by_key(|segment| segment.start));
+        let ids: Vec<u64> = segments.iter().map(|segment| segment.id).collect();
+        assert_eq!(ids, (0..segments.len() as u64).collect::<Vec<_>>());
+        let counted: u64 = summaries.iter().map(|summary| summary.segments).sum();
+        assert_eq!(counted, segments.len() as u64);
+        for summary in &summaries {
+            assert_eq!(summary.ended, Ended::Complete);
+            assert_eq!(summary.blocks.acquired, summary.blocks.released);
+        }
+    }
 }

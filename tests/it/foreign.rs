@@ -1,4 +1,4 @@
-//! Transcripts as other programs read them: ffmpeg the subtitles, Python the tables and documents.
+//! Reads transcripts with other programs: subtitles with ffmpeg, tables and documents with Python.
 //!
 //! A test is skipped, with a line that says so, where its program is not installed.
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 use steadyscribe::sink::{Format, Output, Sink};
 use steadyscribe::{Ending, Segment, Time, Token};
 
-/// Whether a program is there.
+/// Returns whether a program is installed.
 fn is_installed(program: &str, version: &str) -> bool {
     let there = Command::new(program)
         .arg(version)
@@ -27,7 +27,7 @@ fn time(s: f64) -> Time {
     Time::from_seconds(s)
 }
 
-/// Segments whose text could be taken for the syntax of some format.
+/// Returns segments whose text could be mistaken for the syntax of some format.
 fn segments() -> Vec<Segment> {
     let texts = [
         "Good morning, everyone.",
@@ -38,8 +38,8 @@ fn segments() -> Vec<Segment> {
         "=cmd|'/c calc'!A1, a comma, and a \"quote\"",
         "NOTE no comment",
         "42",
-        "This sentence is so long that it cannot stand in two lines of forty-two characters each, and so it \
-         is divided into several subtitles that follow each other in time.",
+        "This sentence is so long that it cannot stand in two lines of forty-two characters each, \
+         and so it is divided into several subtitles that follow each other in time.",
     ];
     let mut segments = Vec::new();
     for (n, text) in texts.iter().enumerate() {
@@ -78,7 +78,7 @@ fn milliseconds(clock: &str) -> u64 {
     parts[0] * 3_600_000 + parts[1] * 60_000 + parts[2] * 1_000 + parts[3]
 }
 
-/// Takes SubRip apart.
+/// Parses SubRip.
 fn cues(srt: &str) -> Vec<Cue> {
     let srt = srt.replace('\r', "");
     let blocks = srt.split("\n\n").filter(|block| !block.trim().is_empty());
@@ -91,12 +91,12 @@ fn cues(srt: &str) -> Vec<Cue> {
     blocks.map(cue).collect()
 }
 
-/// What ffmpeg makes of a file of subtitles.
+/// Returns the subtitles that ffmpeg reads in a file.
 fn by_ffmpeg(path: &Path) -> Vec<Cue> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(path)
-        // As styled text, since its own SubRip has a syntax for styles.
+        // As plain text, because its SubRip writer has a syntax for styles.
         .args(["-c:s", "text", "-f", "srt", "-"])
         .stdin(Stdio::null())
         .output()
@@ -124,7 +124,8 @@ fn ffmpeg_reads_the_subtitles() {
     let vtt = write(folder.path(), Format::Vtt, &segments());
     assert_eq!(by_ffmpeg(&vtt), quoted.clone().collect::<Vec<_>>());
 
-    // Lyrics have starts in hundredths of a second, no ends, and no text in brackets at their start.
+    // Lyrics have starts in hundredths of a second and no ends, and brackets at the start of a text
+    // become parentheses.
     let lyrics: Vec<_> = quoted
         .map(|(start, _, text)| match text.strip_prefix('[') {
             Some(rest) => (start / 10 * 10, format!("({}", rest.replacen(']', ")", 1))),
@@ -146,7 +147,7 @@ fn ffmpeg_shows_what_looks_like_a_style() {
     let text = "{\\an8}Up, <b>bold</b> & </i>";
     let segment = Segment::new(time(1.0), time(4.0), text);
     let srt = write(folder.path(), Format::Srt, &[segment]);
-    // ffmpeg writes a backslash twice, and so it does those that are in no subtitle.
+    // ffmpeg doubles every backslash, so single words are compared.
     let shown: Vec<String> = by_ffmpeg(&srt).into_iter().map(|cue| cue.2).collect();
     assert_eq!(shown.len(), 1);
     for word in ["an8", "Up", "b>bold", "/b>", "/i>"] {
@@ -170,20 +171,24 @@ fn python_reads_tables_and_documents() {
         (
             Format::Csv,
             "import csv, json, sys\n\
-             rows = csv.DictReader(open(sys.argv[1], encoding='utf-8', newline=''), strict=True)\n\
-             print(json.dumps([[float(r['start_s']), float(r['end_s']), r['text']] for r in rows]))",
+             file = open(sys.argv[1], encoding='utf-8', newline='')\n\
+             rows = csv.DictReader(file, strict=True)\n\
+             rows = [[float(r['start_s']), float(r['end_s']), r['text']] for r in rows]\n\
+             print(json.dumps(rows))",
         ),
         (
             Format::Json,
             "import json, sys\n\
              talk = json.load(open(sys.argv[1], encoding='utf-8'))\n\
-             print(json.dumps([[s['start_s'], s['end_s'], s['text']] for s in talk['segments']]))",
+             rows = [[s['start_s'], s['end_s'], s['text']] for s in talk['segments']]\n\
+             print(json.dumps(rows))",
         ),
         (
             Format::JsonLines,
             "import json, sys\n\
              lines = [json.loads(line) for line in open(sys.argv[1], encoding='utf-8')]\n\
-             print(json.dumps([[s['start_s'], s['end_s'], s['text']] for s in lines if 'text' in s]))",
+             lines = [s for s in lines if 'text' in s]\n\
+             print(json.dumps([[s['start_s'], s['end_s'], s['text']] for s in lines]))",
         ),
     ] {
         let path = write(folder.path(), format, &segments());

@@ -1,4 +1,4 @@
-//! Widened models say what the model says that they are made of.
+//! Checks that widened models write what the model writes that they are made of.
 
 use std::path::Path;
 
@@ -18,8 +18,8 @@ const FIXTURE: &str = concat!(
 );
 const CLIP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/model/clips/000.flac");
 
-/// Text and mean log-probability of the clip.
-fn said(model: &Path) -> (String, f32) {
+/// Returns text and mean log-probability of the clip.
+fn transcribe(model: &Path) -> (String, f32) {
     let mut options = WhisperOptions::default();
     options.threads = 1;
     let whisper = Whisper::open(model, options).unwrap();
@@ -33,14 +33,14 @@ fn said(model: &Path) -> (String, f32) {
         .map(|segment| segment.text.trim())
         .collect::<Vec<_>>()
         .join(" ");
-    (text, segments[0].avg_logprob)
+    (text, segments[0].quality.avg_logprob.unwrap())
 }
 
 #[test]
-fn widened_models_say_the_same() {
+fn widened_models_write_the_same() {
     let folder = TempDir::new().unwrap();
     let fixture = Model::read(FIXTURE.as_ref()).unwrap();
-    let (text, logprob) = said(FIXTURE.as_ref());
+    let (text, logprob) = transcribe(FIXTURE.as_ref());
     assert!(text.starts_with("Anna said that"), "{text}");
     let base = SHAPES
         .into_iter()
@@ -51,7 +51,7 @@ fn widened_models_say_the_same() {
         fixture.widen(&shape, Format::Q8_0, &path).unwrap();
         let header = ModelHeader::read(&path).unwrap();
         assert_eq!(header.is_multilingual(), shape != base);
-        let (wide_text, wide_logprob) = said(&path);
+        let (wide_text, wide_logprob) = transcribe(&path);
         assert_eq!(wide_text, text, "{}", shape.name);
         assert!(
             (wide_logprob - logprob).abs() < 0.02,
@@ -65,8 +65,8 @@ fn widened_models_say_the_same() {
 fn widened_models_have_the_sizes_of_the_published_ones() {
     let folder = TempDir::new().unwrap();
     let fixture = Model::read(FIXTURE.as_ref()).unwrap();
-    // Source: `ls -l` of ggml-tiny.en.bin and ggml-base.en.bin as published; theirs spell one token of 13
-    // bytes more.
+    // Source: `ls -l` of ggml-tiny.en.bin and ggml-base.en.bin as published. They spell one more
+    // token, of 13 bytes.
     for (name, published_bytes) in [("tiny", 77_704_715), ("base", 147_964_211)] {
         let shape = SHAPES.into_iter().find(|shape| shape.name == name).unwrap();
         let path = folder.path().join(name);

@@ -189,21 +189,11 @@ impl WhisperState {
 
     /// Makes the answer for a window of `length` samples out of `self.best`.
     fn answer(&self, length: usize) -> Transcription {
-        let Candidate {
-            hypothesis,
-            compression_ratio,
-            no_speech_prob,
-        } = &self.best;
+        let hypothesis = &self.best.hypothesis;
         let mut answer = Transcription {
             doubtful: self.best.is_doubtful(),
             silent: self.best.is_silent(),
-            quality: Quality {
-                confidence: None,
-                no_speech_prob: finite(*no_speech_prob),
-                avg_logprob: finite(hypothesis.avg_logprob()),
-                compression_ratio: finite(*compression_ratio),
-                temperature: Some(hypothesis.temperature),
-            },
+            quality: quality(&self.best),
             ..Transcription::default()
         };
         if answer.silent {
@@ -284,11 +274,37 @@ fn previous_text<'a>(request: &Request<'a>, language: u32, room: usize) -> &'a [
     &previous[previous.len().saturating_sub(room)..]
 }
 
-/// A figure that a broken model made infinite or not a number is unknown.
-fn finite(figure: f32) -> Option<f32> {
-    Some(figure).filter(|figure| figure.is_finite())
+/// Returns the figures of a candidate. One that a broken model made infinite or not a number is
+/// unknown.
+fn quality(candidate: &Candidate) -> Quality {
+    let finite = |figure: f32| Some(figure).filter(|figure| figure.is_finite());
+    Quality {
+        confidence: None,
+        no_speech_prob: finite(candidate.no_speech_prob),
+        avg_logprob: finite(candidate.hypothesis.avg_logprob()),
+        compression_ratio: finite(candidate.compression_ratio),
+        temperature: finite(candidate.hypothesis.temperature),
+    }
 }
 
 pub(super) fn failed(error: whisper_rs::WhisperError) -> EngineError {
     EngineError::Failed(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_that_are_not_numbers_are_unknown() {
+        let mut candidate = Candidate::new();
+        candidate.no_speech_prob = f32::NAN;
+        candidate.compression_ratio = f32::INFINITY;
+        candidate.hypothesis.sum_logprob = f64::NEG_INFINITY;
+        let expected = Quality {
+            temperature: Some(0.0),
+            ..Quality::default()
+        };
+        assert_eq!(quality(&candidate), expected);
+    }
 }

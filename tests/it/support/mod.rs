@@ -1,6 +1,7 @@
-//! What several tests need: signals, files made in memory, inputs that misbehave, and a heap that
-//! counts.
+//! Helpers of several tests: signals, files made in memory, inputs that misbehave, a clock of processor
+//! time, and a heap that counts.
 
+pub(crate) mod clock;
 pub(crate) mod files;
 pub(crate) mod heap;
 pub(crate) mod input;
