@@ -86,10 +86,10 @@ fn held_by_a_process() {
     let (variant, config) = config_for(whisper.header(), flash_attention);
     let mut scribe = Transcriber::new(config, whisper).unwrap();
     assert_eq!(scribe.plan().variant(), &variant);
+    let held = || monitor::reader::own().unwrap().private_bytes;
     println!("opened {}", held());
     assert_eq!(scribe.engines().held().total_bytes(), 0);
     scribe.engines().load().unwrap();
-    let held = || monitor::reader::own().unwrap().private_bytes;
     println!("loaded {}", held());
     scribe.warm_up().unwrap();
     println!("warm {}", held());
