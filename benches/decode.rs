@@ -1,9 +1,10 @@
-//! Decoding and resampling: one element is one second of audio, so elements per second are times real time.
+//! Measures decoding and resampling. One element is one second of audio, so elements per second are
+//! multiples of real time.
 //!
 //! `cargo bench --bench decode --no-default-features`
 //!
-//! Processor time is measured: what one core could do. Before that it shows how much of the heap each file takes. A file of your own
-//! is measured with the others: `STEADYSCRIBE_AUDIO=PATH cargo bench …`.
+//! It measures processor time: the speed of one core. First it prints how much heap each file
+//! takes. `STEADYSCRIBE_AUDIO=PATH cargo bench …` measures your own file with the others.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails may panic")]
@@ -31,13 +32,13 @@ use steadyscribe::internals::Resampler;
 mod clock;
 
 #[path = "../tests/it/support/heap.rs"]
-#[allow(dead_code, reason = "the tests look at more of it")]
+#[allow(dead_code, reason = "the tests use more of it")]
 mod heap;
 
-/// Length of what is made here, in seconds.
+/// Length of the files that are made here, in seconds.
 const LENGTH_S: u32 = 60;
 
-/// Decodes a file, and resamples it if that is asked for. Returns its length in seconds.
+/// Decodes a file and, if `resampled`, resamples it. Returns its length in seconds.
 fn pass(path: &Path, resampled: bool) -> f64 {
     let mut decoder = Decoder::open(&mut FileSource::open(path).unwrap()).unwrap();
     let mut resampler = Resampler::new();
@@ -55,7 +56,7 @@ fn pass(path: &Path, resampled: bool) -> f64 {
     decoder.position().seconds()
 }
 
-/// Something that is not silence.
+/// Samples that are not silence.
 fn tones(rate_hz: u32) -> impl Iterator<Item = f32> {
     (0..rate_hz * LENGTH_S).map(move |n| {
         let t = f64::from(n) / f64::from(rate_hz);
@@ -63,7 +64,7 @@ fn tones(rate_hz: u32) -> impl Iterator<Item = f32> {
     })
 }
 
-/// Makes a wave file of 16 bits.
+/// Writes a wave file of 16 bits.
 fn wave(folder: &Path, rate_hz: u32, channels: u16) -> PathBuf {
     let path = folder.join(format!("{rate_hz}-{channels}.wav"));
     let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
@@ -86,7 +87,7 @@ fn wave(folder: &Path, rate_hz: u32, channels: u16) -> PathBuf {
     path
 }
 
-/// Makes a stream that is a short one many times over.
+/// Writes a stream that repeats a short one.
 fn repeated(folder: &Path, fixture: &Path, times: u32) -> PathBuf {
     let path = folder.join(fixture.file_name().unwrap());
     let mut file = std::fs::File::create(&path).unwrap();

@@ -1,12 +1,13 @@
-//! What `Feed::push` costs an audio callback, while nobody transcribes and all of it goes to the disk.
+//! The cost of `Feed::push` in an audio callback, while no transcription reads and all audio goes
+//! to the disk.
 //!
 //! `cargo bench --bench live --no-default-features`
 //!
-//! The worst case on the clock holds whatever else the machine does; the worst case of the thread's own time is what `push`
-//! does. It ends with an error where that is a millisecond or more. Faults are pages that the pushes were the first to touch: the ring is
-//! touched when it is made.
+//! The worst case on the clock includes whatever else the machine does; the worst case of the
+//! thread's own time is that of `push` alone, and the bench fails if it is a millisecond or more.
+//! Faults are pages that a push was the first to touch; the ring is touched when it is made.
 
-#![expect(clippy::print_stdout, reason = "a bench says what it measured")]
+#![expect(clippy::print_stdout, reason = "a bench prints its results")]
 #![expect(clippy::unwrap_used, reason = "a bench that fails may panic")]
 
 use std::process::ExitCode;
@@ -21,13 +22,13 @@ const PUSHES: usize = 20_000;
 /// Most that a push may take of a callback's time.
 const PUSH_MAX: Duration = Duration::from_millis(1);
 
-/// Frames that may be on the way to the mover: half of the ring.
-const ON_THE_WAY_MAX: usize = 240_000;
+/// Frames that may wait in the ring: half of it.
+const WAITING_MAX: usize = 240_000;
 
-/// Audio that the mover has still to resample when it counts as done: 0.1 s.
+/// Audio that may wait to be resampled when the ring counts as empty: 0.1 s.
 const LEFT: Time = Time::from_samples(1_600);
 
-/// How a device calls back.
+/// The format and size of a device's pushes.
 struct Device {
     name: &'static str,
     rate_hz: u32,
@@ -52,7 +53,7 @@ const DEVICES: [Device; 5] = [
     device("48 kHz stereo, 1 frame", 48_000, 2, 1),
 ];
 
-/// Time that this thread has run, where the system tells.
+/// Returns the time that this thread has run, where the system reports it.
 fn own_time() -> Duration {
     #[cfg(unix)]
     {
@@ -63,22 +64,22 @@ fn own_time() -> Duration {
     Duration::ZERO
 }
 
-/// Pages that this thread was the first to touch, where the system tells.
+/// Counts the pages that this thread was the first to touch, where the system reports it.
 fn faults() -> u64 {
     let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
-    // Behind the name, which may hold blanks: state, six numbers, flags, and then the faults.
+    // The fields after the name, which may hold blanks: state, six numbers, flags, then the faults.
     let fields = stat.rsplit(") ").next().unwrap_or_default();
     let faults = fields.split(' ').nth(7).and_then(|n| n.parse().ok());
     faults.unwrap_or_default()
 }
 
-/// What pushes cost.
+/// The cost of pushes.
 struct Cost {
-    /// On the clock, in order.
+    /// Of each on the clock, sorted.
     clock: Vec<Duration>,
-    /// Of this thread's time, in order.
+    /// Of each in this thread's time, sorted.
     own: Vec<Duration>,
-    /// Of all of them.
+    /// Of all together.
     faults: u64,
 }
 
@@ -86,22 +87,22 @@ fn run(device: &Device, feed: &mut Feed) -> Cost {
     let samples = vec![0.25; device.frames * device.channels];
     let (mut clock, mut own) = (vec![Duration::MAX; PUSHES], vec![Duration::MAX; PUSHES]);
     let watch = feed.watch();
-    let (mut on_the_way, mut pushed_s) = (0, 0.0);
+    let (mut waiting, mut pushed_s) = (0, 0.0);
     faults();
     let faults_before = faults();
     for n in 0..PUSHES {
-        if on_the_way + device.frames > ON_THE_WAY_MAX {
-            // A device gives its audio over time; a push into a full ring is no push.
+        if waiting + device.frames > WAITING_MAX {
+            // A device gives its audio over time; a push into a full ring would measure nothing.
             while watch.status().pushed + LEFT < Time::from_seconds(pushed_s) {
                 std::thread::sleep(Duration::from_millis(5));
             }
-            on_the_way = 0;
+            waiting = 0;
         }
         let (own_began, began) = (own_time(), Instant::now());
         let taken = feed.push(&samples, device.rate_hz, device.channels);
         let (took, own_took) = (began.elapsed(), own_time() - own_began);
         assert_eq!(taken, device.frames, "the ring is full");
-        on_the_way += taken;
+        waiting += taken;
         pushed_s += taken as f64 / f64::from(device.rate_hz);
         (clock[n], own[n]) = (took, own_took);
     }

@@ -1,9 +1,11 @@
-//! The stages behind decoding, each alone, and the whole pipeline with an engine that takes no time.
+//! The stages behind the decoder, each alone, and the whole pipeline with an engine that takes no
+//! time.
 //!
 //! `cargo bench --bench stages --no-default-features`
 //!
-//! Where one element is one second of audio, elements per second are times real time. The pipeline is measured by the processor time of
-//! all its threads together: what one core could do.
+//! Where one element is one second of audio, elements per second are multiples of real time. The
+//! pipeline is measured by the processor time of all its threads together, which is the speed of
+//! one core.
 
 #![expect(clippy::unwrap_used, reason = "a bench that fails may panic")]
 #![allow(
@@ -40,7 +42,7 @@ mod samples;
 /// Samples of a block of the pool.
 const BLOCK_SAMPLES: usize = 8_000;
 
-/// Samples that a window holds, its look-ahead included, and how many of them are given back at once.
+/// Samples that a window holds, its look-ahead included, and samples that are consumed at once.
 const WINDOW_SAMPLES: usize = 31 * SAMPLE_RATE_HZ as usize;
 const CONSUMED_SAMPLES: usize = 25 * SAMPLE_RATE_HZ as usize;
 
@@ -52,15 +54,15 @@ fn fixture(name: &str) -> PathBuf {
 
 fn pool(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("pool");
-    let (pool, cancel, taker) = (Pool::new(16).unwrap(), Cancel::new(), never());
+    let (pool, cancel, reader) = (Pool::new(16).unwrap(), Cancel::new(), never());
     group.bench_function("acquire, release", |bench| {
-        bench.iter(|| black_box(pool.acquire(&cancel, &taker).unwrap()).release());
+        bench.iter(|| black_box(pool.acquire(&cancel, &reader).unwrap()).release());
     });
     let samples = [0.25; BLOCK_SAMPLES];
     group.throughput(Throughput::Bytes(size_of_val(&samples) as u64));
     group.bench_function("acquire, fill, release", |bench| {
         bench.iter(|| {
-            let mut block = pool.acquire(&cancel, &taker).unwrap();
+            let mut block = pool.acquire(&cancel, &reader).unwrap();
             block.fill(black_box(&samples));
             block.release();
         });
@@ -71,15 +73,16 @@ fn pool(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Has another thread give blocks back, as the pipeline does, and returns how long so many took.
+/// Releases blocks in another thread, as the pipeline does, and returns how long `times` blocks
+/// took.
 fn hand_over(pool: &Pool, cancel: &Cancel, samples: &[f32], times: u64) -> Duration {
     let (filled, taken) = bounded::<Block>(pool.slots());
-    let taker = never();
+    let reader = never();
     std::thread::scope(|scope| {
         scope.spawn(move || taken.iter().for_each(Block::release));
         let began = Instant::now();
         for _ in 0..times {
-            let mut block = pool.acquire(cancel, &taker).unwrap();
+            let mut block = pool.acquire(cancel, &reader).unwrap();
             block.fill(samples);
             filled.send(block).unwrap();
         }
@@ -133,7 +136,7 @@ fn vad(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Takes segments and keeps none.
+/// A sink that discards segments.
 struct Nowhere;
 
 impl Sink for Nowhere {

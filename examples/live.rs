@@ -1,9 +1,10 @@
-//! Plays a file into a feed as a microphone would, and prints what is heard as it comes.
+//! Plays a file into a feed as a microphone would, and prints the text as it comes.
 //!
 //! `cargo run --release --example live -- fixtures/standup.opus --speed 4`
 //!
-//! In an application, `Feed::push` stands in the callback of the audio device. With `--speed` beyond what the model can do, the
-//! lag grows, the backlog goes to the disk, and all of it is transcribed in the end.
+//! An application calls `Feed::push` in the callback of the audio device. With a `--speed` that the
+//! model cannot follow, the lag grows, the backlog goes to the disk, and all of it is transcribed
+//! in the end.
 
 #![allow(clippy::print_stderr, reason = "a program on a terminal")]
 
@@ -23,16 +24,16 @@ use steadyscribe::{
     Config, FileSource, Segment, Time, Transcriber, Whisper, WhisperOptions, memory,
 };
 
-/// Knows 360 words of synthetic speech.
+/// A model of 360 words of synthetic speech.
 const FIXTURE_MODEL: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/fixtures/model/fixture-q8_0.bin"
 );
 
-/// How long the rest may take when the file has been played.
+/// Longest wait for the rest of the text after the file was played.
 const DEADLINE: Duration = Duration::from_secs(3_600);
 
-/// Plays a file into a feed, as a microphone would
+/// Plays a file into a live input, as a microphone would
 #[derive(Parser)]
 struct Args {
     /// The recording to play
@@ -43,16 +44,16 @@ struct Args {
     /// Whisper model in ggml format
     #[arg(short, long, default_value = FIXTURE_MODEL)]
     model: PathBuf,
-    /// Seconds that a speaker pauses before what was said is transcribed
+    /// Seconds of a pause after which the speech before it is transcribed
     #[arg(long, default_value_t = 1.0)]
     pause: f64,
-    /// Seconds that somebody who does not pause is listened to before that
+    /// Seconds of speech without a pause after which it is transcribed
     #[arg(long, default_value_t = 12.0)]
     window_seconds: f32,
     /// Directory of the spill file, on a disk
     #[arg(long)]
     spill_dir: Option<PathBuf>,
-    /// Megabytes of the spill file; 0 for none
+    /// Limit of the spill file in megabytes; 0 for no file
     #[arg(long, default_value_t = 461)]
     spill_megabytes: u64,
 }
@@ -73,7 +74,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut scribe = Transcriber::new(Config::default(), engine)?;
     scribe.warm_up()?;
 
-    // Ctrl-C ends the input; what was played by then is still transcribed. Once more, and that ends too.
+    // Ctrl-C ends the input; what was played by then is still transcribed. A second one cancels
+    // that.
     let stopped = Arc::new(AtomicBool::new(false));
     let (stop, cancel) = (Arc::clone(&stopped), scribe.cancel());
     ctrlc::set_handler(move || {
@@ -90,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (summary, played) = thread::scope(|scope| {
         let player = scope.spawn(|| play(decoder, feed, args.speed, &stopped));
         let summary = scribe.transcribe_live(&mut live, &mut lines);
-        // If it ended early, there is no use in playing on.
+        // If the transcription ended early, nothing would read the rest.
         stopped.store(true, Ordering::Relaxed);
         (summary, player.join())
     });
@@ -136,7 +138,7 @@ struct Lines {
 }
 
 impl Sink for Lines {
-    fn segment(&mut self, segment: &Segment) -> io::Result<()> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         let status = self.watch.status();
         let delay = status.pushed - segment.end;
         self.longest = self.longest.max(delay);
@@ -151,7 +153,8 @@ impl Sink for Lines {
             "    {:.1} s after it was said; {}",
             delay.seconds(),
             describe(status)
-        )
+        )?;
+        Ok(true)
     }
 }
 

@@ -1,9 +1,10 @@
-//! The one audio format inside the pipeline, and the format of what is decoded.
+//! The audio format inside the pipeline, the format of decoded audio, and the limits of inputs.
 
-/// Sample rate of everything behind the resampler, in Hz. Whisper's own.
+/// Sample rate of everything after the resampler, in Hz: that of Whisper.
 pub const SAMPLE_RATE_HZ: u32 = 16_000;
 
-/// Longest window that an engine is given, in seconds. Source: Whisper's encoder takes 1,500 positions of 20 ms.
+/// Longest window that an engine transcribes at once, in seconds. Source: Whisper's encoder takes
+/// 1,500 positions of 20 ms.
 pub const WINDOW_S_MAX: f32 = 30.0;
 
 /// Longest window in samples.
@@ -24,6 +25,6 @@ pub const INPUT_CHANNELS_MAX: usize = 32;
 pub struct Format {
     /// Frames per second, in Hz.
     pub rate_hz: u32,
-    /// Channels, interleaved.
+    /// Number of interleaved channels.
     pub channels: usize,
 }

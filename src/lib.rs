@@ -77,6 +77,9 @@ mod report;
 
 mod pipeline;
 
+#[cfg(doctest)]
+mod doc_tests;
+
 pub use cancel::Cancel;
 pub use config::{
     Config, InputOptions, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN, SPANS_MAX, Vad, WINDOW_S_MIN,

@@ -1,9 +1,9 @@
-//! From any rate and any channels to 16 kHz mono.
+//! Converts any rate and any number of channels to 16 kHz mono.
 //!
-//! Channels are averaged first, which costs 2.4 times less than resampling each and gives the same result, because
-//! both are linear. Then rubato's FFT resampler goes over blocks of 20 ms: level at 7.8 kHz −0.95 dB, aliases below
-//! −143 dB, 6,500 times real time at 48 kHz. Its delay is cut, and the end is flushed, so that frame n of the input
-//! comes out at sample n · 16000 / rate, and none is missing.
+//! Channels are averaged first, which costs 2.4 times less than resampling each and gives the same
+//! result, because both are linear. Then rubato's FFT resampler converts blocks of 20 ms: −0.95 dB
+//! at 7.8 kHz, aliases below −143 dB, 6,500 times real time at 48 kHz. Its delay is cut and its end
+//! is flushed, so that frame n of the input becomes sample n · 16000 / rate, and none is missing.
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Indexing, Resampler as _, WindowFunction};
@@ -12,15 +12,15 @@ use crate::audio::{Format, SAMPLE_RATE_HZ};
 
 /// Resamples a stream whose format may change.
 ///
-/// The output of each stretch of equal format has ⌈frames · 16000 / rate⌉ samples. Samples that are not finite become
-/// 0. Output is clamped to −1.0..=1.0: a steep filter overshoots the peaks of a loud recording by up to some
-/// 20 percent, and the speech detector takes nothing above 1.
+/// The output of each stretch of equal format has ⌈frames · 16000 / rate⌉ samples. Samples that are
+/// not finite become 0. The output is clamped to −1.0..=1.0, because a steep filter overshoots the
+/// peaks of a loud recording by up to 20 percent, and the speech detector accepts nothing above 1.
 ///
 /// # Memory
 ///
-/// 60 KB for an input of 48 kHz, 0.4 MB at 384 kHz, allocated when a stretch begins; nothing per push. A rate that has
-/// no factor in common with 16,000 needs a filter as long as a second: 3 MB for 47,999 Hz, 24 MB for 191,999 Hz. No
-/// device is known to have one.
+/// 60 KB for an input of 48 kHz, 0.4 MB for 384 kHz, allocated at the start of a stretch; nothing
+/// per push. A rate without a common factor with 16,000 needs a filter of one second: 3 MB for
+/// 47,999 Hz, 24 MB for 191,999 Hz. No device is known to have such a rate.
 ///
 /// # Examples
 ///
@@ -38,20 +38,20 @@ use crate::audio::{Format, SAMPLE_RATE_HZ};
 /// ```
 #[derive(Debug, Default)]
 pub struct Resampler {
-    /// `None`: all, averaged.
+    /// The channel to keep, or `None` for the average of all.
     channel: Option<usize>,
     stretch: Option<Stretch>,
 }
 
 impl Resampler {
-    /// Makes a resampler, which takes its first format from the first push.
+    /// Makes a resampler that averages all channels.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Makes a resampler that takes one channel, counted from 0, and leaves the others. Where the input has fewer, the output is
-    /// silent.
+    /// Makes a resampler that keeps one channel, counted from 0. The output is silent while the
+    /// input has no such channel.
     #[must_use]
     pub fn of_channel(channel: usize) -> Self {
         Self {
@@ -60,13 +60,13 @@ impl Resampler {
         }
     }
 
-    /// Takes whole frames and gives `out` what is ready of the output, in any number of pieces.
+    /// Resamples whole frames, and calls `out` with each piece of the output that is ready.
     ///
-    /// A new format ends the stretch before it: its last samples come first.
+    /// A new format ends the stretch before it: the last samples of that stretch come first.
     ///
     /// # Panics
     ///
-    /// When the rate or the number of channels is zero. The decoder gives out neither.
+    /// When the rate or the number of channels is zero. The decoder returns neither.
     pub fn push(&mut self, format: Format, interleaved: &[f32], out: &mut dyn FnMut(&[f32])) {
         if self
             .stretch
@@ -81,7 +81,8 @@ impl Resampler {
         }
     }
 
-    /// Ends the stretch: gives `out` the samples that were waiting for more input. The next push starts a new one.
+    /// Ends the stretch: calls `out` with the samples that were waiting for more input. The next
+    /// push starts a new stretch.
     pub fn finish(&mut self, out: &mut dyn FnMut(&[f32])) {
         if let Some(mut stretch) = self.stretch.take() {
             stretch.finish(out);
@@ -89,15 +90,15 @@ impl Resampler {
     }
 }
 
-/// A stretch of equal format.
+/// Consecutive frames of equal format.
 #[derive(Debug)]
 struct Stretch {
     format: Format,
-    /// Mono frames that wait to be a block.
+    /// Mono frames that do not fill a block yet.
     block: Vec<f32>,
-    /// Frames of a block.
+    /// Frames in a block.
     block_len: usize,
-    /// Absent where the rate is right already.
+    /// Absent if the input has the output's rate.
     filter: Option<Filter>,
 }
 
@@ -105,7 +106,7 @@ impl Stretch {
     fn new(format: Format) -> Self {
         assert!(
             format.rate_hz > 0 && format.channels > 0,
-            "{format:?} is no format"
+            "the format {format:?} has no rate or no channels"
         );
         let filter = (format.rate_hz != SAMPLE_RATE_HZ).then(|| Filter::new(format.rate_hz));
         let block_len = filter
@@ -159,15 +160,16 @@ impl Stretch {
     }
 }
 
-/// Frames in a block of input that has the right rate already: 20 ms.
+/// Frames in a block of input that has the output's rate: 20 ms.
 const PASSED_FRAMES: usize = 320;
 
-/// Largest sample that is taken as it is: 30 dB above full scale. The filter panics over sums that are not finite.
+/// Samples are clamped to this magnitude, 30 dB above full scale: the filter panics on sums that
+/// are not finite.
 const LEVEL_MAX: f32 = 32.0;
 
-/// Averages the channels of whole frames into `mono`.
+/// Appends the average of the channels of whole frames to `mono`.
 fn mix(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
-    // Two are what most files have. Known in number, they are added eight frames at a time.
+    // Most files have one or two. With a constant count the compiler adds eight frames at a time.
     match channels {
         1 => mono.extend(interleaved.iter().copied().map(sane)),
         2 => {
@@ -187,13 +189,13 @@ fn mix(interleaved: &[f32], channels: usize, mono: &mut Vec<f32>) {
     }
 }
 
-/// Takes one channel of whole frames into `mono`.
+/// Copies one channel of whole frames to `mono`.
 fn pick(interleaved: &[f32], channels: usize, channel: usize, mono: &mut Vec<f32>) {
     let frames = interleaved.chunks_exact(channels);
     mono.extend(frames.map(|frame| frame.get(channel).map_or(0.0, |sample| sane(*sample))));
 }
 
-/// Returns a sample that the filter can bear.
+/// Returns the sample, clamped to what the filter accepts.
 fn sane(sample: f32) -> f32 {
     if sample.is_finite() {
         sample.clamp(-LEVEL_MAX, LEVEL_MAX)
@@ -202,12 +204,12 @@ fn sane(sample: f32) -> f32 {
     }
 }
 
-/// The rate converter, with its delay cut and its length kept.
+/// The rate converter. It cuts the filter's delay and keeps the exact length.
 struct Filter {
     inner: Fft<f32>,
     rate_hz: u64,
     out: Vec<f32>,
-    /// Output samples that are still delay.
+    /// Output samples that are still to be cut as delay.
     delay: usize,
     taken: u64,
     given: u64,
@@ -229,8 +231,9 @@ impl std::fmt::Debug for Filter {
     }
 }
 
-/// Returns how many frames of input are converted at once: 20 ms, as near as the rates' common factor allows. FFT sizes
-/// need small factors: 960 to 320 frames is five times faster than 2049 to 683.
+/// Returns how many frames of input are converted at once: 20 ms, as nearly as the common factor of
+/// the rates allows. FFT sizes need small factors: 960 to 320 frames is five times faster than 2049
+/// to 683.
 fn block_frames(rate_hz: usize, target_hz: usize) -> usize {
     let (mut unit, mut rest) = (rate_hz, target_hz);
     while rest > 0 {
@@ -238,7 +241,8 @@ fn block_frames(rate_hz: usize, target_hz: usize) -> usize {
     }
     let unit = rate_hz / unit;
     let block = (rate_hz / 50).div_ceil(unit) * unit;
-    // The delay is half a block, and is cut in whole frames. Only of short blocks is half a frame worth it.
+    // The delay is half a block and is cut in whole frames, so an even block is exact. A longer
+    // block is worth that half frame only if it stays short.
     if block % 2 == 1 && block < rate_hz / 10 {
         block + unit
     } else {
@@ -264,13 +268,13 @@ impl Filter {
         }
     }
 
-    /// Converts a block. One that is shorter than a whole block is the last.
+    /// Converts a block. Only the last one may be shorter than a whole block.
     fn push(&mut self, block: &mut Vec<f32>, out: &mut dyn FnMut(&[f32])) {
         self.taken += block.len() as u64;
         self.convert(block, out);
     }
 
-    /// Pushes silence until every sample of the input came out.
+    /// Pushes silence until every sample of the input is converted.
     fn finish(&mut self, block: &mut Vec<f32>, out: &mut dyn FnMut(&[f32])) {
         let due = (self.taken * u64::from(SAMPLE_RATE_HZ)).div_ceil(self.rate_hz);
         while self.given < due {
@@ -294,7 +298,7 @@ impl Filter {
                     .process_into_buffer(&input, &mut output, Some(&indexing))
             });
         let Ok(Ok((_, written))) = converted else {
-            unreachable!("both buffers have the sizes that the converter asks for")
+            unreachable!("both buffers have the sizes that the converter requires")
         };
         let skip = self.delay.min(written);
         self.delay -= skip;
@@ -337,7 +341,7 @@ mod tests {
         (0..frames).map(sample).collect()
     }
 
-    /// Level beside a tone of half amplitude, in dB, away from both ends.
+    /// Level relative to a tone of half amplitude, in dB, away from both ends.
     fn level_db(samples: &[f32]) -> f64 {
         let middle = &samples[samples.len() / 4..samples.len() * 3 / 4];
         let power: f64 = middle.iter().map(|sample| f64::from(*sample).powi(2)).sum();
@@ -345,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn tone_keeps_its_place_and_level() {
+    fn tone_keeps_its_time_and_level() {
         for rate_hz in [8_000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000] {
             let frames = rate_hz as usize * 2;
             let format = Format {
@@ -354,7 +358,7 @@ mod tests {
             };
             let out = resampled(format, &tone(1_000.0, rate_hz, frames), 1_000);
             let expected = tone(1_000.0, SAMPLE_RATE_HZ, out.len());
-            // The ends are those of a tone that is cut, which no filter passes unchanged.
+            // No filter leaves the ends of a cut tone unchanged.
             let error = (500..out.len() - 500)
                 .map(|n| (out[n] - expected[n]).abs())
                 .fold(0.0, f32::max);
@@ -363,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn speech_band_passes_and_what_would_alias_does_not() {
+    fn speech_band_passes_and_aliases_do_not() {
         for rate_hz in [44_100, 48_000, 96_000] {
             let level = |hz| {
                 let input = tone(hz, rate_hz, rate_hz as usize * 2);
@@ -395,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn right_rate_passes_untouched() {
+    fn input_at_16_khz_is_unchanged() {
         let format = Format {
             rate_hz: 16_000,
             channels: 1,
@@ -465,14 +469,14 @@ mod tests {
         assert_eq!(out.len(), 1_601 + 160);
         resampler.finish(&mut |samples| out.extend_from_slice(samples));
         assert_eq!(out.len(), 1_601 + 160 + 7);
-        // Finished twice, it has nothing left.
+        // A second end has no samples left.
         resampler.finish(&mut |_| panic!("there is no more"));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-        /// However it is cut into pieces, a stretch has the same samples, ⌈frames · 16000 / rate⌉ of them.
+        /// Whatever the pieces, a stretch has the same ⌈frames · 16000 / rate⌉ samples.
         #[test]
         fn pieces_make_no_difference(
             rate_hz in prop::sample::select(vec![8_000, 11_025, 16_000, 44_100, 48_000, 96_000]),

@@ -164,8 +164,8 @@ pub(crate) fn window_end(
     }
 }
 
-/// Returns the pauses between spans of speech, and the one behind the last span if it is long enough
-/// to be one.
+/// Returns the pauses between spans of speech, and the one behind the last span if it is long
+/// enough to be one.
 fn pauses(
     speech: impl DoubleEndedIterator<Item = Span> + Clone,
     scored_to: Time,

@@ -1,5 +1,5 @@
-//! Opens and decodes any bytes, as a file and as a pipe: no panic of ours, no run without end, no memory without bound
-//! (libFuzzer's limits on time and on single allocations).
+//! Opens and decodes any bytes, as a file and as a pipe. It finds panics of ours, endless runs, and
+//! unbounded memory (by libFuzzer's limits on time and on single allocations).
 
 #![no_main]
 
@@ -11,8 +11,8 @@ use steadyscribe::InputError;
 use steadyscribe::decode::Decoder;
 use steadyscribe::source::{Access, Bytes, Input, Source};
 
-/// Seconds of audio after which enough was decoded: a stream may be longer than its bytes let expect.
-const HEARD_S_MAX: f64 = 600.0;
+/// Seconds of decoded audio after which a run ends: few bytes may decode to a long stream.
+const DECODED_S_MAX: f64 = 600.0;
 
 struct Sample<'a> {
     bytes: &'a [u8],
@@ -44,7 +44,7 @@ impl Read for Reader {
 
 impl Seek for Reader {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        assert!(self.seekable, "a pipe was asked to seek");
+        assert!(self.seekable, "seek was called on a pipe");
         self.bytes.seek(to)
     }
 }
@@ -59,8 +59,8 @@ impl Bytes for Reader {
     }
 }
 
-/// The library catches panics of its dependencies over damaged data, and reports them as damage. One of its own is a
-/// finding.
+/// Ignores panics of dependencies on damaged data, which the library catches and counts as damage.
+/// Its own panics are findings.
 fn forgive_dependencies() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -80,12 +80,12 @@ fuzz_target!(|bytes: &[u8]| {
         let Ok(mut decoder) = Decoder::open(&mut Sample { bytes, seekable }) else {
             continue;
         };
-        let mut heard_s = 0.0;
+        let mut decoded_s = 0.0;
         while let Ok(Some(chunk)) = decoder.next() {
             let frames = chunk.samples.len() / chunk.format.channels;
             assert_eq!(frames * chunk.format.channels, chunk.samples.len());
-            heard_s += frames as f64 / f64::from(chunk.format.rate_hz);
-            if heard_s > HEARD_S_MAX {
+            decoded_s += frames as f64 / f64::from(chunk.format.rate_hz);
+            if decoded_s > DECODED_S_MAX {
                 break;
             }
         }

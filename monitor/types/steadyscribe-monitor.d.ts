@@ -175,7 +175,7 @@ export interface State {
   /** Critical, of before the start: nobody had acknowledged them, and nobody has since. */
   recovered: Notice[]
   pipelines: Pipeline[]
-  models: LoadedModel[]
+  models: ReportedModel[]
 }
 
 /** `GET /api/v1/pipelines`: an array of these. */
@@ -191,7 +191,7 @@ export interface Gauge {
 }
 
 /** `GET /api/v1/models`: an array of these. What a component says, not what was measured. */
-export interface LoadedModel {
+export interface ReportedModel {
   component: ComponentType
   name: string
   ramBytes: number | null

@@ -1,7 +1,5 @@
-//! From packets to frames: one codec of one track.
+//! Decodes packets to frames: one codec of one track.
 
-use std::io::ErrorKind;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 
 use symphonia::core::audio::GenericAudioBufferRef;
@@ -11,63 +9,26 @@ use symphonia::core::codecs::audio::well_known::{
 };
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::codecs::registry::CodecRegistry;
-use symphonia::core::errors::Error as Symphonia;
+use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::packet::Packet;
 use symphonia::core::units::Duration;
 
+use super::fault::{Fault, guard};
 use crate::audio::SAMPLE_RATE_HZ;
 
-/// Signal changes in a row after which an MPEG decoder is made anew. One alone is more often a damaged header than
-/// a change: a single frame that claims 12 kHz mono was seen.
+/// Signal changes in a row after which an MPEG decoder is replaced. A single one is more often a
+/// damaged header than a change: a frame that claims 12 kHz mono was seen.
 const SIGNAL_CHANGES_MIN: u32 = 2;
 
-/// What the MPEG audio decoder says, for good, when rate or channels differ from those of its first packet.
+/// The MPEG audio decoder's error for every packet whose rate or channels differ from its first's.
 const SIGNAL_CHANGE: &str = "mpa: invalid audio buffer signal spec for packet";
 
-/// The rate at which Opus is decoded: that of the pipeline, one of the five that every decoder offers. What lies above is not
-/// synthesized at all, which saves a fifth to a quarter of the time against 48 kHz and resampling. Source: RFC 6716, section 4.
+/// The rate at which Opus is decoded: the pipeline's, one of the five that every decoder offers.
+/// What lies above is not synthesized, which saves a fifth to a quarter of the time of decoding at
+/// 48 kHz and resampling. Source: RFC 6716, section 4.
 pub(super) const OPUS_RATE_HZ: u32 = SAMPLE_RATE_HZ;
 
-/// Why a packet or a whole track cannot be decoded.
-#[derive(Debug)]
-pub(super) enum Fault {
-    /// The codec or this kind of it is not supported.
-    Unsupported(String),
-    /// The data are damaged.
-    Damaged(String),
-    /// The data end in the middle.
-    CutOff,
-    /// A packet claims to be longer than any is.
-    TooLong,
-    /// An index behind the audio, in a pipe.
-    IndexLast,
-    /// A dependency panicked over the data.
-    Panicked,
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unsupported(what) => write!(f, "{what} is not supported"),
-            Self::Damaged(reason) => f.write_str(reason),
-            Self::CutOff => f.write_str("the file is cut off"),
-            Self::TooLong => f.write_str("a packet is longer than any can be"),
-            Self::IndexLast => f.write_str("an index (moov) behind the audio of a pipe"),
-            Self::Panicked => f.write_str("the decoder failed over damaged data"),
-        }
-    }
-}
-
-impl From<std::io::Error> for Fault {
-    fn from(error: std::io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::UnexpectedEof => Self::CutOff,
-            _ => Self::Damaged(error.to_string()),
-        }
-    }
-}
-
-/// A decoder with what is needed to make it anew.
+/// A decoder, and the parameters from which it can be replaced.
 pub(super) struct Codec {
     params: AudioCodecParameters,
     decoder: Box<dyn AudioDecoder>,
@@ -79,16 +40,16 @@ impl Codec {
     pub(super) fn new(mut params: AudioCodecParameters) -> Result<Self, Fault> {
         match params.codec {
             CODEC_ID_AAC => params.extra_data = params.extra_data.take().map(core_config),
-            // The adapter cuts the pre-skip that stands here, and reads it in the wrong byte order from mp4. Ours
-            // is cut with every other delay, by the time line.
+            // The adapter would cut the pre-skip that this data declares, and misreads its byte
+            // order in mp4. The time line cuts it, like every other delay.
             CODEC_ID_OPUS => {
                 params.extra_data = None;
-                // Headers give the rate of what was encoded, which means nothing to a decoder.
+                // Headers give the rate of the encoder's input, which the decoder does not need.
                 params.sample_rate = Some(OPUS_RATE_HZ);
             }
             _ => {}
         }
-        let decoder = contained(|| make(&params)).map_err(|fault| match fault {
+        let decoder = guard(|| make_decoder(&params)).map_err(|fault| match fault {
             Fault::Unsupported(what) => Fault::Unsupported(name_unsupported(&params, what)),
             fault => fault,
         })?;
@@ -99,7 +60,7 @@ impl Codec {
         })
     }
 
-    /// Returns the parameters as the decoder read them from its configuration.
+    /// Returns the parameters, as the decoder read them from the codec's configuration.
     pub(super) fn params(&self) -> &AudioCodecParameters {
         self.decoder.codec_params()
     }
@@ -109,13 +70,13 @@ impl Codec {
         self.decoder.codec_info().short_name
     }
 
-    /// Decodes a packet. An error is this packet's alone.
+    /// Decodes a packet. An error concerns this packet alone.
     pub(super) fn decode(
         &mut self,
         packet: &mut Packet,
     ) -> Result<GenericAudioBufferRef<'_>, Fault> {
-        // Delays and paddings are the time line's business: containers' counts of frames lie (a joined MP3 would end
-        // with its first part), and some decoders cut them whatever they are told.
+        // The time line cuts delays and paddings. Containers' counts of frames are wrong (a joined
+        // MP3 would end with its first part), and some decoders cut whatever their options say.
         packet.trim_start = Duration::ZERO;
         packet.trim_end = Duration::ZERO;
         match self.try_decode(packet) {
@@ -125,12 +86,12 @@ impl Codec {
                 if self.signal_changes < SIGNAL_CHANGES_MIN {
                     return Err(Fault::Damaged(what));
                 }
-                self.renew()?;
+                self.replace_decoder()?;
                 self.try_decode(packet)?;
             }
             Err(Fault::Panicked) => {
-                // Nobody knows in what state it is.
-                self.renew()?;
+                // The decoder's state is unknown.
+                self.replace_decoder()?;
                 return Err(Fault::Panicked);
             }
             Err(fault) => return Err(fault),
@@ -139,18 +100,18 @@ impl Codec {
     }
 
     fn try_decode(&mut self, packet: &Packet) -> Result<(), Fault> {
-        contained(|| self.decoder.decode(packet).map(|_| ()))
+        guard(|| self.decoder.decode(packet).map(|_| ()))
     }
 
-    /// Makes the decoder anew, without a memory of earlier packets.
-    fn renew(&mut self) -> Result<(), Fault> {
-        self.decoder = contained(|| make(&self.params))?;
+    /// Makes a new decoder, which knows nothing of earlier packets.
+    fn replace_decoder(&mut self) -> Result<(), Fault> {
+        self.decoder = guard(|| make_decoder(&self.params))?;
         self.signal_changes = 0;
         Ok(())
     }
 }
 
-fn make(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Symphonia> {
+fn make_decoder(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, SymphoniaError> {
     static REGISTRY: OnceLock<CodecRegistry> = OnceLock::new();
     let registry = REGISTRY.get_or_init(|| {
         let mut registry = CodecRegistry::new();
@@ -158,12 +119,12 @@ fn make(params: &AudioCodecParameters) -> Result<Box<dyn AudioDecoder>, Symphoni
         registry.register_audio_decoder::<symphonia_adapter_libopus::OpusDecoder>();
         registry
     });
-    // The Vorbis decoder's first block is half a lapped one: noise. "Gapless" is what drops it.
+    // The first Vorbis block overlaps nothing and decodes to noise. "Gapless" drops it.
     let gapless = params.codec == CODEC_ID_VORBIS;
     registry.make_audio_decoder(params, &AudioDecoderOptions::default().gapless(gapless))
 }
 
-/// Names what is not decoded, for people.
+/// Names a codec that is not supported, for messages.
 fn name_unsupported(params: &AudioCodecParameters, what: String) -> String {
     let channels = params
         .channels
@@ -185,25 +146,9 @@ fn name_unsupported(params: &AudioCodecParameters, what: String) -> String {
     }
 }
 
-/// Runs a call into a dependency so that neither its panic nor its kind of error gets out.
-pub(super) fn contained<T>(call: impl FnOnce() -> Result<T, Symphonia>) -> Result<T, Fault> {
-    match catch_unwind(AssertUnwindSafe(call)) {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(Symphonia::Unsupported(what))) => Err(Fault::Unsupported(what.into())),
-        Ok(Err(Symphonia::IoError(error))) if error.kind() == ErrorKind::UnexpectedEof => {
-            Err(Fault::CutOff)
-        }
-        // So says `Handle::demux` when the allowance is used up.
-        Ok(Err(Symphonia::IoError(error))) if error.kind() == ErrorKind::FileTooLarge => {
-            Err(Fault::TooLong)
-        }
-        Ok(Err(error)) => Err(Fault::Damaged(error.to_string())),
-        Err(_) => Err(Fault::Panicked),
-    }
-}
-
-/// Rewrites an AAC configuration that announces HE-AAC (SBR, with or without PS) to one of its low-complexity core,
-/// which every packet carries and which decodes alone at half the rate. Others are returned as they are.
+/// Rewrites an AAC configuration that announces HE-AAC (SBR, with or without PS) to that of its
+/// low-complexity core, which every packet carries and which decodes alone at half the rate. Other
+/// configurations are returned unchanged.
 ///
 /// Source: ISO/IEC 14496-3, 1.6.2.1, `AudioSpecificConfig`.
 fn core_config(config: Box<[u8]>) -> Box<[u8]> {
@@ -214,7 +159,7 @@ fn core_config(config: Box<[u8]>) -> Box<[u8]> {
         return config;
     };
     let (object_type, rate_index) = (first >> 3, (first & 7) << 1 | second >> 7);
-    // Index 15 means that the rate follows in 24 bits: no encoder of HE-AAC was seen to do so.
+    // Index 15 means that the rate follows in 24 bits. No encoder of HE-AAC was seen to do so.
     if ![SBR, PS].contains(&object_type) || rate_index == 15 {
         return config;
     }
@@ -229,17 +174,10 @@ fn core_config(config: Box<[u8]>) -> Box<[u8]> {
 mod tests {
     use super::*;
 
-    /// T19. Some damaged files make the demuxer panic.
-    #[test]
-    fn panic_is_contained() {
-        let result =
-            contained(|| -> Result<(), Symphonia> { panic!("assertion failed: pos < len") });
-        assert!(matches!(result, Err(Fault::Panicked)));
-    }
-
     #[test]
     fn announced_he_aac_becomes_its_core() {
-        // Object type 5, 24 kHz core (index 6), two channels, 48 kHz extension (index 3), object type 2.
+        // Object type 5, 24 kHz core (index 6), two channels, 48 kHz extension (index 3), object
+        // type 2.
         let he_aac = [0b0010_1011, 0b0001_0001, 0b1000_1000];
         assert_eq!(*core_config(Box::new(he_aac)), [0b0001_0011, 0b0001_0000]);
     }

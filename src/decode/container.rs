@@ -1,8 +1,8 @@
-//! From bytes to packets: which of a file's tracks is the audio, and how reading goes on behind damage.
+//! Reads the packets of the audio track, and finds where reading goes on behind damage.
 
 use std::sync::Arc;
 
-use symphonia::core::errors::Error as Symphonia;
+use symphonia::core::errors::Error as SymphoniaError;
 use symphonia::core::formats::probe::Hint;
 use symphonia::core::formats::well_known::{
     FORMAT_ID_AIFF, FORMAT_ID_MKV, FORMAT_ID_OGG, FORMAT_ID_WAVE,
@@ -12,75 +12,74 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 use symphonia::core::packet::Packet;
 
-use super::clock::{Clock, Timing};
-use super::codec::{Codec, Fault, contained};
-use super::input::Handle;
-use super::layout::fragments::FragmentIndex;
-use super::layout::{Layout, Parts};
-use super::passed::Passed;
-use super::view::View;
+use super::clock::{Timing, TrackClock};
+use super::codec::Codec;
+use super::fault::{Fault, guard};
+use super::headers::{self, FragmentIndex, Parts};
+use super::resync::SkipMeter;
+use super::shared_input::SharedInput;
+use super::view::DemuxerView;
 use crate::time::Time;
 
-/// Bytes that the demuxer may read in search of one packet. A damaged length would make it read, into memory, what
-/// is left of the file.
+/// Bytes that the demuxer may read for one packet. With a damaged length it would read the rest of
+/// the file into memory.
 const PACKET_BYTES_MAX: u64 = 16 << 20;
 
-/// Damaged headers in a row that are passed over in streams where the next one can be found.
+/// Most damaged headers in a row that are skipped, in formats where the demuxer finds the next one.
 const RETRIES_MAX: u32 = 10_000;
 
-/// Times that reading is started again behind damage.
+/// Most times that reading is restarted behind damage.
 const RESTARTS_MAX: u32 = 1_000;
 
-/// Bytes that the demuxer has read at most and not yet used.
+/// Most bytes that the demuxer has read and not yet used.
 const READ_AHEAD_BYTES: u64 = 64 << 10;
 
-/// What comes next from a container.
+/// The next step of a container.
 pub(super) enum Next {
     /// A packet of the audio track.
     Packet(Packet, Timing),
-    /// The tracks changed: [`Container::select`] again.
+    /// The tracks changed: call [`Container::select`] again.
     Changed,
-    /// Nothing any more.
+    /// The regular end.
     End,
-    /// Nothing any more, and that is not how it should end.
+    /// An end that should not be one.
     Broken(Fault),
 }
 
 /// An open container and its audio track.
 pub(super) struct Container {
-    input: Arc<Handle>,
+    input: Arc<SharedInput>,
     /// Absent when nothing is left to read.
     demuxer: Option<Box<dyn FormatReader>>,
     format: FormatId,
     name: &'static str,
     track_id: u32,
-    /// When packets are heard.
-    pub(super) clock: Clock,
-    /// Length of the track as the container declares it. It lies often.
+    pub(super) clock: TrackClock,
+    /// Length of the track as the container declares it. It is often wrong.
     pub(super) declared: Option<Time>,
     parts: Parts,
     data_end: Option<u64>,
-    /// One packet is read ahead, because only the last one's length says where its padding begins.
+    /// One packet is read ahead, because only the last one's declared length shows its padding.
     ahead: Option<Next>,
     restarts: u32,
     retries: u32,
-    /// There was damage behind the last packet, or there should be another.
+    /// There was damage behind the last packet, or another packet is missing.
     is_damaged: bool,
-    passed: Passed,
-    /// How far the input was read when the last packet came.
+    skip_meter: SkipMeter,
+    /// Position of the demuxer after the last packet.
     packet_position: u64,
     /// The last packet's stamp.
     last_ticks: i64,
     /// The stamp that should follow, over all parts.
     next_ticks: i64,
-    /// Packets up to this stamp came before reading was started again.
-    heard_ticks: i64,
+    /// Packets up to this stamp were returned before reading was restarted.
+    returned_ticks: i64,
 }
 
 /// Opening.
 impl Container {
     /// Reads headers up to the first packet.
-    pub(super) fn open(input: &Arc<Handle>) -> Result<(Self, Codec), Fault> {
+    pub(super) fn open(input: &Arc<SharedInput>) -> Result<(Self, Codec), Fault> {
         let (container, codec, is_ambiguous) = Self::open_track(input, None)?;
         if !is_ambiguous {
             return Ok((container, codec));
@@ -90,9 +89,13 @@ impl Container {
         Self::open_track(input, chosen).map(|(container, codec, _)| (container, codec))
     }
 
-    /// Reads headers, to show the audio track that was `chosen` of several. Returns also whether one is to be.
-    fn open_track(input: &Arc<Handle>, chosen: Option<u32>) -> Result<(Self, Codec, bool), Fault> {
-        let mut layout = Layout::of(input, chosen)?;
+    /// Reads headers and shows the demuxer the audio track that was `chosen` of several. Returns
+    /// also whether one must still be chosen.
+    fn open_track(
+        input: &Arc<SharedInput>,
+        chosen: Option<u32>,
+    ) -> Result<(Self, Codec, bool), Fault> {
+        let mut layout = headers::read(input, chosen)?;
         let mut index = FragmentIndex::default();
         if let Parts::Fragments(fragments) = &mut layout.parts {
             let fragment = fragments.next(input)?.ok_or(Fault::CutOff)?;
@@ -101,8 +104,8 @@ impl Container {
         }
         let demuxer = probe(layout.view)?;
         let info = demuxer.format_info();
-        let passed = Passed::new(info.format);
-        let mut clock = Clock::new(info.format, layout.origin_ticks, layout.end_ticks);
+        let skip_meter = SkipMeter::new(info.format);
+        let mut clock = TrackClock::new(info.format, layout.origin_ticks, layout.end_ticks);
         clock.base_ticks = index.first_ticks.unwrap_or(0).cast_signed();
         let mut container = Self {
             input: Arc::clone(input),
@@ -118,17 +121,17 @@ impl Container {
             restarts: 0,
             retries: 0,
             is_damaged: index.has_packets,
-            passed,
+            skip_meter,
             packet_position: 0,
             last_ticks: i64::MIN,
             next_ticks: 0,
-            heard_ticks: i64::MIN,
+            returned_ticks: i64::MIN,
         };
         let codec = container.select()?;
         Ok((container, codec, layout.is_ambiguous))
     }
 
-    /// Chooses the first audio track that can be decoded, the default one before others.
+    /// Selects the default audio track or, if that cannot be decoded, the first one that can.
     pub(super) fn select(&mut self) -> Result<Codec, Fault> {
         let Some(demuxer) = &self.demuxer else {
             return Err(Fault::CutOff);
@@ -154,14 +157,14 @@ impl Container {
         Err(fault.unwrap_or_else(|| self.no_track()))
     }
 
-    /// Says why there is no audio track.
+    /// Returns the reason why there is no audio track.
     fn no_track(&self) -> Fault {
         Fault::Unsupported(match &self.parts {
             Parts::Clusters(clusters) if !clusters.tracks.is_empty() => {
                 let names: Vec<_> = clusters.tracks.iter().map(|track| &*track.codec).collect();
                 format!("audio of the codec {}", names.join(", "))
             }
-            _ => "a file without an audio track that is known".into(),
+            _ => "a file without a known audio track".into(),
         })
     }
 
@@ -171,33 +174,33 @@ impl Container {
     }
 }
 
-/// Returns the delay that a Matroska file tells of a track, in nanoseconds.
+/// Returns the delay that a Matroska file declares for a track, in nanoseconds.
 fn delay_ns(parts: &Parts, track: &Track) -> u64 {
     let Parts::Clusters(clusters) = parts else {
         return 0;
     };
-    let told = clusters
+    let declared = clusters
         .tracks
         .iter()
-        .find(|told| told.number == u64::from(track.id));
-    told.map_or(0, |told| told.delay_ns)
+        .find(|declared| declared.number == u64::from(track.id));
+    declared.map_or(0, |declared| declared.delay_ns)
 }
 
-/// Returns the length of a track as it is declared.
+/// Returns the declared length of a track.
 fn declared(track: &Track) -> Option<Time> {
     let (base, duration) = track.time_base.zip(track.duration)?;
     let seconds = base.calc_duration(duration)?.as_secs_f64();
     Some(Time::from_seconds(seconds)).filter(|time| *time > Time::ZERO)
 }
 
-/// Lets the demuxer read headers.
-fn probe(view: View) -> Result<Box<dyn FormatReader>, Fault> {
+/// Makes the demuxer of a view, which reads the headers.
+fn probe(view: DemuxerView) -> Result<Box<dyn FormatReader>, Fault> {
     let stream = MediaSourceStream::new(Box::new(view), MediaSourceStreamOptions::default());
     let (formats, metadata) = (FormatOptions::default(), MetadataOptions::default());
-    contained(|| symphonia::default::get_probe().probe(&Hint::new(), stream, formats, metadata))
+    guard(|| symphonia::default::get_probe().probe(&Hint::new(), stream, formats, metadata))
         .map_err(|fault| match fault {
             Fault::Unsupported(what) if what.contains("no suitable format reader") => {
-                Fault::Unsupported("this kind of file".into())
+                Fault::Unsupported("this file format".into())
             }
             fault => fault,
         })
@@ -209,8 +212,8 @@ impl Container {
     ///
     /// # Memory
     ///
-    /// The demuxer allocates each packet: one to three allocations of a few hundred bytes to a few kilobytes. For
-    /// each fragment of an mp4 it is made anew.
+    /// The demuxer allocates each packet: one to three allocations of a few hundred bytes to a few
+    /// kilobytes. For each fragment of an mp4 a new demuxer is made.
     pub(super) fn next(&mut self) -> Next {
         let mut next = self.ahead.take().unwrap_or_else(|| self.read());
         if let Next::Packet(_, timing) = &mut next {
@@ -227,9 +230,9 @@ impl Container {
                 return Next::End;
             };
             self.input.allow(PACKET_BYTES_MAX);
-            // `ResetRequired` is news, not an error.
-            let result = contained(|| match demuxer.next_packet() {
-                Err(Symphonia::ResetRequired) => Ok(None),
+            // `ResetRequired` announces new tracks and is not an error.
+            let result = guard(|| match demuxer.next_packet() {
+                Err(SymphoniaError::ResetRequired) => Ok(None),
                 Ok(packet) => Ok(Some(packet)),
                 Err(error) => Err(error),
             });
@@ -241,11 +244,11 @@ impl Container {
                     }
                 }
                 Ok(None) => {
-                    // Of a chain of a thousand songs, the demuxer keeps a thousand titles.
+                    // The demuxer would keep a thousand titles of a chain of a thousand songs.
                     demuxer.metadata().skip_to_latest();
                     return Next::Changed;
                 }
-                Ok(Some(None)) => match self.go_on() {
+                Ok(Some(None)) => match self.next_part() {
                     Ok(true) => {}
                     Ok(false) => return self.finish(),
                     Err(fault) => return Next::Broken(fault),
@@ -259,33 +262,34 @@ impl Container {
         }
     }
 
-    /// Takes notice of a packet, and says when it is heard if it is to be.
+    /// Counts a packet, and returns when it is played. Returns `None` for a packet of another
+    /// track, or one that was returned before.
     fn account(&mut self, packet: &Packet) -> Option<Timing> {
         let ticks = packet.pts.get();
-        if packet.track_id != self.track_id || ticks <= self.heard_ticks {
+        if packet.track_id != self.track_id || ticks <= self.returned_ticks {
             return None;
         }
         self.retries = 0;
         self.is_damaged = false;
-        self.heard_ticks = i64::MIN;
+        self.returned_ticks = i64::MIN;
         self.last_ticks = ticks;
         self.packet_position = self.input.position();
         let mut timing = self.clock.timing(packet);
         self.next_ticks = timing.end();
         if self.clock.is_stream() {
-            timing.passed_thousandths = self.passed.packet(packet.data.len(), &self.input);
+            timing.skipped_thousandths = self.skip_meter.count(packet.data.len(), &self.input);
         }
         Some(timing)
     }
 
-    /// Goes on with the next part of the input, if there is one.
-    fn go_on(&mut self) -> Result<bool, Fault> {
+    /// Goes on with the next part of the input. Returns whether there is one.
+    fn next_part(&mut self) -> Result<bool, Fault> {
         let Parts::Fragments(fragments) = &mut self.parts else {
             return Ok(false);
         };
         while let Some(fragment) = fragments.next(&self.input)? {
             self.is_damaged |= fragment.index.has_packets;
-            // One that cannot be opened is a hole in the time line, not the end of it.
+            // A fragment that cannot be opened is a hole in the time line, not its end.
             if let Ok(demuxer) = probe(fragment.view) {
                 self.demuxer = Some(demuxer);
                 let ticks = fragment.index.first_ticks.map(u64::cast_signed);
@@ -296,16 +300,18 @@ impl Container {
         Ok(false)
     }
 
-    /// Finds a place behind damage from which reading can go on.
+    /// Finds a place behind damage from which reading can go on. Returns whether there is one.
     fn recover(&mut self, fault: &Fault) -> Result<bool, Fault> {
         let is_cut = matches!(fault, Fault::CutOff);
         self.is_damaged |= !is_cut;
-        // These streams have a mark at each packet, for which the demuxer searches when it is asked again.
+        // Every packet of these formats starts with a mark, which the demuxer searches for by
+        // itself.
         if self.clock.is_stream() || self.format == FORMAT_ID_OGG {
             self.retries += 1;
             return Ok(!is_cut && self.retries < RETRIES_MAX);
         }
-        // A block of Matroska that holds nonsense lies behind the demuxer when it says so: what follows is asked for once.
+        // When the demuxer reports a Matroska block that holds nonsense, it has passed it: one more
+        // call may return the next block.
         let is_matroska = matches!(self.parts, Parts::Clusters(_));
         if is_matroska && self.retries == 0 && !matches!(fault, Fault::TooLong) {
             self.retries = 1;
@@ -317,9 +323,10 @@ impl Container {
         }
         match &mut self.parts {
             Parts::One => Ok(false),
-            Parts::Fragments(_) => self.go_on(),
+            Parts::Fragments(_) => self.next_part(),
             Parts::Clusters(clusters) => {
-                // An element that claims to be long is read for long before it is found out.
+                // An element that claims to be long is read far before the damage shows, so the
+                // search starts at the last good packet.
                 let from = match self.input.is_seekable() {
                     true => self.packet_position.saturating_sub(READ_AHEAD_BYTES),
                     false => self.input.position(),
@@ -328,17 +335,17 @@ impl Container {
                     return Ok(false);
                 };
                 self.demuxer = Some(probe(view)?);
-                self.heard_ticks = self.last_ticks;
+                self.returned_ticks = self.last_ticks;
                 Ok(true)
             }
         }
     }
 
-    /// The end, if the headers do not say that there should be more.
+    /// Returns the regular end, unless the headers declare more.
     fn finish(&self) -> Next {
         let len = self.input.end();
         let data_end = match &self.parts {
-            Parts::Fragments(fragments) => Some(fragments.data_end),
+            Parts::Fragments(fragments) => Some(fragments.data_end()),
             _ => self.data_end,
         };
         let is_damaged = self.is_damaged && !matches!(self.parts, Parts::One);
@@ -349,7 +356,8 @@ impl Container {
         }
     }
 
-    /// The end in the middle of something, as the demuxer says. Of these it says so of every end.
+    /// Returns the end where the demuxer reports one in the middle of something. For some formats
+    /// it reports every end so.
     fn cut_off(&self) -> Next {
         match (self.format, &self.parts) {
             (FORMAT_ID_MKV, Parts::Clusters(clusters)) if !clusters.is_cut_off() => self.finish(),

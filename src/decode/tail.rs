@@ -1,10 +1,10 @@
-//! Cuts the encoder's padding at the end, if there it ends.
+//! Cuts the encoder's padding behind the declared end, if that is the true end.
 //!
-//! Headers say how many frames a file has, and lie: of joined files the first one's header speaks of the first alone.
-//! So frames behind the declared end are held back. If the input ends there, they were padding; if it goes on, they
-//! were not.
+//! Headers declare how many frames a file has, and may be wrong: the header of joined files counts
+//! the first file alone. So frames behind the declared end are held back. If the input ends, they
+//! were padding and are dropped; if it goes on, they were audio and are returned.
 
-/// Most frames that can be padding: MP3 fills up to 4,095, an AAC encoder up to three packets of 1,024.
+/// Most frames that can be padding: MP3 pads by up to 4,095, AAC by up to three packets of 1,024.
 const HELD_FRAMES_MAX: usize = 8_192;
 
 /// Frames behind the declared end.
@@ -18,14 +18,15 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    /// Returns whether the declared end was passed.
-    pub(super) fn is_passed(&self) -> bool {
+    /// Returns whether the declared end has passed.
+    pub(super) fn is_past_end(&self) -> bool {
         !self.held.is_empty()
     }
 
-    /// Takes what lies behind the end out of `samples`, which starts at frame `at` of a file that declares `end`
-    /// frames. Returns `false` if the declaration is wrong: then `samples` holds everything that was held back too.
-    pub(super) fn take(
+    /// Moves what lies behind the end out of `samples`, which start at frame `at` of a file that
+    /// declares `end` frames. Returns `false` if the declaration is wrong: then everything that was
+    /// held back precedes `samples` again.
+    pub(super) fn hold(
         &mut self,
         samples: &mut Vec<f32>,
         channels: usize,
@@ -52,30 +53,30 @@ mod tests {
     fn padding_is_cut() {
         let mut tail = Tail::default();
         let mut samples = vec![1.0; 2 * 1_000];
-        assert!(tail.take(&mut samples, 2, 0, 1_500));
+        assert!(tail.hold(&mut samples, 2, 0, 1_500));
         assert_eq!(samples.len(), 2 * 1_000);
-        assert!(tail.take(&mut samples, 2, 1_000, 1_500));
+        assert!(tail.hold(&mut samples, 2, 1_000, 1_500));
         assert_eq!(samples.len(), 2 * 500);
-        assert!(tail.take(&mut samples, 2, 2_000, 1_500));
+        assert!(tail.hold(&mut samples, 2, 2_000, 1_500));
         assert!(samples.is_empty());
     }
 
     #[test]
-    fn what_goes_on_is_no_padding() {
+    fn frames_that_go_on_are_not_padding() {
         let mut tail = Tail::default();
-        let mut heard = Vec::new();
+        let mut returned = Vec::new();
         let mut believed = true;
         for packet in 0..20_u8 {
             let mut samples = vec![f32::from(packet); 1_000];
             if believed {
-                believed = tail.take(&mut samples, 1, u64::from(packet) * 1_000, 1_500);
+                believed = tail.hold(&mut samples, 1, u64::from(packet) * 1_000, 1_500);
             }
-            heard.extend(samples);
+            returned.extend(samples);
         }
         let all: Vec<f32> = (0..20_u8)
             .flat_map(|packet| vec![f32::from(packet); 1_000])
             .collect();
         assert!(!believed);
-        assert_eq!(heard, all);
+        assert_eq!(returned, all);
     }
 }

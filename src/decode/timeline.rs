@@ -1,45 +1,48 @@
-//! Where decoded frames belong on the input's time line. Pure: numbers in, a decision out.
+//! Decides where decoded frames belong on the input's time line. Pure: numbers in, a decision out.
 //!
-//! A container says of each packet when it is to be heard. Damage makes holes, joined recordings overlap, and some
-//! files jump by hours because a field is wrong. The time line that leaves the decoder has no holes and no overlaps:
-//! holes are filled with silence, overlaps are cut, absurd jumps are taken as a new start.
+//! A container stamps each packet with the time at which it is played. Damage makes holes, joined
+//! recordings overlap, and some files jump by hours because a field is wrong. The time line that
+//! leaves the decoder has neither holes nor overlaps: silence fills holes, overlaps are cut, and an
+//! absurd jump starts a new clock.
 
 use crate::audio::SAMPLE_RATE_HZ;
 use crate::time::Time;
 
-/// Disagreement between time stamps and counted frames that is let be, in milliseconds. Time stamps of Matroska are
-/// whole milliseconds, and joined AAC files overlap by 27 to 32 ms at each join.
+/// Largest difference between time stamps and counted frames that is ignored, in milliseconds. Time
+/// stamps of Matroska are whole milliseconds, and joined AAC files overlap by 27 to 32 ms per join.
 const TOLERANCE_MS: i64 = 20;
 
-/// Longest hole that is filled with silence, in milliseconds. A longer one is a wrong time stamp or a recording that
-/// was resumed on another day, not a loss.
+/// Longest hole that is filled with silence, in milliseconds. A longer one is not a loss but a
+/// wrong time stamp, or a recording that was resumed on another day.
 const HOLE_MS_MAX: i64 = 10 * 60 * 1_000;
 
-/// Most silence that fills holes, in milliseconds: a day. A small file can claim a hole before each of its packets.
+/// Most silence that fills holes, in milliseconds: a day. A small file can claim a hole before each
+/// of its packets.
 const HOLES_MS_MAX: i64 = 24 * 3_600 * 1_000;
 
 /// Longest overlap that is cut, in milliseconds. A longer one is a clock that was set back.
 const OVERLAP_MS_MAX: i64 = 2_000;
 
-/// Packets in a row that may overlap what came before them. Where two recordings overlap, one packet does, and the next ones
-/// follow on. A clock that runs too slow, because a field is wrong, has each packet overlap, and would have all of them cut.
+/// Most packets in a row whose overlap is cut. Where two recordings overlap, one packet does, and
+/// the next ones follow on. On a clock that runs too slow, because a field is wrong, every packet
+/// overlaps, and all of them would be cut.
 const OVERLAPS_MAX: u32 = 3;
 
-/// Latest start that is kept as leading silence, in milliseconds: audio that starts after the video does. Live
-/// streams start at any time: theirs is taken as zero.
+/// Latest start that is kept as leading silence, in milliseconds: audio may start after the video.
+/// Live streams start at any time, so a later start counts as zero.
 const START_MS_MAX: i64 = 30_000;
 
 /// Longest negative start that is cut, in milliseconds. Encoder delays are below 200 ms.
 const DELAY_MS_MAX: i64 = 1_000;
 
-/// What is to be done with the frames of one packet.
+/// The place of one packet's frames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Placement {
-    /// Frames of silence before them.
+    /// Frames of silence to put before them.
     pub(super) silence: u64,
-    /// The silence stands for audio that the input should have had.
+    /// The silence stands in for lost audio.
     pub(super) lost: bool,
-    /// How many of them are dropped, from the first on.
+    /// Frames to drop at their start.
     pub(super) skip: u64,
 }
 
@@ -51,9 +54,9 @@ pub(super) struct Timeline {
     next: i64,
     /// Frames to drop before it: the rest of an encoder's delay or of an overlap.
     drop: i64,
-    /// What is taken off time stamps, at `rate_hz`.
+    /// Subtracted from time stamps, at `rate_hz`.
     shift: i64,
-    /// Silence that filled holes, in milliseconds.
+    /// Silence that has filled holes so far, in milliseconds.
     filled_ms: i64,
     /// Packets in a row that overlapped.
     overlaps: u32,
@@ -73,7 +76,7 @@ impl Timeline {
         }
     }
 
-    /// Goes on at another rate. Positions keep their time.
+    /// Changes the rate. Positions keep their time.
     pub(super) fn set_rate(&mut self, rate_hz: u32) {
         let rate_hz = rate_hz.max(1);
         for frames in [&mut self.next, &mut self.drop, &mut self.shift] {
@@ -82,7 +85,8 @@ impl Timeline {
         self.rate_hz = rate_hz;
     }
 
-    /// Takes the next time stamp as that of the next frame: the next part of a chained stream has a clock of its own.
+    /// Takes the next time stamp as that of the next frame, because the next part of a chained
+    /// stream has a clock of its own.
     pub(super) fn restart_stamps(&mut self) {
         self.started = false;
     }
@@ -108,16 +112,17 @@ impl Timeline {
         self.started
     }
 
-    /// Places `frames` frames that are stamped with `stamp`, or follow on if it is `None`.
+    /// Places `frames` frames that are stamped with `stamp`. Without one they follow on.
     ///
-    /// `stamp` is in frames at the current rate. `origin` is the stamp that stands for the start of the time line.
+    /// `stamp` is in frames at the current rate. `origin` is the stamp at which the time line
+    /// starts.
     pub(super) fn place(&mut self, stamp: Option<i64>, origin: i64, frames: u64) -> Placement {
         let silence = match stamp {
             Some(stamp) if self.started => self.correct(stamp.saturating_sub(origin)),
             Some(stamp) => self.start(stamp, origin),
             None => 0,
         };
-        // Before the first frame nothing is lost: sound that starts late starts late.
+        // Silence before the first frame is no loss: the sound may start late.
         let lost = silence > 0 && self.next > 0;
         let frames = i64::try_from(frames).unwrap_or(i64::MAX);
         let skip = self.drop.min(frames);
@@ -133,15 +138,15 @@ impl Timeline {
         }
     }
 
-    /// Passes over frames that are lost, and returns how many are filled with silence.
-    pub(super) fn pass(&mut self, frames: u64) -> u64 {
+    /// Skips frames that are lost, and returns how many silence replaces.
+    pub(super) fn skip(&mut self, frames: u64) -> u64 {
         let frames = frames.min(self.frames(self.hole_ms_max()).unsigned_abs());
         self.fill(i64::try_from(frames).unwrap_or(i64::MAX));
         self.next = self.next.saturating_add_unsigned(frames);
         frames
     }
 
-    /// Takes the first stamp, and returns how much silence precedes it.
+    /// Starts the clock at the first stamp, and returns how much silence precedes it.
     fn start(&mut self, stamp: i64, origin: i64) -> i64 {
         let sane = -self.frames(DELAY_MS_MAX)..=self.frames(START_MS_MAX);
         let at = if sane.contains(&stamp) {
@@ -149,7 +154,7 @@ impl Timeline {
         } else {
             -origin
         };
-        // Where something was heard before, a late start is no hole: this clock tells nothing of that one.
+        // After other audio a late start is no hole: this clock is not related to the one before.
         let silence = if self.next == 0 { at.max(0) } else { 0 };
         self.started = true;
         self.drop = (-at).max(0);
@@ -158,7 +163,8 @@ impl Timeline {
         silence
     }
 
-    /// Compares a later stamp with the count: drops an overlap, and returns how much silence fills a hole.
+    /// Compares a later stamp with the count of frames. Drops an overlap, or returns how much
+    /// silence fills a hole.
     fn correct(&mut self, at: i64) -> i64 {
         let ahead = at
             .saturating_sub(self.shift)
@@ -189,7 +195,7 @@ impl Timeline {
         HOLE_MS_MAX.min(HOLES_MS_MAX - self.filled_ms)
     }
 
-    /// Takes notice of frames that fill a hole.
+    /// Counts frames of silence that fill a hole.
     fn fill(&mut self, frames: i64) {
         self.filled_ms += frames.saturating_mul(1_000) / i64::from(self.rate_hz);
     }
@@ -199,7 +205,7 @@ impl Timeline {
     }
 }
 
-/// Converts a count of frames from one rate to another, to the nearest.
+/// Converts a count of frames from one rate to another, rounded.
 fn rescale(frames: i64, from_hz: u32, to_hz: u32) -> i64 {
     let scaled = i128::from(frames) * i128::from(to_hz);
     let half = i128::from(from_hz / 2);
@@ -223,7 +229,7 @@ mod tests {
         }
     }
 
-    /// A time line on which a second was heard.
+    /// A time line after one second of audio.
     fn started() -> Timeline {
         let mut line = Timeline::new(RATE_HZ);
         assert_eq!(line.place(Some(0), 0, 48_000), placed(0, false, 0));
@@ -239,7 +245,7 @@ mod tests {
             (-1_105, 0, 0, 1_105),
             (19_200, 0, 19_200, 0),
             (19_200, 1_024, 18_176, 0),
-            // A live stream that is joined after an hour, and a stamp that is wrong.
+            // A live stream that was joined after an hour, and wrong stamps.
             (3_600 * 48_000, 0, 0, 0),
             (i64::MIN, 1_024, 0, 1_024),
             (i64::MAX, 0, 0, 0),
@@ -252,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn delay_longer_than_a_packet_goes_on_into_the_next() {
+    fn delay_longer_than_a_packet_continues_in_the_next() {
         let mut line = Timeline::new(RATE_HZ);
         assert_eq!(line.place(Some(-2_500), 0, 1_000), placed(0, false, 1_000));
         assert_eq!(line.place(Some(-1_500), 0, 1_000), placed(0, false, 1_000));
@@ -261,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn jitter_is_let_be_and_holes_and_overlaps_are_not() {
+    fn jitter_is_ignored_and_holes_and_overlaps_are_corrected() {
         for (stamp, expected) in [
             (48_000, placed(0, false, 0)),
             (48_000 + 960, placed(0, false, 0)),
@@ -270,7 +276,7 @@ mod tests {
             (48_000 - 961, placed(0, false, 961)),
             (48_000 - 3_000, placed(0, false, 2_000)),
             (48_000 + 600 * 48_000, placed(600 * 48_000, true, 0)),
-            // A clock that is set anew.
+            // A clock that was reset.
             (48_000 + 601 * 48_000, placed(0, false, 0)),
             (-96_000, placed(0, false, 0)),
             (i64::MIN, placed(0, false, 0)),
@@ -281,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn clock_that_was_set_anew_is_believed_from_then_on() {
+    fn clock_that_was_reset_is_followed() {
         let mut line = started();
         line.place(Some(10_000_000_000), 0, 1_000);
         assert_eq!(
@@ -294,9 +300,9 @@ mod tests {
         );
     }
 
-    /// A file of ten thousand packets, each ten minutes after the one before, is no recording of 70 days.
+    /// Ten thousand packets, each ten minutes after the one before, are not a recording of 70 days.
     #[test]
-    fn holes_have_a_limit_together() {
+    fn sum_of_holes_has_a_limit() {
         let mut line = started();
         let day = 24 * 3_600 * 48_000;
         let mut stamp = 48_000;
@@ -307,15 +313,15 @@ mod tests {
         assert!((day..day + 600 * 48_000).contains(&line.next_frame()));
     }
 
-    /// The clock of a file whose field of the rate is damaged stands almost still.
+    /// The clock of a file whose rate is damaged almost stands still.
     #[test]
     fn clock_that_is_too_slow_cuts_next_to_nothing() {
         let mut line = started();
         for packet in 0..1_000 {
             line.place(Some(48_000 + packet), 0, 1_024);
         }
-        let heard = 48_000 + 1_000 * 1_024;
-        assert!((heard - 4 * 1_024..=heard).contains(&line.next_frame()));
+        let decoded = 48_000 + 1_000 * 1_024;
+        assert!((decoded - 4 * 1_024..=decoded).contains(&line.next_frame()));
     }
 
     #[test]
@@ -331,8 +337,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
 
-        /// Whatever stamps say, the time line goes on without a hole: it grows by the silence that is put in and by
-        /// the frames that are kept, and by nothing else.
+        /// Whatever the stamps are, the time line has no hole: it grows by the silence that is put
+        /// in and by the frames that are kept, and by nothing else.
         #[test]
         fn every_frame_is_kept_or_skipped(
             packets in prop::collection::vec((any::<Option<i64>>(), 0_u64..5_000), 1..50),
@@ -342,10 +348,10 @@ mod tests {
             let mut line = Timeline::new(RATE_HZ);
             let near = near.into_iter().map(|(off, frames)| (Some(off), frames));
             let mut stamp = 0_i64;
-            for (told, frames) in packets.into_iter().chain(near) {
+            for (step, frames) in packets.into_iter().chain(near) {
                 let before = line.next_frame();
-                stamp = stamp.saturating_add(told.unwrap_or(0));
-                let placement = line.place(told.map(|_| stamp), origin, frames);
+                stamp = stamp.saturating_add(step.unwrap_or(0));
+                let placement = line.place(step.map(|_| stamp), origin, frames);
                 prop_assert!(placement.skip <= frames);
                 prop_assert!(placement.silence <= 600 * 48_000 + 10_000);
                 let grown = placement.silence + frames - placement.skip;

@@ -1,40 +1,42 @@
-//! What the demuxer is shown of an input.
+//! Shows the demuxer a part of an input.
 //!
-//! A demuxer believes a file: that here come 60 MB of cover, that the table of contents is whole, that the recording
-//! ends after four gigabytes. The [`View`] shows it the same audio without that: a header made here, a stretch of the
-//! input, and a few bytes that read differently than they are written.
+//! A demuxer believes every header: that 60 MB of cover follow, that the index is whole, that the
+//! recording ends after four gigabytes. A [`DemuxerView`] shows it the same audio without those: a
+//! header that is made here, a range of the input, and a few bytes that differ from the file's.
 
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use symphonia::core::io::MediaSource;
 
-use super::input::Handle;
-use super::layout::cluster_watch::ClusterWatch;
+use super::shared_input::SharedInput;
 
-/// What the demuxer sees: `head`, then the input's bytes from `start` to `end`, with `patches` over them.
-pub(super) struct View {
-    input: Arc<Handle>,
-    /// Bytes that stand before those of the input. A few hundred.
+/// Looks at the bytes of the input that go by, in order.
+pub(super) type Observer = Box<dyn FnMut(&[u8]) + Send + Sync>;
+
+/// What the demuxer reads: `head`, then the input from `start` to `end` with `patches` over it.
+pub(super) struct DemuxerView {
+    input: Arc<SharedInput>,
+    /// Bytes that precede those of the input: a few hundred.
     pub(super) head: Vec<u8>,
     /// The input's first byte that is shown.
     pub(super) start: u64,
-    /// The input's first byte that is not shown any more.
+    /// The input's first byte that is no longer shown.
     pub(super) end: Option<u64>,
-    /// Bytes that are shown in place of the input's, with their position in the input. A handful.
+    /// Bytes that are shown instead of the input's, with their position in the input: a handful.
     pub(super) patches: Vec<(u64, Vec<u8>)>,
     pub(super) seekable: bool,
-    /// Bytes that are read at once.
+    /// Most bytes that one read returns.
     pub(super) piece_bytes: usize,
-    /// Who is to see what is shown of the input, which is then read forward.
-    pub(super) watch: Option<ClusterWatch>,
+    /// Sees every byte of the input that the demuxer reads. Only for views that are read forward.
+    pub(super) observer: Option<Observer>,
     /// Position in the view.
     at: u64,
 }
 
-impl View {
-    /// Shows an input from `start` on.
-    pub(super) fn new(input: Arc<Handle>, start: u64) -> Self {
+impl DemuxerView {
+    /// Makes a view of an input from `start` to its end.
+    pub(super) fn new(input: Arc<SharedInput>, start: u64) -> Self {
         let seekable = input.is_seekable();
         Self {
             input,
@@ -44,19 +46,19 @@ impl View {
             patches: Vec::new(),
             seekable,
             piece_bytes: usize::MAX,
-            watch: None,
+            observer: None,
             at: 0,
         }
     }
 
-    /// Returns where in the input a position of the view lies.
+    /// Converts a position in the view to one in the input.
     fn input_position(&self, at: u64) -> u64 {
         self.start
             .saturating_add(at.saturating_sub(self.head.len() as u64))
     }
 }
 
-impl Read for View {
+impl Read for DemuxerView {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let in_head = usize::try_from(self.at)
             .ok()
@@ -67,7 +69,7 @@ impl Read for View {
             return Ok(count);
         }
         if !self.seekable {
-            // Nobody comes back to it, and the index of a long film is large.
+            // It is not read again, and the index of a long film is large.
             self.at -= self.head.len() as u64;
             self.head = Vec::new();
         }
@@ -77,19 +79,22 @@ impl Read for View {
             .map_or(u64::MAX, |end| end.saturating_sub(position));
         let count = usize::try_from(left).unwrap_or(usize::MAX);
         let count = count.min(buffer.len()).min(self.piece_bytes);
-        let count = self.input.demux(position, &mut buffer[..count])?;
+        let count = self
+            .input
+            .read_for_demuxer(position, &mut buffer[..count])?;
         for (at, patch) in &self.patches {
             overlay(&mut buffer[..count], position, patch, *at);
         }
-        if let Some(watch) = &mut self.watch {
-            watch.pass(&buffer[..count]);
+        if let Some(observe) = &mut self.observer {
+            observe(&buffer[..count]);
         }
         self.at += count as u64;
         Ok(count)
     }
 }
 
-/// Lays `patch`, which stands at `patch_at`, over bytes that stand at `at`.
+/// Copies the part of `patch`, which starts at `patch_at`, that lies over `bytes`, which start at
+/// `at`.
 fn overlay(bytes: &mut [u8], at: u64, patch: &[u8], patch_at: u64) {
     let from = at.max(patch_at);
     let to = (at + bytes.len() as u64).min(patch_at + patch.len() as u64);
@@ -100,7 +105,7 @@ fn overlay(bytes: &mut [u8], at: u64, patch: &[u8], patch_at: u64) {
     }
 }
 
-impl Seek for View {
+impl Seek for DemuxerView {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let target = match to {
             SeekFrom::Start(at) => Some(at),
@@ -112,7 +117,7 @@ impl Seek for View {
     }
 }
 
-impl MediaSource for View {
+impl MediaSource for DemuxerView {
     fn is_seekable(&self) -> bool {
         self.seekable
     }
@@ -128,10 +133,10 @@ impl MediaSource for View {
 
 #[cfg(test)]
 mod tests {
-    use super::super::input::tests::input;
+    use super::super::shared_input::tests::input;
     use super::*;
 
-    fn shown(mut view: View) -> Vec<u8> {
+    fn shown(mut view: DemuxerView) -> Vec<u8> {
         let mut all = Vec::new();
         let mut byte = [0];
         while view.read(&mut byte).unwrap() == 1 {
@@ -141,9 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn head_stretch_and_patch_are_shown() {
+    fn head_range_and_patches_are_shown() {
         for seekable in [true, false] {
-            let mut view = View::new(input(seekable), 10);
+            let mut view = DemuxerView::new(input(seekable), 10);
             view.head = vec![200, 201];
             view.end = Some(20);
             view.patches = vec![(8, vec![250; 3]), (13, vec![251; 3]), (19, vec![252; 3])];
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn patch_at_every_seam_of_reads() {
+    fn patch_at_every_boundary_of_reads() {
         for at in 0..12 {
             for len in 1..6 {
                 let mut bytes: Vec<u8> = (0..10).collect();
@@ -168,18 +173,18 @@ mod tests {
     }
 
     #[test]
-    fn position_is_the_inputs() {
+    fn position_is_that_of_the_input() {
         let input = input(false);
         assert_eq!(
-            shown(View::new(Arc::clone(&input), 45)),
+            shown(DemuxerView::new(Arc::clone(&input), 45)),
             (45..100).collect::<Vec<u8>>()
         );
         assert_eq!(input.position(), 100);
     }
 
     #[test]
-    fn length_is_of_what_is_shown() {
-        let mut view = View::new(input(true), 90);
+    fn length_is_that_of_the_view() {
+        let mut view = DemuxerView::new(input(true), 90);
         view.head = vec![0; 7];
         assert_eq!(view.byte_len(), Some(17));
         view.end = Some(1_000);

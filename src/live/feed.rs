@@ -151,7 +151,8 @@ impl Feed {
         self.mark(self.rate_hz);
     }
 
-    /// Ends the input, and waits until all of it is transcribed and written, at most for `deadline`.
+    /// Ends the input, and waits until all of it is transcribed and written, at most for
+    /// `deadline`.
     ///
     /// Returns the state of the input then: [`Status::lag`] is what is left. Its transcription
     /// continues; cancel it to end it. Returns early if the transcription ends for another reason.

@@ -116,6 +116,10 @@ impl Queue {
 
     /// Stores as many samples as there is room for, and returns how many.
     fn store(&mut self, samples: &[f32]) -> usize {
+        if let Some(spill) = self.spill.as_mut().filter(|_| self.is_dropping) {
+            // A disk that was full may have room again.
+            spill.retry_growing();
+        }
         let spilled = self.spilled();
         // While older samples wait in the file, newer ones go behind them.
         let now = if spilled > 0 {
@@ -127,10 +131,6 @@ impl Queue {
         let Some(spill) = self.spill.as_mut().filter(|_| now < samples.len()) else {
             return now;
         };
-        if self.is_dropping {
-            // A disk that was full may have room again.
-            spill.retry_growing();
-        }
         if let Err(error) = spill.push(&samples[now..])
             && !self.is_dropping
         {
@@ -285,6 +285,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::config::Config;
     use crate::live::SPILL_BYTES_MIN;
 
     const MEMORY: u64 = MEMORY_SAMPLES as u64;
@@ -343,6 +344,17 @@ mod tests {
     fn commit(queue: &mut Queue, at: u64) {
         queue.commit(Time::from_samples(at));
         while queue.refill() {}
+    }
+
+    #[test]
+    fn memory_holds_what_a_transcription_reads_ahead_and_half_a_minute() {
+        let config = Config::default();
+        let window = Time::from_seconds(f64::from(config.window_s)).samples();
+        let pool = config.pool_blocks * BLOCK_SAMPLES;
+        assert_eq!(
+            MEMORY,
+            window + (LOOK_AHEAD_SAMPLES + pool) as u64 + 480_000
+        );
     }
 
     #[test]

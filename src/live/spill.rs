@@ -56,7 +56,9 @@ impl Spill {
         let file = tempfile::tempfile_in(dir).map_err(failed)?;
         if let Some(free_bytes) = free_bytes(&file).filter(|free| *free < bytes) {
             tracing::warn!(
-                dir = %dir.display(), limit_mb = bytes / 1_000_000, free_mb = free_bytes / 1_000_000,
+                dir = %dir.display(),
+                limit_mb = bytes / 1_000_000,
+                free_mb = free_bytes / 1_000_000,
                 "live: the disk has less free space than the limit of the spill file"
             );
         }
@@ -111,8 +113,8 @@ impl Spill {
     /// # Errors
     ///
     /// When the disk is full or the file cannot be written. What was written before counts:
-    /// [`len`](Self::len) says how much. [`free`](Self::free) promises no new segment then, until
-    /// [`retry_growing`](Self::retry_growing).
+    /// [`len`](Self::len) says how much. [`free`](Self::free) then promises no new segment until
+    /// [`retry_growing`](Self::retry_growing) is called or the file is empty.
     pub(super) fn push(&mut self, samples: &[f32]) -> io::Result<()> {
         let room = index(self.free()).min(samples.len());
         let mut rest = &samples[..room];
@@ -181,6 +183,7 @@ impl Spill {
     /// around the size of the memory then finds its space again.
     fn shrink(&mut self) {
         self.head = 0;
+        self.is_stuck = false;
         self.free.extend(self.filled.drain(..));
         if self.segments > 1 && self.file.set_len(SEGMENT_BYTES).is_ok() {
             self.segments = 1;

@@ -89,7 +89,7 @@ fn decode_source(
     channel: Option<u8>,
     progress: &Progress,
 ) -> Result<DecodeStats, InputError> {
-    source.cancelled_by(blocks.cancel);
+    source.set_cancel(blocks.cancel);
     let mut decoder = match Decoder::open(source) {
         // If cancelled while probing, the probe's error is irrelevant.
         Err(_) if blocks.cancel.is_cancelled() => return Ok(DecodeStats::default()),

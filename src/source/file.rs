@@ -1,4 +1,4 @@
-//! A file on disk.
+//! Reads a file on disk.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,8 +10,8 @@ use crate::error::InputError;
 
 /// A file, read through the decoder's fixed buffer.
 ///
-/// It is not mapped: mapped pages count as resident (3.4 GB for ten hours of wav), and a file that is cut while it is
-/// mapped ends the process with a bus error.
+/// It is not mapped into memory: mapped pages count as resident (3.4 GB for ten hours of wav), and
+/// truncating a mapped file ends the process with a bus error.
 ///
 /// # Memory
 ///
@@ -27,18 +27,18 @@ use crate::error::InputError;
 /// while let Some(chunk) = decoder.next()? {
 ///     println!("{} frames", chunk.samples.len() / chunk.format.channels);
 /// }
-/// # Ok::<(), steadyscribe::Error>(())
+/// # Ok::<(), steadyscribe::InputError>(())
 /// ```
 #[derive(Debug)]
 pub struct FileSource {
     path: PathBuf,
-    /// The file as it was opened first. A named pipe cannot be opened twice.
+    /// The file as `open` opened it, until the first use: a named pipe cannot be opened twice.
     opened: Option<OpenFile>,
     cancel: Cancel,
 }
 
 impl FileSource {
-    /// Makes a source of a file that can be read now.
+    /// Opens a file.
     ///
     /// # Errors
     ///
@@ -49,21 +49,24 @@ impl FileSource {
             opened: None,
             cancel: Cancel::new(),
         };
-        // Now, so that a wrong path is an error before a model is loaded.
-        source.opened = Some(source.file()?);
+        // Opened now, so that a wrong path is an error before a model is loaded.
+        source.opened = Some(source.open_file()?);
         Ok(source)
     }
 
-    fn file(&self) -> Result<OpenFile, InputError> {
+    fn open_file(&self) -> Result<OpenFile, InputError> {
         let unreadable = |source| InputError::Unreadable {
             name: self.name(),
             source,
         };
         let file = File::open(&self.path).map_err(unreadable)?;
         let metadata = file.metadata().map_err(unreadable)?;
-        // Unix opens a directory without complaint and fails at the first read.
+        // Unix opens a directory without an error, and fails at the first read.
         if metadata.is_dir() {
-            return Err(unreadable(io::Error::from(io::ErrorKind::IsADirectory)));
+            return Err(unreadable(io::Error::new(
+                io::ErrorKind::IsADirectory,
+                "it is a directory; give a file",
+            )));
         }
         Ok(OpenFile {
             file,
@@ -79,12 +82,13 @@ impl Source for FileSource {
     }
 
     fn open(&mut self, _access: Access) -> Result<Input, InputError> {
-        let mut file = self.opened.take().map_or_else(|| self.file(), Ok)?;
+        let mut file = self.opened.take().map_or_else(|| self.open_file(), Ok)?;
         file.cancel = self.cancel.clone();
         Ok(Input::Encoded(Box::new(file)))
     }
 
-    /// The length, and a checksum of 64 pieces of 64 KiB, spread evenly: all of a file of up to 4 MiB.
+    /// Returns the length and a checksum of 64 pieces of 64 KiB, which are spread evenly and cover
+    /// all of a file of up to 4 MiB.
     fn fingerprint(&mut self) -> Result<Option<String>, InputError> {
         if self
             .opened
@@ -94,7 +98,7 @@ impl Source for FileSource {
             // It cannot be opened twice.
             return Ok(None);
         }
-        let mut file = self.file()?;
+        let mut file = self.open_file()?;
         let sum = checksum(&mut file.file).map_err(|source| InputError::Unreadable {
             name: self.name(),
             source,
@@ -102,13 +106,15 @@ impl Source for FileSource {
         Ok(Some(sum))
     }
 
-    fn cancelled_by(&mut self, cancel: &Cancel) {
+    fn set_cancel(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
     }
 }
 
-/// Pieces of a file that are looked at to tell it from others, and their length in bytes.
+/// Pieces of a file that its fingerprint covers.
 const PIECES: u64 = 64;
+
+/// Length of such a piece in bytes.
 const PIECE_BYTES: usize = 64 << 10;
 
 fn checksum(file: &mut File) -> io::Result<String> {
@@ -140,9 +146,9 @@ fn checksum(file: &mut File) -> io::Result<String> {
 #[derive(Debug)]
 struct OpenFile {
     file: File,
-    /// Fifos and devices have a path too, but neither a length nor a way back.
+    /// Fifos and devices also have a path, but neither a length nor a way to seek.
     is_regular: bool,
-    /// What ends the wait for a fifo's writer.
+    /// Ends the wait for a fifo's writer.
     cancel: Cancel,
 }
 
@@ -185,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fingerprint_tells_length_and_bytes() {
+    fn fingerprint_depends_on_length_and_bytes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a");
         let print = |bytes: &[u8]| {
@@ -193,7 +199,7 @@ mod tests {
             let mut source = FileSource::open(&path).unwrap();
             source.fingerprint().unwrap().unwrap()
         };
-        // More than the pieces hold together.
+        // More than all pieces cover.
         let mut bytes = vec![1; 5 << 20];
         let first = print(&bytes);
         assert_eq!(first, print(&bytes));

@@ -1,7 +1,8 @@
-//! Where encoded audio comes from.
+//! Opens inputs: files, pipes, and samples without a header.
 //!
-//! A [`Source`] is a name and a way to open the bytes, so that an input can be opened a second time in another way.
-//! What the bytes mean is the [decoder](crate::decode)'s business.
+//! A [`Source`] has a name and opens the bytes of an input, more than once if it can: a damaged
+//! file is opened a second time, to be read forward only. The [decoder](crate::decode) reads the
+//! bytes.
 
 use std::io::{Cursor, Read, Seek};
 
@@ -15,22 +16,24 @@ mod wait;
 
 pub use file::FileSource;
 pub use pipe::PipeSource;
-pub use raw::{RAW_CHANNELS_MAX, RawFormat, RawFormatError, RawSource};
+pub use raw::{RawFormat, RawFormatError, RawSource};
 
 /// An input that can be opened, perhaps more than once.
 pub trait Source: Send {
-    /// Returns a name for messages: a path, as a person wrote it.
+    /// Returns a name for messages, such as the path as the user wrote it.
     fn name(&self) -> String;
 
-    /// Opens the input at its start. Called again, with [`Access::Forward`], when a container turns out to be damaged
-    /// in a way that only reading forward survives (a truncated mkv, mp4 or aiff).
+    /// Opens the input at its start. The decoder calls it again, with [`Access::Forward`], when the
+    /// input cannot be read with seeking, such as a truncated mkv, mp4 or aiff.
     ///
     /// # Errors
     ///
-    /// [`InputError::Unreadable`] when the input cannot be opened, or not again.
+    /// [`InputError::Unreadable`] when the input cannot be opened, or not a second time.
     fn open(&mut self, access: Access) -> Result<Input, InputError>;
 
-    /// Returns what tells this input from others, cheaply, or `None`: only its audio tells. For a [`Journal`](crate::Journal).
+    /// Returns a text that identifies the content of the input, or `None` if only its audio does.
+    ///
+    /// A [`Journal`](crate::Journal) compares it when it resumes. It must be cheap to compute.
     ///
     /// # Errors
     ///
@@ -39,11 +42,12 @@ pub trait Source: Send {
         Ok(None)
     }
 
-    /// Tells which token ends a read that waits. Called before [`open`](Self::open) by a transcription with its own.
+    /// Sets the token that ends a waiting read. A transcription calls it before
+    /// [`open`](Self::open).
     ///
-    /// Only an input that can be silent for long needs it: once the token is raised, its reads return, with what there
-    /// is or with the end of the input.
-    fn cancelled_by(&mut self, cancel: &Cancel) {
+    /// Only an input whose reads may wait for long needs it. Once the token is raised, its reads
+    /// must return, with data or with the end of the input. By default nothing happens.
+    fn set_cancel(&mut self, cancel: &Cancel) {
         let _ = cancel;
     }
 }
@@ -61,37 +65,37 @@ impl<S: Source + ?Sized> Source for Box<S> {
         (**self).fingerprint()
     }
 
-    fn cancelled_by(&mut self, cancel: &Cancel) {
-        (**self).cancelled_by(cancel);
+    fn set_cancel(&mut self, cancel: &Cancel) {
+        (**self).set_cancel(cancel);
     }
 }
 
-/// How an input is read.
+/// How the decoder reads an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Access {
-    /// Seeking is allowed where the input can seek.
+    /// With seeking, if the input can seek.
     Seek,
-    /// Only forward, as from a pipe: whoever opens the input does not call `seek`.
+    /// Forward only, as from a pipe: the decoder does not call `seek`.
     Forward,
 }
 
-/// What a source opens to.
+/// An opened input.
 #[non_exhaustive]
 pub enum Input {
-    /// The bytes of a file in some container.
+    /// Bytes in some container, or of a bare stream.
     Encoded(Box<dyn Bytes>),
 }
 
-/// Encoded bytes in order.
+/// The bytes of an input.
 ///
-/// The decoder reads in pieces of 1 to 32 KiB into its own buffer, so an implementation needs none.
+/// The decoder reads pieces of 1 to 32 KiB into its own buffer, so an implementation needs none.
 pub trait Bytes: Read + Seek + Send {
-    /// Returns whether `seek` works. An input that returns `false` is never asked to.
+    /// Returns whether `seek` works. If not, the decoder never calls it.
     fn is_seekable(&self) -> bool;
 
-    /// Returns the length in bytes, if it is known. It may change while the input is read: a recording that is still
-    /// being written.
+    /// Returns the length in bytes, if it is known. It may change while the input is read, such as
+    /// that of a recording that is still being written.
     fn byte_len(&self) -> Option<u64>;
 }
 

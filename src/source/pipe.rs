@@ -1,4 +1,4 @@
-//! A pipe: bytes that come once, in order, when their writer has them.
+//! Reads a pipe: bytes that can be read once, in order, as the writer writes them.
 
 use std::fmt;
 use std::fs::File;
@@ -8,13 +8,13 @@ use super::{Access, Bytes, Input, Source, wait};
 use crate::cancel::Cancel;
 use crate::error::InputError;
 
-/// What standard input is called in messages and transcripts.
+/// The name of standard input in messages and transcripts.
 const STDIN_NAME: &str = "<stdin>";
 
 /// Anything that can be read forward: standard input, the output of another program, a socket.
 ///
-/// Text comes while the writer still writes. What needs a way back cannot be read: an mp4 whose index stands at its
-/// end, which is refused when its audio begins. The pipe is read once: a second opening is an error.
+/// Text is returned while the writer still writes. Formats that need seeking cannot be read: an mp4
+/// with its index at the end is refused when its audio begins. A pipe can be opened once only.
 ///
 /// # Memory
 ///
@@ -29,46 +29,49 @@ const STDIN_NAME: &str = "<stdin>";
 /// let from = std::fs::File::open("fixtures/formats/opus.ogg").expect("a fixture");
 /// let mut decoder = Decoder::open(&mut PipeSource::new("a call", from))?;
 /// assert_eq!(decoder.info().codec, "opus");
-/// # Ok::<(), steadyscribe::Error>(())
+/// # Ok::<(), steadyscribe::InputError>(())
 /// ```
 pub struct PipeSource {
     name: String,
-    /// Absent when it was opened.
-    from: Option<From>,
+    /// Absent once it was opened.
+    from: Option<Origin>,
     cancel: Cancel,
 }
 
-/// What is read.
-enum From {
-    /// Something whose reads block until there is something.
+/// The reading end.
+enum Origin {
+    /// A reader that blocks until it has data.
     Reader(Box<dyn Read + Send>),
-    /// A handle of the system, which can be asked whether there is something.
+    /// A handle of the system, which can be polled.
     Handle(File),
 }
 
 impl PipeSource {
     /// Makes a source of a reader. `name` is for messages.
     ///
-    /// While a read of `reader` blocks, a cancelled transcription waits for it: [`PipeSource::from_handle`] does not.
+    /// A cancelled transcription waits for a read of `reader` that blocks. With
+    /// [`PipeSource::from_handle`] it does not.
     pub fn new(name: impl Into<String>, reader: impl Read + Send + 'static) -> Self {
-        Self::of(name, From::Reader(Box::new(reader)))
+        Self::of(name, Origin::Reader(Box::new(reader)))
     }
 
-    /// Makes a source of a handle of the system, such as a child's standard output. `name` is for messages.
+    /// Makes a source of a handle of the system, such as a child's standard output. `name` is for
+    /// messages.
     ///
     /// A transcription that is cancelled while the writer pauses ends within a tenth of a second.
     #[cfg(unix)]
     pub fn from_handle(name: impl Into<String>, handle: impl Into<std::os::fd::OwnedFd>) -> Self {
-        Self::of(name, From::Handle(File::from(handle.into())))
+        Self::of(name, Origin::Handle(File::from(handle.into())))
     }
 
-    /// Makes a source of the program's standard input. Nothing else may read from it meanwhile.
+    /// Makes a source of the program's standard input. Nothing else may read from it.
     ///
     /// # Errors
     ///
     /// [`InputError::Unreadable`] when standard input is closed.
     pub fn stdin() -> Result<Self, InputError> {
-        // Not through the standard library's buffer: what lies in there, nobody sees who asks the handle.
+        // Bypasses the standard library's buffer, because polling the handle does not see what is
+        // in it.
         #[cfg(unix)]
         let from = {
             use std::os::fd::AsFd;
@@ -77,14 +80,14 @@ impl PipeSource {
                 name: STDIN_NAME.into(),
                 source,
             };
-            From::Handle(File::from(handle.map_err(unreadable)?))
+            Origin::Handle(File::from(handle.map_err(unreadable)?))
         };
         #[cfg(not(unix))]
-        let from = From::Reader(Box::new(io::stdin()));
+        let from = Origin::Reader(Box::new(io::stdin()));
         Ok(Self::of(STDIN_NAME, from))
     }
 
-    fn of(name: impl Into<String>, from: From) -> Self {
+    fn of(name: impl Into<String>, from: Origin) -> Self {
         Self {
             name: name.into(),
             from: Some(from),
@@ -110,29 +113,32 @@ impl Source for PipeSource {
     fn open(&mut self, _access: Access) -> Result<Input, InputError> {
         let from = self.from.take().ok_or_else(|| InputError::Unreadable {
             name: self.name(),
-            source: io::Error::new(ErrorKind::NotSeekable, "a pipe can be read once"),
+            source: io::Error::new(
+                ErrorKind::NotSeekable,
+                "a pipe can be read once; make a new source for each transcription",
+            ),
         })?;
         let cancel = self.cancel.clone();
         Ok(Input::Encoded(Box::new(Pipe { from, cancel })))
     }
 
-    fn cancelled_by(&mut self, cancel: &Cancel) {
+    fn set_cancel(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
     }
 }
 
 /// An open pipe.
 struct Pipe {
-    from: From,
+    from: Origin,
     cancel: Cancel,
 }
 
 impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match &mut self.from {
-            From::Reader(_) if self.cancel.is_cancelled() => Ok(0),
-            From::Reader(reader) => reader.read(buffer),
-            From::Handle(file) => wait::read(file, &self.cancel, buffer),
+            Origin::Reader(_) if self.cancel.is_cancelled() => Ok(0),
+            Origin::Reader(reader) => reader.read(buffer),
+            Origin::Handle(file) => wait::read(file, &self.cancel, buffer),
         }
     }
 }
@@ -176,21 +182,23 @@ mod tests {
     #[test]
     fn cancel_ends_a_read_whose_writer_pauses() {
         use std::io::Write;
-        use std::time::{Duration, Instant};
 
         let (reader, mut writer) = io::pipe().unwrap();
         let mut source = PipeSource::from_handle("a call", reader);
         let cancel = Cancel::new();
-        source.cancelled_by(&cancel);
+        source.set_cancel(&cancel);
         let mut bytes = opened(&mut source);
         writer.write_all(b"abc").unwrap();
         assert_eq!(bytes.read(&mut [0; 8]).unwrap(), 3);
-        let waits = std::thread::spawn(move || bytes.read(&mut [0; 8]).unwrap());
-        std::thread::sleep(Duration::from_millis(20));
-        let cancelled = Instant::now();
+        let (begins, begun) = std::sync::mpsc::sync_channel(1);
+        let waits = std::thread::spawn(move || {
+            begins.send(()).unwrap();
+            bytes.read(&mut [0; 8]).unwrap()
+        });
+        begun.recv().unwrap();
         cancel.cancel();
+        // The writer keeps the pipe open, so that only the cancel can end the read.
         assert_eq!(waits.join().unwrap(), 0);
-        assert!(cancelled.elapsed() < Duration::from_millis(500));
         drop(writer);
     }
 }

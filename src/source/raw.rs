@@ -1,7 +1,7 @@
-//! Samples without a header: a source that is told what they are.
+//! Reads samples without a header, whose format the caller gives.
 //!
-//! The decoder is shown a wave file: a header made here, then the samples, whose bytes are turned round where the
-//! highest comes first. So raw samples take the same way as those of every wave file of unknown length.
+//! The decoder is shown a wave file: a header that is made here, then the samples, whose bytes are
+//! reversed if they are big-endian. So they are decoded like any wave file of unknown length.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
@@ -12,49 +12,49 @@ use crate::audio::{INPUT_RATE_HZ_MAX, INPUT_RATE_HZ_MIN};
 use crate::cancel::Cancel;
 use crate::error::InputError;
 
-/// Most channels of raw samples: wave files have names for as many.
-pub const RAW_CHANNELS_MAX: u16 = 26;
+/// Most channels of raw samples: the decoder has names for as many channels of wave files.
+const RAW_CHANNELS_MAX: u16 = 26;
 
-/// Bytes of samples that are turned round at once: a multiple of every sample's size.
-const TURNED_BYTES: usize = 6_144;
+/// Bytes of samples that are reversed at once: a multiple of every sample's size.
+const REVERSED_BYTES: usize = 6_144;
 
-/// A kind of sample.
+/// A type of sample.
 #[derive(Debug, PartialEq, Eq)]
-struct Samples {
+struct SampleType {
     name: &'static str,
-    /// The format's name in a wave file.
+    /// The format's tag in a wave file.
     tag: u16,
     bytes: u16,
-    highest_first: bool,
+    is_big_endian: bool,
 }
 
-const fn samples(name: &'static str, tag: u16, bytes: u16, highest_first: bool) -> Samples {
-    Samples {
+const fn sample_type(name: &'static str, tag: u16, bytes: u16, is_big_endian: bool) -> SampleType {
+    SampleType {
         name,
         tag,
         bytes,
-        highest_first,
+        is_big_endian,
     }
 }
 
-/// The kinds of samples, by the names that ffmpeg gives them. Source of the tags: RFC 2361.
-static SAMPLES: [Samples; 13] = [
-    samples("u8", 1, 1, false),
-    samples("s16le", 1, 2, false),
-    samples("s16be", 1, 2, true),
-    samples("s24le", 1, 3, false),
-    samples("s24be", 1, 3, true),
-    samples("s32le", 1, 4, false),
-    samples("s32be", 1, 4, true),
-    samples("f32le", 3, 4, false),
-    samples("f32be", 3, 4, true),
-    samples("f64le", 3, 8, false),
-    samples("f64be", 3, 8, true),
-    samples("alaw", 6, 1, false),
-    samples("mulaw", 7, 1, false),
+/// The types of samples, by their names in ffmpeg. Source of the tags: RFC 2361.
+static SAMPLE_TYPES: [SampleType; 13] = [
+    sample_type("u8", 1, 1, false),
+    sample_type("s16le", 1, 2, false),
+    sample_type("s16be", 1, 2, true),
+    sample_type("s24le", 1, 3, false),
+    sample_type("s24be", 1, 3, true),
+    sample_type("s32le", 1, 4, false),
+    sample_type("s32be", 1, 4, true),
+    sample_type("f32le", 3, 4, false),
+    sample_type("f32be", 3, 4, true),
+    sample_type("f64le", 3, 8, false),
+    sample_type("f64be", 3, 8, true),
+    sample_type("alaw", 6, 1, false),
+    sample_type("mulaw", 7, 1, false),
 ];
 
-/// What raw samples are: their kind, rate and channels, interleaved.
+/// The format of raw samples: their type, rate and channels, interleaved.
 ///
 /// # Examples
 ///
@@ -68,7 +68,7 @@ static SAMPLES: [Samples; 13] = [
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawFormat {
-    samples: &'static Samples,
+    sample_type: &'static SampleType,
     rate_hz: u32,
     channels: u16,
 }
@@ -77,49 +77,49 @@ pub struct RawFormat {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RawFormatError {
-    /// It is not written as one.
-    #[error("a raw format is SAMPLES:RATE:CHANNELS, such as s16le:16000:1")]
+    /// The text has another form: write it as SAMPLES:RATE:CHANNELS.
+    #[error("a raw format must be SAMPLES:RATE:CHANNELS, such as s16le:16000:1")]
     Syntax,
-    /// There are no such samples.
+    /// The type of samples is unknown: choose one of those that the message lists.
     #[error(
-        "unknown samples {name:?}, must be u8, s16le, s16be, s24le, s24be, s32le, s32be, f32le, f32be, f64le, f64be, \
-         alaw or mulaw"
+        "unknown samples {name:?}; expected one of u8, s16le, s16be, s24le, s24be, s32le, s32be, \
+         f32le, f32be, f64le, f64be, alaw, mulaw"
     )]
     UnknownSamples {
-        /// What was asked for.
+        /// The name that was asked for.
         name: String,
     },
-    /// The rate is out of range.
-    #[error("a sample rate of {asked_hz} Hz, must be {min_hz} to {max_hz}")]
+    /// The rate is out of range: convert the samples first.
+    #[error("a sample rate of {asked_hz} Hz is out of range; it must be {min_hz} to {max_hz}")]
     Rate {
-        /// What was asked for, in Hz.
+        /// The rate that was asked for, in Hz.
         asked_hz: u32,
         /// The lowest that works, in Hz.
         min_hz: u32,
         /// The highest that works, in Hz.
         max_hz: u32,
     },
-    /// There are no channels, or too many.
-    #[error("{asked} channels, must be 1 to {max}")]
+    /// The number of channels is out of range.
+    #[error("{asked} channels are out of range; there must be 1 to {max}")]
     Channels {
-        /// What was asked for.
+        /// The number that was asked for.
         asked: u16,
-        /// The most that work.
+        /// The highest that works.
         max: u16,
     },
 }
 
 impl RawFormat {
-    /// Makes a format of samples by their name, such as `s16le`, of a rate of 4,000 to 384,000 Hz, and of 1 to 26
-    /// channels.
+    /// Makes a format from the name of the samples, such as `s16le`, a rate of 4,000 to 384,000 Hz,
+    /// and 1 to 26 channels.
     ///
     /// # Errors
     ///
-    /// [`RawFormatError`] for what is unknown or out of range.
+    /// [`RawFormatError`] when the name is unknown or a number is out of range.
     pub fn new(name: &str, rate_hz: u32, channels: u16) -> Result<Self, RawFormatError> {
         let unknown = || RawFormatError::UnknownSamples { name: name.into() };
-        let samples = SAMPLES.iter().find(|samples| samples.name == name);
-        let samples = samples.ok_or_else(unknown)?;
+        let sample_type = SAMPLE_TYPES.iter().find(|found| found.name == name);
+        let sample_type = sample_type.ok_or_else(unknown)?;
         if !(INPUT_RATE_HZ_MIN..=INPUT_RATE_HZ_MAX).contains(&rate_hz) {
             return Err(RawFormatError::Rate {
                 asked_hz: rate_hz,
@@ -134,7 +134,7 @@ impl RawFormat {
             });
         }
         Ok(Self {
-            samples,
+            sample_type,
             rate_hz,
             channels,
         })
@@ -142,15 +142,15 @@ impl RawFormat {
 
     /// Returns the header of a wave file of unknown length.
     fn header(&self) -> Vec<u8> {
-        let block = self.channels * self.samples.bytes;
+        let block = self.channels * self.sample_type.bytes;
         let fields: [&[u8]; 9] = [
             b"RIFF\xff\xff\xff\xffWAVEfmt \x10\x00\x00\x00",
-            &self.samples.tag.to_le_bytes(),
+            &self.sample_type.tag.to_le_bytes(),
             &self.channels.to_le_bytes(),
             &self.rate_hz.to_le_bytes(),
             &self.rate_hz.saturating_mul(block.into()).to_le_bytes(),
             &block.to_le_bytes(),
-            &(self.samples.bytes * 8).to_le_bytes(),
+            &(self.sample_type.bytes * 8).to_le_bytes(),
             b"data",
             &u32::MAX.to_le_bytes(),
         ];
@@ -163,7 +163,7 @@ impl fmt::Display for RawFormat {
         write!(
             f,
             "{}:{}:{}",
-            self.samples.name, self.rate_hz, self.channels
+            self.sample_type.name, self.rate_hz, self.channels
         )
     }
 }
@@ -189,7 +189,7 @@ impl FromStr for RawFormat {
 ///
 /// # Memory
 ///
-/// 6 KiB where the highest byte of a sample comes first.
+/// 6 KiB if the samples are big-endian.
 ///
 /// # Examples
 ///
@@ -214,7 +214,7 @@ pub struct RawSource<S> {
 }
 
 impl<S: Source> RawSource<S> {
-    /// Takes the bytes of `source` as samples.
+    /// Reads the bytes of `source` as samples.
     pub fn new(source: S, format: RawFormat) -> Self {
         Self { source, format }
     }
@@ -227,13 +227,17 @@ impl<S: Source> Source for RawSource<S> {
 
     fn open(&mut self, access: Access) -> Result<Input, InputError> {
         let Input::Encoded(bytes) = self.source.open(access)?;
-        let turned = self.format.samples.highest_first.then(Turned::default);
-        Ok(Input::Encoded(Box::new(Waved {
+        let reversed = self
+            .format
+            .sample_type
+            .is_big_endian
+            .then(Reversed::default);
+        Ok(Input::Encoded(Box::new(WaveBytes {
             header: self.format.header(),
             at: 0,
             bytes,
-            sample_bytes: self.format.samples.bytes.into(),
-            turned,
+            sample_bytes: self.format.sample_type.bytes.into(),
+            reversed,
         })))
     }
 
@@ -242,41 +246,42 @@ impl<S: Source> Source for RawSource<S> {
         Ok(of.map(|of| format!("{of}, {}", self.format)))
     }
 
-    fn cancelled_by(&mut self, cancel: &Cancel) {
-        self.source.cancelled_by(cancel);
+    fn set_cancel(&mut self, cancel: &Cancel) {
+        self.source.set_cancel(cancel);
     }
 }
 
-/// Samples that look like a wave file. Read forward, since nothing in such a file needs a way back.
-struct Waved {
+/// Samples that look like a wave file. It is read forward, since such a file needs no seeking.
+struct WaveBytes {
     header: Vec<u8>,
     /// Bytes of the header that were read.
     at: usize,
     bytes: Box<dyn Bytes>,
     sample_bytes: usize,
-    /// Present where the highest byte of a sample comes first.
-    turned: Option<Turned>,
+    /// Present if the samples are big-endian.
+    reversed: Option<Reversed>,
 }
 
-/// Whole samples, turned round and not yet read.
-struct Turned {
+/// Whole samples with their bytes reversed, which were not read yet.
+struct Reversed {
     block: Box<[u8]>,
     from: usize,
     to: usize,
 }
 
-impl Default for Turned {
+impl Default for Reversed {
     fn default() -> Self {
         Self {
-            block: vec![0; TURNED_BYTES].into_boxed_slice(),
+            block: vec![0; REVERSED_BYTES].into_boxed_slice(),
             from: 0,
             to: 0,
         }
     }
 }
 
-impl Turned {
-    /// Reads on: what is there, and as much more as the last sample lacks. What the end cuts off is no sample.
+impl Reversed {
+    /// Reads the data that is there, and the rest of its last sample. A sample that the end of the
+    /// input cuts off is dropped.
     fn fill(&mut self, bytes: &mut dyn Bytes, sample_bytes: usize) -> io::Result<()> {
         let mut count = 0;
         while count == 0 || count % sample_bytes != 0 {
@@ -300,32 +305,32 @@ impl Turned {
     }
 }
 
-impl Read for Waved {
+impl Read for WaveBytes {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.at < self.header.len() {
             let count = (&self.header[self.at..]).read(buffer)?;
             self.at += count;
             return Ok(count);
         }
-        let Some(turned) = &mut self.turned else {
+        let Some(reversed) = &mut self.reversed else {
             return self.bytes.read(buffer);
         };
-        if turned.from == turned.to {
-            turned.fill(&mut *self.bytes, self.sample_bytes)?;
+        if reversed.from == reversed.to {
+            reversed.fill(&mut *self.bytes, self.sample_bytes)?;
         }
-        let count = (&turned.block[turned.from..turned.to]).read(buffer)?;
-        turned.from += count;
+        let count = (&reversed.block[reversed.from..reversed.to]).read(buffer)?;
+        reversed.from += count;
         Ok(count)
     }
 }
 
-impl Seek for Waved {
+impl Seek for WaveBytes {
     fn seek(&mut self, _to: SeekFrom) -> io::Result<u64> {
         Err(ErrorKind::NotSeekable.into())
     }
 }
 
-impl Bytes for Waved {
+impl Bytes for WaveBytes {
     fn is_seekable(&self) -> bool {
         false
     }
@@ -358,7 +363,7 @@ mod tests {
             ("s16le:16000:1:1", "SAMPLES:RATE:CHANNELS"),
             ("s16le:16k:1", "SAMPLES:RATE:CHANNELS"),
             ("s16le:-1:1", "SAMPLES:RATE:CHANNELS"),
-            ("s16:16000:1", "must be u8, s16le"),
+            ("s16:16000:1", "one of u8, s16le"),
             ("s16le:0:1", "0 Hz"),
             ("s16le:3999:1", "must be 4000 to 384000"),
             ("s16le:384001:1", "must be 4000 to 384000"),

@@ -1,25 +1,25 @@
-//! Waiting for a writer, without deafness for a cancel.
+//! Waits for the writer of a pipe, and notices a cancel meanwhile.
 
 use std::fs::File;
 use std::io::{self, Read};
 
 use crate::cancel::Cancel;
 
-/// How often a read that waits for its writer looks whether it was cancelled, in milliseconds: often enough that
-/// nobody notices, rarely enough to cost nothing.
+/// How often a waiting read checks for a cancel, in milliseconds: too short to be noticed by a
+/// person, too long to cost processor time.
 #[cfg(unix)]
-const CANCEL_SEEN_MS: i64 = 50;
+const CANCEL_POLL_MS: i64 = 50;
 
-/// Reads what is there, and waits for it until `cancel` is raised. A read that is cancelled is the end of the input.
+/// Waits for data and reads it. If `cancel` is raised, the input ends.
 ///
-/// A read that blocks cannot be interrupted soundly from another thread, and a thread of its own for reading would be
-/// left behind blocked. So it is asked first whether there is something to read.
+/// Another thread cannot safely interrupt a read that blocks, and a separate reading thread would
+/// stay behind blocked. So the handle is polled before each read.
 #[cfg(unix)]
 pub(super) fn read(file: &mut File, cancel: &Cancel, buffer: &mut [u8]) -> io::Result<usize> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let wait = Timespec {
         tv_sec: 0,
-        tv_nsec: CANCEL_SEEN_MS * 1_000_000,
+        tv_nsec: CANCEL_POLL_MS * 1_000_000,
     };
     while !cancel.is_cancelled() {
         let ready = poll(&mut [PollFd::new(&*file, PollFlags::IN)], Some(&wait));
@@ -30,7 +30,7 @@ pub(super) fn read(file: &mut File, cancel: &Cancel, buffer: &mut [u8]) -> io::R
             Err(error) => return Err(error),
         }
         match file.read(buffer) {
-            // Whoever shares the handle may have made it non-blocking, and may have read first.
+            // Another owner of the handle may have made it non-blocking, and may have read first.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
@@ -39,7 +39,7 @@ pub(super) fn read(file: &mut File, cancel: &Cancel, buffer: &mut [u8]) -> io::R
     Ok(0)
 }
 
-/// Reads what is there, and waits for it. Here, a cancel is seen when something was read.
+/// Waits for data and reads it. On this system a cancel is noticed only after a read.
 #[cfg(not(unix))]
 pub(super) fn read(file: &mut File, cancel: &Cancel, buffer: &mut [u8]) -> io::Result<usize> {
     if cancel.is_cancelled() {

@@ -36,8 +36,8 @@ pub const LAG_SAMPLES_MAX: usize = 16_000;
 
 /// Scores hops of audio, at once or a little later.
 ///
-/// The scores that [`score`](Self::score) and [`finish`](Self::finish) return, put together, are one
-/// for each hop, in order: the probability that the hop holds speech, 0 to 1.
+/// The scores that [`score`](Self::score) and [`finish`](Self::finish) return, put together, are
+/// one for each hop, in order: the probability that the hop holds speech, 0 to 1.
 pub trait HopDetector: Send + Sync {
     /// Takes the next hop, and returns the scores that are new: none, that of this hop, or those of
     /// several hops up to this one. The hops without a score have fewer than [`LAG_SAMPLES_MAX`]
@@ -221,8 +221,8 @@ impl SpeechMap {
         Time::from_samples(self.tracker.speech_samples)
     }
 
-    /// Returns what distinguishes this detector from any other whose spans may differ. For Silero it
-    /// is the fingerprint of the model, and not the path of its file.
+    /// Returns what distinguishes this detector from any other whose spans may differ. For Silero
+    /// it is the fingerprint of the model, and not the path of its file.
     #[must_use]
     pub fn identity(&self) -> String {
         self.detector.identity()

@@ -110,8 +110,8 @@ impl Silero {
         })
     }
 
-    /// Scores every hop that has no score, and keeps the end of the audio as the warm-up of the next
-    /// block.
+    /// Scores every hop that has no score, and keeps the end of the audio as the warm-up of the
+    /// next block.
     fn score_block(&mut self) -> &[f32] {
         let hops = (self.filled - self.scored) / HOP_SAMPLES;
         let scores = &mut self.scores[..hops];

@@ -9,8 +9,8 @@ use steadyscribe::engine::{Engine, Scripted};
 use steadyscribe::sink::{self, Sink};
 use steadyscribe::source::{RawSource, Source};
 use steadyscribe::{
-    Channels, Config, ConfigError, Ended, EnginePool, Error, FileSource, InputOptions, Segment, Summary,
-    Time, Transcriber, Whisper, WhisperOptions,
+    Channels, Config, ConfigError, Ended, EnginePool, Error, FileSource, InputOptions, Segment,
+    Summary, Time, Transcriber, Whisper, WhisperOptions,
 };
 
 use crate::support::input::{Pieces, hear};
@@ -69,41 +69,15 @@ fn written(segments: &[Segment], channel: Option<u8>) -> Vec<(Time, Time, String
 }
 
 #[test]
-fn each_channel_has_the_text_that_it_has_alone() {
-    let (left, right) = (spoken("standup.opus"), spoken("monologue.mp3"));
-    let alone = |channel: &[f32]| {
-        let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
-        let mut segments: Vec<Segment> = Vec::new();
-        scribe
-            .transcribe(recording(&[channel]), &mut segments)
-            .unwrap();
-        written(&segments, None)
-    };
-    let mut segments: Vec<Segment> = Vec::new();
-    let open = || Ok(recording(&[&left, &right]));
-    let options = InputOptions::default();
-    let summaries = two_channels().transcribe(open, &options, &mut segments).unwrap();
-    assert_eq!(written(&segments, Some(0)), alone(&left));
-    assert_eq!(written(&segments, Some(1)), alone(&right));
-    assert!(segments.is_sorted_by_key(|segment| segment.start));
-    let ids: Vec<u64> = segments.iter().map(|segment| segment.id).collect();
-    assert_eq!(ids, (0..segments.len() as u64).collect::<Vec<_>>());
-    let counted: u64 = summaries.iter().map(|summary| summary.segments).sum();
-    assert_eq!(counted, segments.len() as u64);
-    for summary in &summaries {
-        assert_eq!(summary.ended, Ended::Complete);
-        assert_eq!(summary.blocks.acquired, summary.blocks.released);
-    }
-}
-
-#[test]
 fn a_missing_channel_is_silent() {
     let mut options = InputOptions::default();
     options.channel = Some(1);
     let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
     let mut segments: Vec<Segment> = Vec::new();
     let source = recording(&[&spoken("standup.opus")]);
-    let summary = scribe.transcribe_with(source, &options, &mut segments).unwrap();
+    let summary = scribe
+        .transcribe_with(source, &options, &mut segments)
+        .unwrap();
     assert_eq!((segments.len(), summary.encodes), (0, 0));
     assert_eq!(summary.audio_s, 40.0);
 }
@@ -184,4 +158,39 @@ fn one_token_cancels_all_channels() {
         transcribe_twice(&mut channels, &spoken("standup.opus"), &mut segments).unwrap();
     let is_cancelled = |summary: &Summary| summary.ended == Ended::Cancelled;
     assert!(summaries.iter().all(is_cancelled));
+}
+
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn each_channel_has_the_text_that_it_has_alone() {
+        let (left, right) = (spoken("standup.opus"), spoken("monologue.mp3"));
+        let alone = |channel: &[f32]| {
+            let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
+            let mut segments: Vec<Segment> = Vec::new();
+            scribe
+                .transcribe(recording(&[channel]), &mut segments)
+                .unwrap();
+            written(&segments, None)
+        };
+        let mut segments: Vec<Segment> = Vec::new();
+        let open = || Ok(recording(&[&left, &right]));
+        let options = InputOptions::default();
+        let summaries = two_channels()
+            .transcribe(open, &options, &mut segments)
+            .unwrap();
+        assert_eq!(written(&segments, Some(0)), alone(&left));
+        assert_eq!(written(&segments, Some(1)), alone(&right));
+        assert!(segments.is_sorted_by_key(|segment| segment.start));
+        let ids: Vec<u64> = segments.iter().map(|segment| segment.id).collect();
+        assert_eq!(ids, (0..segments.len() as u64).collect::<Vec<_>>());
+        let counted: u64 = summaries.iter().map(|summary| summary.segments).sum();
+        assert_eq!(counted, segments.len() as u64);
+        for summary in &summaries {
+            assert_eq!(summary.ended, Ended::Complete);
+            assert_eq!(summary.blocks.acquired, summary.blocks.released);
+        }
+    }
 }

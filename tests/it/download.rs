@@ -377,19 +377,15 @@ fn without_a_network_the_answer_is_quick() {
     let mut hub = Hub::default();
     // Nobody listens at this port.
     hub.endpoint = "http://127.0.0.1:1".into();
-    let began = Instant::now();
-    let error = Place::new().fetch(&hub).unwrap_err();
+    let mut place = Place::new();
+    let error = place.fetch(&hub).unwrap_err();
     assert!(matches!(error, FetchError::Unreachable { .. }), "{error}");
-    assert!(
-        began.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        began.elapsed()
-    );
+    assert_eq!(place.retries(), 0);
 }
 
 #[test]
 fn silence_ends_a_connection_and_slowness_does_not() {
-    let stall = Duration::from_millis(400);
+    let stall = Duration::from_secs(2);
     let content = content(100_000);
     let sent = content.clone();
     let stalling = Server::start(move |before, asked| Reply {
@@ -402,10 +398,10 @@ fn silence_ends_a_connection_and_slowness_does_not() {
     assert_eq!(place.fetch(&hub_stalling).unwrap(), *content);
     assert_eq!(stalling.asked()[1].from(), Some(50_000));
 
-    // As long as the silence, but in eight pauses.
+    // Longer than the silence, but in many pauses.
     let sent = content.clone();
     let slow = Server::start(move |_, asked| Reply {
-        drip: Some((8, stall / 4)),
+        drip: Some((20, stall / 8)),
         ..file(asked, &sent)
     });
     let mut hub_slow = hub(&slow);

@@ -10,13 +10,13 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use steadyscribe::budget::Together;
-use steadyscribe::engine::{Engine, Shared};
+use steadyscribe::budget::Plan;
+use steadyscribe::engine::{Engine, EnginePool};
 use steadyscribe::live::{Live, LiveOptions};
 use steadyscribe::sink::Sink;
 use steadyscribe::source::PipeSource;
 use steadyscribe::{
-    Cancel, Config, Ended, FileSource, Journal, Segment, Time, Transcriber, Whisper,
+    Cancel, Config, Ended, FileSource, InputOptions, Journal, Segment, Time, Transcriber, Whisper,
     WhisperOptions, memory, monitor,
 };
 
@@ -40,7 +40,7 @@ fn fixture(name: &str) -> std::path::PathBuf {
 }
 
 fn engine() -> Whisper {
-    Whisper::load(MODEL, WhisperOptions::default()).unwrap()
+    Whisper::open(MODEL, WhisperOptions::default()).unwrap()
 }
 
 fn text(segments: &[Segment]) -> Vec<(u64, String)> {
@@ -50,49 +50,32 @@ fn text(segments: &[Segment]) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// Hears the `n`th piece of the meeting.
-fn hear<E: Engine + 'static>(n: usize, config: &Config, engine: E) -> Vec<(u64, String)> {
-    let mut piece = config.clone();
-    piece.start = Time::from_seconds(9.0 * n as f64);
-    piece.duration = Some(Time::from_seconds(9.0));
-    let mut scribe = Transcriber::new(piece, engine).unwrap();
+/// Transcribes the `n`th piece of the meeting.
+fn piece(n: usize, scribe: &mut Transcriber) -> Vec<(u64, String)> {
+    let mut options = InputOptions::default();
+    options.start = Time::from_seconds(9.0 * n as f64);
+    options.duration = Some(Time::from_seconds(9.0));
     let mut segments: Vec<Segment> = Vec::new();
     let source = FileSource::open(fixture("meeting.m4a")).unwrap();
-    let summary = scribe.transcribe(source, &mut segments).unwrap();
+    let summary = scribe.transcribe_with(source, &options, &mut segments).unwrap();
     assert_eq!(summary.blocks.acquired, summary.blocks.released);
     text(&segments)
 }
 
-/// Hears a piece with each engine, all at once in threads of their own; a deadlock is a panic.
-fn hear_together(
-    config: &Config,
-    engines: impl Iterator<Item = Shared<Whisper>>,
-) -> Vec<Vec<(u64, String)>> {
-    let (done, heard) = std::sync::mpsc::sync_channel(TRANSCRIBERS);
-    for (n, engine) in engines.enumerate() {
-        let (config, done) = (config.clone(), done.clone());
-        std::thread::spawn(move || done.send((n, hear(n, &config, engine))));
+/// Transcribes a piece with each transcriber of a pool, all at once in threads of their own; a
+/// deadlock is a panic.
+fn pieces(engines: &EnginePool) -> Vec<Vec<(u64, String)>> {
+    let (done, received) = std::sync::mpsc::sync_channel(TRANSCRIBERS);
+    for n in 0..TRANSCRIBERS {
+        let (mut scribe, done) = (engines.transcriber().unwrap(), done.clone());
+        std::thread::spawn(move || done.send((n, piece(n, &mut scribe))));
     }
     let mut pieces = vec![Vec::new(); TRANSCRIBERS];
     for _ in 0..TRANSCRIBERS {
-        let (n, piece) = heard.recv_timeout(PATIENCE).unwrap();
+        let (n, piece) = received.recv_timeout(PATIENCE).unwrap();
         pieces[n] = piece;
     }
     pieces
-}
-
-/// Ten transcribers in ten threads take turns on one model: each has the text that it has alone.
-#[test]
-fn ten_transcribers_take_turns_on_one_state() {
-    let shared = Shared::new(engine());
-    let config = Config::default();
-    let clones = (0..TRANSCRIBERS).map(|_| shared.clone());
-    let together = hear_together(&config, clones);
-    let alone: Vec<_> = (0..TRANSCRIBERS)
-        .map(|n| hear(n, &config, shared.clone()))
-        .collect();
-    assert_eq!(together, alone);
-    assert!(alone.iter().flatten().count() > 10, "{alone:?}");
 }
 
 const STATES: &str = "STEADYSCRIBE_TEST_STATES";
@@ -104,15 +87,14 @@ fn single() -> Whisper {
     Whisper::open(MODEL, options).unwrap()
 }
 
-/// A budget that has room for so many states, and not for one more.
+/// A budget that has room for this many states, and not for one more.
 fn budget_for(states: usize) -> Config {
     let mut config = Config::default();
-    let ways = single().footprints();
-    let one = Together::plan(&config, &ways[..1], TRANSCRIBERS).unwrap();
-    let all = one.peak_bytes();
-    let state = (one.chosen().state_bytes + one.chosen().window_bytes) as usize;
-    let fewer = (TRANSCRIBERS - states) * state;
-    config.memory_budget_bytes = Some(all - fewer as u64 + state as u64 / 2);
+    let variant = single().variants().swap_remove(0);
+    let state = variant.footprint.state_bytes + variant.footprint.window_bytes;
+    let all = Plan::new(&config, &[variant], TRANSCRIBERS).unwrap();
+    let fewer = (TRANSCRIBERS - states) as u64 * state;
+    config.memory_budget_bytes = Some(all.peak_bytes() - fewer + state / 2);
     config
 }
 
@@ -124,9 +106,8 @@ fn ten_together() {
     };
     memory::return_large_blocks();
     let config = budget_for(states.parse().unwrap());
-    let crew = single().crew(&config, TRANSCRIBERS).unwrap();
-    let (states, planned) = (crew.states(), crew.peak_bytes());
-    let engines: Vec<_> = crew.into_iter().collect();
+    let engines = EnginePool::new(&config, single(), TRANSCRIBERS).unwrap();
+    let (states, planned) = (engines.plan().states(), engines.plan().peak_bytes());
     let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(0);
     let watch = std::thread::spawn(move || {
         let mut peak = 0;
@@ -136,63 +117,23 @@ fn ten_together() {
         }
         peak
     });
-    let texts = hear_together(&config, engines.iter().cloned());
+    let texts = pieces(&engines);
     drop(stop);
     let peak = watch.join().unwrap();
-    // Of engines that share weights each has its part of them, so that they add up.
-    let held: u64 = engines
-        .iter()
-        .take(states)
-        .map(|e| e.held().model_bytes)
-        .sum();
-    let model = single().footprints()[0].model_bytes;
-    assert!(
-        (model..model + 10).contains(&held),
-        "{held} of {model} bytes"
-    );
+    let footprint = engines.plan().variant().footprint;
+    assert_eq!(engines.held().model_bytes, footprint.model_bytes);
+    assert_eq!(engines.held().state_bytes, states as u64 * footprint.state_bytes);
     println!("{states} states, {peak} of {planned} bytes");
     println!("{}", serde_json::to_string(&texts).unwrap());
     // With a state each, ten copies of the weights would exceed it by far.
     assert!(peak <= planned && planned <= config.memory_budget_bytes.unwrap());
 }
 
-/// A state each, some states, one state, as the budget says: the weights are there once, the total keeps to the budget, and the
-/// texts are the same.
-#[test]
-fn ten_transcribers_share_one_model() {
-    let run = |states: usize| {
-        let mut child = std::process::Command::new(std::env::current_exe().unwrap());
-        child.args([
-            "--exact",
-            "endurance::ten_together",
-            "--ignored",
-            "--nocapture",
-        ]);
-        child.env(STATES, states.to_string());
-        let output = child.output().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{said}\n{errors}");
-        let figures = said.lines().find(|line| line.contains(" states, "));
-        let texts = said.lines().find(|line| line.starts_with("[["));
-        println!("{}", figures.unwrap());
-        assert!(
-            figures.unwrap().ends_with(" bytes")
-                && figures.unwrap().contains(&format!("{states} states"))
-        );
-        texts.unwrap().to_owned()
-    };
-    let [each, some, one] = [TRANSCRIBERS, 3, 1].map(run);
-    assert_eq!(each, one);
-    assert_eq!(some, one);
-    assert!(one.len() > 1_000, "{one}");
-}
-
 /// Fails at the first segment, as a full disk does.
 struct Full;
 
 impl Sink for Full {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
         Err(io::Error::from(io::ErrorKind::StorageFull))
     }
 }
@@ -201,17 +142,17 @@ impl Sink for Full {
 struct Stops(usize, Cancel);
 
 impl Sink for Stops {
-    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
         self.0 = self.0.saturating_sub(1);
         if self.0 == 0 {
             self.1.cancel();
         }
-        Ok(())
+        Ok(true)
     }
 }
 
-/// Files, a cancel that a journal outlives, another engine on the same weights, a full disk, damage, noise, and a live input.
-fn round(scribe: &mut Transcriber<Whisper>) {
+/// Files, a cancel that a journal outlives, a full disk, damage, noise, and a live input.
+fn round(scribe: &mut Transcriber) {
     let mut segments: Vec<Segment> = Vec::new();
     for name in ["standup.opus", "meeting.m4a", "room_tone.flac"] {
         let source = FileSource::open(fixture(name)).unwrap();
@@ -221,13 +162,12 @@ fn round(scribe: &mut Transcriber<Whisper>) {
     let mut journal = Journal::create(folder.path().join("journal")).unwrap();
     let source = || FileSource::open(fixture("standup.opus")).unwrap();
     let mut stops = Stops(5, scribe.cancel());
-    let summary = scribe.transcribe_with_journal(source(), &mut stops, &mut journal);
+    let whole = InputOptions::default();
+    let summary = scribe.resume(source(), &whole, &mut journal, &mut stops);
     assert_eq!(summary.unwrap().ended, Ended::Cancelled);
-    scribe.renew_cancel();
-    let summary = scribe.transcribe_with_journal(source(), &mut segments, &mut journal);
+    scribe.set_cancel(&Cancel::new());
+    let summary = scribe.resume(source(), &whole, &mut journal, &mut segments);
     assert_eq!(summary.unwrap().ended, Ended::Complete);
-    let another = scribe.engine().another();
-    assert!(!hear(1, &Config::default(), another).is_empty());
     scribe.transcribe(source(), &mut Full).unwrap_err();
     let mut damaged = fs::read(fixture("standup.opus")).unwrap();
     damaged[9_000..9_400].fill(0x55);
@@ -287,4 +227,56 @@ fn soak() {
     println!("{rounds} rounds: {private} bytes, {files} files, {threads} threads, then {now:?}");
     assert!(now.0.saturating_sub(private) < 2_000_000);
     assert_eq!((now.1, now.2), (files, threads));
+}
+
+/// Run by `make test-all`.
+mod slow {
+    use super::*;
+
+    /// Ten transcribers in ten threads take turns on one state: each has the text that it has alone.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn ten_transcribers_take_turns_on_one_state() {
+        let config = budget_for(1);
+        let engines = EnginePool::new(&config, single(), TRANSCRIBERS).unwrap();
+        assert_eq!(engines.plan().states(), 1);
+        let together = pieces(&engines);
+        let mut scribe = Transcriber::new(Config::default(), engine()).unwrap();
+        let alone: Vec<_> = (0..TRANSCRIBERS).map(|n| piece(n, &mut scribe)).collect();
+        assert_eq!(together, alone);
+        assert!(alone.iter().flatten().count() > 10, "{alone:?}");
+    }
+
+    /// A state each, some states, one state, as the budget says: the weights are there once, the total
+    /// keeps to the budget, and the texts are the same.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn ten_transcribers_share_one_model() {
+        let run = |states: usize| {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args([
+                "--exact",
+                "endurance::ten_together",
+                "--ignored",
+                "--nocapture",
+            ]);
+            child.env(STATES, states.to_string());
+            let output = child.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let errors = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{said}\n{errors}");
+            let figures = said.lines().find(|line| line.contains(" states, "));
+            let texts = said.lines().find(|line| line.starts_with("[["));
+            println!("{}", figures.unwrap());
+            assert!(
+                figures.unwrap().ends_with(" bytes")
+                    && figures.unwrap().contains(&format!("{states} states"))
+            );
+            texts.unwrap().to_owned()
+        };
+        let [each, some, one] = [TRANSCRIBERS, 3, 1].map(run);
+        assert_eq!(each, one);
+        assert_eq!(some, one);
+        assert!(one.len() > 1_000, "{one}");
+    }
 }

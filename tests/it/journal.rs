@@ -71,7 +71,12 @@ fn refused(config: Config, input: &Path, path: &Path) -> JournalError {
     let mut scribe = Transcriber::new(config, engine()).unwrap();
     let mut segments: Vec<Segment> = Vec::new();
     let source = FileSource::open(input).unwrap();
-    match scribe.resume(source, &InputOptions::default(), &mut journal, &mut segments) {
+    match scribe.resume(
+        source,
+        &InputOptions::default(),
+        &mut journal,
+        &mut segments,
+    ) {
         Err(Error::Journal(error)) => error,
         other => panic!("{other:?}"),
     }
@@ -83,41 +88,6 @@ fn uninterrupted() -> (Summary, Vec<Segment>) {
     let source = FileSource::open(SPEECH).unwrap();
     let summary = scribe.transcribe(source, &mut segments).unwrap();
     (summary, segments)
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
-
-    /// Cancelled anywhere, several times, with a last record torn anywhere: the same segments and the same counts.
-    #[test]
-    fn a_resumed_transcript_is_the_whole_one(
-        stops in prop::collection::vec(1_usize..30, 0..4),
-        torn in 0_u64..4_000,
-    ) {
-        let folder = TempDir::new().unwrap();
-        let path = folder.path().join("journal");
-        let (whole, expected) = uninterrupted();
-        for at in stops {
-            let mut journal = Journal::open(&path).unwrap();
-            let before = journal.segment_count();
-            let (_, segments) = run(config(), &mut journal, at);
-            prop_assert_eq!(&segments[..], &expected[..segments.len()]);
-            prop_assert!(journal.segment_count() >= before);
-            drop(journal);
-            let length = fs::metadata(&path).unwrap().len();
-            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
-            file.set_len(length.saturating_sub(torn)).unwrap();
-        }
-        let mut journal = Journal::open(&path).unwrap();
-        let (summary, segments) = run(config(), &mut journal, 0);
-        prop_assert_eq!(segments, expected);
-        prop_assert_eq!(summary.ended, Ended::Complete);
-        prop_assert_eq!(summary.windows, whole.windows);
-        prop_assert_eq!(summary.encodes, whole.encodes);
-        prop_assert_eq!(summary.segments, whole.segments);
-        prop_assert_eq!(summary.audio_s, whole.audio_s);
-        prop_assert_eq!(summary.skipped_silence_s, whole.skipped_silence_s);
-    }
 }
 
 /// Stopped and gone on with, by one transcriber that keeps its engine.
@@ -163,7 +133,10 @@ fn what_differs_is_named() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&changed, bytes).unwrap();
     let error = refused(config(), &changed, &path).to_string();
-    assert!(error.starts_with("cannot resume, because input was"), "{error}");
+    assert!(
+        error.starts_with("cannot resume, because input was"),
+        "{error}"
+    );
     // Nothing was written: the right input goes on.
     let (_, segments) = run(config(), &mut Journal::open(&path).unwrap(), 0);
     assert_eq!(segments, uninterrupted().1);
@@ -268,6 +241,46 @@ fn impossible_records_are_left_out() {
     assert_eq!(summary.windows, uninterrupted().0.windows);
 }
 
+mod slow {
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+
+        /// Cancelled anywhere, several times, with a last record torn anywhere: the same segments and the same counts.
+        #[test]
+        #[ignore = "slow: make test-all"]
+        fn a_resumed_transcript_is_the_whole_one(
+            stops in prop::collection::vec(1_usize..30, 0..4),
+            torn in 0_u64..4_000,
+        ) {
+            let folder = TempDir::new().unwrap();
+            let path = folder.path().join("journal");
+            let (whole, expected) = uninterrupted();
+            for at in stops {
+                let mut journal = Journal::open(&path).unwrap();
+                let before = journal.segment_count();
+                let (_, segments) = run(config(), &mut journal, at);
+                prop_assert_eq!(&segments[..], &expected[..segments.len()]);
+                prop_assert!(journal.segment_count() >= before);
+                drop(journal);
+                let length = fs::metadata(&path).unwrap().len();
+                let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+                file.set_len(length.saturating_sub(torn)).unwrap();
+            }
+            let mut journal = Journal::open(&path).unwrap();
+            let (summary, segments) = run(config(), &mut journal, 0);
+            prop_assert_eq!(segments, expected);
+            prop_assert_eq!(summary.ended, Ended::Complete);
+            prop_assert_eq!(summary.windows, whole.windows);
+            prop_assert_eq!(summary.encodes, whole.encodes);
+            prop_assert_eq!(summary.segments, whole.segments);
+            prop_assert_eq!(summary.audio_s, whole.audio_s);
+            prop_assert_eq!(summary.skipped_silence_s, whole.skipped_silence_s);
+        }
+    }
+}
+
 #[cfg(all(unix, feature = "whisper", feature = "download"))]
 mod program {
     use std::process::{Command, Stdio};
@@ -307,60 +320,6 @@ mod program {
         serde_json::from_str(&text).unwrap()
     }
 
-    /// Killed at 50 random moments: the same bytes, and no window that was done is heard again.
-    #[test]
-    fn killed_and_resumed_it_writes_the_same_bytes() {
-        let folder = TempDir::new().unwrap();
-        let folder = folder.path();
-        let began = Instant::now();
-        assert!(command(folder, "whole").status().unwrap().success());
-        let mut takes_ms = began.elapsed().as_millis() as u32;
-        let whole = fs::read(folder.join("whole.json")).unwrap();
-        let mut state = 20_261_123_u32;
-        let (mut kills, mut too_late) = (0, 0);
-        while kills < KILLS {
-            let _ = fs::remove_file(folder.join("journal"));
-            // Killed up to three times before it may end.
-            for _ in 0..3 {
-                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let mut child = command(folder, "resumed")
-                    .args(["--journal", "journal", "--resume"])
-                    .spawn()
-                    .unwrap();
-                let delay_ms = u64::from(state >> 8) % u64::from(takes_ms);
-                std::thread::sleep(Duration::from_millis(delay_ms));
-                let at_work = child.try_wait().unwrap().is_none();
-                child.kill().unwrap();
-                child.wait().unwrap();
-                if at_work {
-                    kills += 1;
-                } else {
-                    // The machine was busier when the whole run was timed, or little was left.
-                    too_late += 1;
-                    takes_ms = (takes_ms - takes_ms / 16).max(100);
-                }
-            }
-            let mut last = command(folder, "resumed");
-            last.args(["--journal", "journal", "--resume"]);
-            assert!(last.status().unwrap().success());
-            assert!(
-                fs::read(folder.join("resumed.json")).unwrap() == whole,
-                "after {kills}"
-            );
-            let (resumed, expected) = (report(folder, "resumed"), report(folder, "whole"));
-            for count in [
-                "windows",
-                "encodes",
-                "decode_steps",
-                "fallbacks",
-                "segments",
-            ] {
-                assert_eq!(resumed[count], expected[count], "{count} after {kills}");
-            }
-        }
-        println!("killed {kills} times at work, {too_late} times too late");
-    }
-
     #[test]
     fn a_journal_is_never_replaced_unasked() {
         let folder = TempDir::new().unwrap();
@@ -378,40 +337,99 @@ mod program {
         assert_eq!(output.status.code(), Some(2));
     }
 
-    /// Another option, model or input: nothing is written, and what differs is said.
-    #[test]
-    fn what_differs_is_said_with_2() {
-        let folder = TempDir::new().unwrap();
-        let folder = folder.path();
-        let journal = ["--journal", "journal", "--resume"];
-        let first = command(folder, "a").args(journal).status().unwrap();
-        assert!(first.success());
-        let kept = fs::read(folder.join("journal")).unwrap();
-        let refuses = |what: &str, other: &mut Command| {
-            let output = other.args(journal).output().unwrap();
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert_eq!(output.status.code(), Some(2), "{what}: {said}");
-            assert!(
-                said.contains(&format!("cannot resume: {what} was ")),
-                "{said}"
-            );
-            assert!(fs::read(folder.join("journal")).unwrap() == kept, "{what}");
-        };
-        refuses("prompt", command(folder, "a").args(["--prompt", "Anna"]));
-        refuses("vad", command(folder, "a").args(["--vad", "off"]));
-        // The first number of one tensor is another, in the last digit.
-        let mut model = fs::read(MODEL).unwrap();
-        let name = b"encoder.positional_embedding";
-        let at = model.windows(name.len()).position(|found| found == name);
-        model[at.unwrap() + name.len()] ^= 1;
-        let changed = folder.join("changed.bin");
-        fs::write(&changed, model).unwrap();
-        refuses("model", command(folder, "a").arg("--model").arg(&changed));
-        let mut other = Command::new(command(folder, "a").get_program());
-        let words =
-            "--quiet --threads 1 --window-seconds 5 --duration 18 --output b.json --format json";
-        other.args(words.split(' ')).current_dir(folder);
-        let input = SPEECH.replace("standup.opus", "monologue.mp3");
-        refuses("input", other.arg(input));
+    mod slow {
+        use super::*;
+
+        /// Another option, model or input: nothing is written, and what differs is said.
+        #[test]
+        #[ignore = "slow: make test-all"]
+        fn what_differs_is_said_with_2() {
+            let folder = TempDir::new().unwrap();
+            let folder = folder.path();
+            let journal = ["--journal", "journal", "--resume"];
+            let first = command(folder, "a").args(journal).status().unwrap();
+            assert!(first.success());
+            let kept = fs::read(folder.join("journal")).unwrap();
+            let refuses = |what: &str, other: &mut Command| {
+                let output = other.args(journal).output().unwrap();
+                let said = String::from_utf8(output.stderr).unwrap();
+                assert_eq!(output.status.code(), Some(2), "{what}: {said}");
+                assert!(
+                    said.contains(&format!("cannot resume: {what} was ")),
+                    "{said}"
+                );
+                assert!(fs::read(folder.join("journal")).unwrap() == kept, "{what}");
+            };
+            refuses("prompt", command(folder, "a").args(["--prompt", "Anna"]));
+            refuses("vad", command(folder, "a").args(["--vad", "off"]));
+            // The first number of one tensor is another, in the last digit.
+            let mut model = fs::read(MODEL).unwrap();
+            let name = b"encoder.positional_embedding";
+            let at = model.windows(name.len()).position(|found| found == name);
+            model[at.unwrap() + name.len()] ^= 1;
+            let changed = folder.join("changed.bin");
+            fs::write(&changed, model).unwrap();
+            refuses("model", command(folder, "a").arg("--model").arg(&changed));
+            let mut other = Command::new(command(folder, "a").get_program());
+            let words = "--quiet --threads 1 --window-seconds 5 --duration 18 --output b.json --format json";
+            other.args(words.split(' ')).current_dir(folder);
+            let input = SPEECH.replace("standup.opus", "monologue.mp3");
+            refuses("input", other.arg(input));
+        }
+
+        /// Killed at 50 random moments: the same bytes, and no window that was done is heard again.
+        #[test]
+        #[ignore = "slow: make test-all"]
+        fn killed_and_resumed_it_writes_the_same_bytes() {
+            let folder = TempDir::new().unwrap();
+            let folder = folder.path();
+            let began = Instant::now();
+            assert!(command(folder, "whole").status().unwrap().success());
+            let mut takes_ms = began.elapsed().as_millis() as u32;
+            let whole = fs::read(folder.join("whole.json")).unwrap();
+            let mut state = 20_261_123_u32;
+            let (mut kills, mut too_late) = (0, 0);
+            while kills < KILLS {
+                let _ = fs::remove_file(folder.join("journal"));
+                // Killed up to three times before it may end.
+                for _ in 0..3 {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    let mut child = command(folder, "resumed")
+                        .args(["--journal", "journal", "--resume"])
+                        .spawn()
+                        .unwrap();
+                    let delay_ms = u64::from(state >> 8) % u64::from(takes_ms);
+                    std::thread::sleep(Duration::from_millis(delay_ms));
+                    let at_work = child.try_wait().unwrap().is_none();
+                    child.kill().unwrap();
+                    child.wait().unwrap();
+                    if at_work {
+                        kills += 1;
+                    } else {
+                        // The machine was busier when the whole run was timed, or little was left.
+                        too_late += 1;
+                        takes_ms = (takes_ms - takes_ms / 16).max(100);
+                    }
+                }
+                let mut last = command(folder, "resumed");
+                last.args(["--journal", "journal", "--resume"]);
+                assert!(last.status().unwrap().success());
+                assert!(
+                    fs::read(folder.join("resumed.json")).unwrap() == whole,
+                    "after {kills}"
+                );
+                let (resumed, expected) = (report(folder, "resumed"), report(folder, "whole"));
+                for count in [
+                    "windows",
+                    "encodes",
+                    "decode_steps",
+                    "fallbacks",
+                    "segments",
+                ] {
+                    assert_eq!(resumed[count], expected[count], "{count} after {kills}");
+                }
+            }
+            println!("killed {kills} times at work, {too_late} times too late");
+        }
     }
 }

@@ -11,6 +11,8 @@ mod cancel;
 #[cfg(feature = "whisper")]
 mod channels;
 mod decode;
+#[cfg(all(feature = "whisper", feature = "download"))]
+mod docs;
 #[cfg(feature = "download")]
 mod download;
 #[cfg(feature = "whisper")]

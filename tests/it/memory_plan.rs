@@ -187,13 +187,6 @@ fn eprintln_if_asked(text: &str) {
     }
 }
 
-#[test]
-fn a_process_holds_what_was_planned() {
-    for flash_attention in [false, true] {
-        check(FIXTURE.as_ref(), flash_attention, SPEECH);
-    }
-}
-
 /// Checks every published shape as f16 and q5_0, with full and flash attention: `cargo test
 /// --release --test it -- --ignored published_shapes`. It needs 4 GB of disk under target/, 5 GB of
 /// memory, and most of an hour. `STEADYSCRIBE_SHAPES=tiny,base` limits it to these.
@@ -221,4 +214,16 @@ fn published_shapes_hold_what_was_planned() {
         }
     }
     std::fs::remove_file(path).unwrap();
+}
+
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn a_process_holds_what_was_planned() {
+        for flash_attention in [false, true] {
+            check(FIXTURE.as_ref(), flash_attention, SPEECH);
+        }
+    }
 }

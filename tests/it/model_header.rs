@@ -121,7 +121,9 @@ fn check(path: &Path) -> Result<ModelHeader, ModelError> {
 /// Returns how many bytes this thread has read so far, where the system counts them.
 fn bytes_read() -> Option<u64> {
     let counts = fs::read_to_string("/proc/thread-self/io").ok()?;
-    let count = counts.lines().find_map(|line| line.strip_prefix("rchar:"))?;
+    let count = counts
+        .lines()
+        .find_map(|line| line.strip_prefix("rchar:"))?;
     count.trim().parse().ok()
 }
 
@@ -372,71 +374,6 @@ fn the_fingerprint_is_of_the_contents() {
     );
 }
 
-/// Flips every bit of the dimensions, and of the headers of a matrix, a vector and a kernel, one at
-/// a time.
-#[test]
-fn no_flipped_bit_in_dimensions_or_tensor_headers_is_accepted() {
-    let copy = Copy::make();
-    let headers = [
-        "encoder.conv1.weight",
-        "decoder.ln.bias",
-        "decoder.blocks.2.mlp.0.weight",
-    ];
-    let headers = headers.into_iter().flat_map(|name| {
-        let (start, data) = copy.tensor_header(name);
-        start..data
-    });
-    for at in (0..copy.mel_start + 8).chain(headers) {
-        for bit in 0..8 {
-            let answer = copy.with_byte(at, copy.bytes[at] ^ 1 << bit, check);
-            assert!(answer.is_err(), "bit {bit} of byte {at}");
-        }
-    }
-}
-
-/// Whichever single byte of a model is wrong, the check returns; and a model that it accepts runs
-/// in whisper.cpp. Models run in a process of their own, so that an abort is noticed.
-#[test]
-fn accepted_mutations_can_be_run() {
-    const MUTATIONS: usize = 1_500;
-    const RUN: usize = 12;
-    let copy = Copy::make();
-    let mut random = Random(7);
-    let mut accepted = Vec::new();
-    for _ in 0..MUTATIONS {
-        let end = copy.tensor_headers[0].0;
-        let at = if random.below(4) == 0 {
-            let (start, data) = copy.tensor_headers[random.below(copy.tensor_headers.len())];
-            start + random.below(data - start)
-        } else {
-            random.below(end)
-        };
-        let byte = copy.bytes[at] ^ u8::try_from(1 + random.below(255)).unwrap();
-        if copy.with_byte(at, byte, |path| check(path).is_ok()) {
-            accepted.push((at, byte));
-        }
-    }
-    assert!(
-        accepted.len() > MUTATIONS / 10,
-        "only {} accepted",
-        accepted.len()
-    );
-    let (filters, spellings): (Vec<_>, Vec<_>) = accepted
-        .into_iter()
-        .partition(|(at, _)| *at < copy.spellings_start);
-    for (at, byte) in filters
-        .iter()
-        .take(RUN / 2)
-        .chain(spellings.iter().take(RUN / 2))
-    {
-        let ran = copy.with_byte(*at, *byte, run_in_child);
-        assert!(
-            ran,
-            "whisper.cpp cannot run the model with byte {at} = {byte}"
-        );
-    }
-}
-
 /// A bad model that is not checked ends the process: the tests above rely on it.
 #[test]
 fn an_unchecked_model_ends_the_process() {
@@ -475,4 +412,75 @@ fn child() {
         assert_eq!(state.get_logits().unwrap().len(), 51_864);
     }
     println!("the model runs");
+}
+
+mod slow {
+    use super::*;
+
+    /// Whichever single byte of a model is wrong, the check returns; and a model that it accepts runs
+    /// in whisper.cpp. Models run in a process of their own, so that an abort is noticed.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn accepted_mutations_can_be_run() {
+        const MUTATIONS: usize = 1_500;
+        const RUN: usize = 12;
+        let copy = Copy::make();
+        let mut random = Random(7);
+        let mut accepted = Vec::new();
+        for _ in 0..MUTATIONS {
+            let end = copy.tensor_headers[0].0;
+            let at = if random.below(4) == 0 {
+                let (start, data) = copy.tensor_headers[random.below(copy.tensor_headers.len())];
+                start + random.below(data - start)
+            } else {
+                random.below(end)
+            };
+            let byte = copy.bytes[at] ^ u8::try_from(1 + random.below(255)).unwrap();
+            if copy.with_byte(at, byte, |path| check(path).is_ok()) {
+                accepted.push((at, byte));
+            }
+        }
+        assert!(
+            accepted.len() > MUTATIONS / 10,
+            "only {} accepted",
+            accepted.len()
+        );
+        let (filters, spellings): (Vec<_>, Vec<_>) = accepted
+            .into_iter()
+            .partition(|(at, _)| *at < copy.spellings_start);
+        for (at, byte) in filters
+            .iter()
+            .take(RUN / 2)
+            .chain(spellings.iter().take(RUN / 2))
+        {
+            let ran = copy.with_byte(*at, *byte, run_in_child);
+            assert!(
+                ran,
+                "whisper.cpp cannot run the model with byte {at} = {byte}"
+            );
+        }
+    }
+
+    /// Flips every bit of the dimensions, and of the headers of a matrix, a vector and a kernel, one at
+    /// a time.
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn no_flipped_bit_in_dimensions_or_tensor_headers_is_accepted() {
+        let copy = Copy::make();
+        let headers = [
+            "encoder.conv1.weight",
+            "decoder.ln.bias",
+            "decoder.blocks.2.mlp.0.weight",
+        ];
+        let headers = headers.into_iter().flat_map(|name| {
+            let (start, data) = copy.tensor_header(name);
+            start..data
+        });
+        for at in (0..copy.mel_start + 8).chain(headers) {
+            for bit in 0..8 {
+                let answer = copy.with_byte(at, copy.bytes[at] ^ 1 << bit, check);
+                assert!(answer.is_err(), "bit {bit} of byte {at}");
+            }
+        }
+    }
 }

@@ -1,9 +1,8 @@
-//! Pipes: what comes once and in its own time.
+//! Pipes: inputs that can be read once, at the pace of their writer.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use steadyscribe::engine::{Transcription, from_fn};
 use steadyscribe::source::{PipeSource, RawFormat, RawSource, Source};
@@ -14,7 +13,7 @@ use crate::support::heap::measure;
 use crate::support::input::{Heard as Audio, Pieces, fixture, hear};
 use crate::support::signal::bursts;
 
-/// A pipe that gives at most `step` bytes at a time, and counts them.
+/// A reader that returns at most `step` bytes at a time, and counts them.
 struct Drips {
     bytes: io::Cursor<Vec<u8>>,
     step: usize,
@@ -40,12 +39,12 @@ fn drips(bytes: Vec<u8>, step: usize) -> (PipeSource, Arc<AtomicU64>) {
     (PipeSource::new("drips", reader), given)
 }
 
-fn hear_pipe(bytes: Vec<u8>, step: usize) -> Result<Audio, InputError> {
+fn decode_pipe(bytes: Vec<u8>, step: usize) -> Result<Audio, InputError> {
     hear(&mut drips(bytes, step).0)
 }
 
 #[test]
-fn what_comes_in_drips_is_what_the_file_is() {
+fn small_reads_decode_to_the_samples_of_the_file() {
     for file in [
         "mp3-vbr.mp3",
         "aac-index-first.m4a",
@@ -61,9 +60,9 @@ fn what_comes_in_drips_is_what_the_file_is() {
     ] {
         let whole = hear(&mut Pieces::file(fixture(file))).unwrap();
         for step in [1, 7, 100_000] {
-            let heard = hear_pipe(fixture(file), step).unwrap();
-            assert!(heard.samples == whole.samples, "{file} by {step}");
-            assert_eq!(heard.stats, whole.stats, "{file} by {step}");
+            let decoded = decode_pipe(fixture(file), step).unwrap();
+            assert!(decoded.samples == whole.samples, "{file} by {step}");
+            assert_eq!(decoded.stats, whole.stats, "{file} by {step}");
         }
     }
 }
@@ -85,7 +84,7 @@ fn index_behind_the_audio_is_refused_when_the_audio_begins() {
     // The remedy works.
     let whole = hear(&mut Pieces::file(file.clone())).unwrap();
     file = index_first(&file);
-    assert!(hear_pipe(file, 4_096).unwrap().samples == whole.samples);
+    assert!(decode_pipe(file, 4_096).unwrap().samples == whole.samples);
 }
 
 /// T12 for a live stream: no fragment is kept.
@@ -110,14 +109,14 @@ fn fragments_of_a_pipe_are_not_kept() {
     assert!(more < 16 << 10, "{short_bytes} and {long_bytes} bytes");
 }
 
-/// ffmpeg counts the places in fragments from the start of the file unless it is told otherwise.
+/// By default ffmpeg counts the positions in fragments from the start of the file.
 #[test]
-fn places_counted_from_the_start_of_the_file_are_found() {
+fn positions_from_the_start_of_the_file_are_found() {
     let mut file = fixture("aac-fragments.mp4");
     let headers: Vec<usize> = (4..file.len() - 4)
         .filter(|at| &file[*at..at + 4] == b"tfhd")
         .collect();
-    // From the last on, so that earlier places stay right.
+    // The last comes first, so that earlier positions stay valid.
     for tfhd in headers.into_iter().rev() {
         let moof = (0..tfhd)
             .rev()
@@ -167,9 +166,9 @@ fn places_counted_from_the_start_of_the_file_are_found() {
         hear(&mut Pieces::file(file.clone())).unwrap().samples == whole.samples,
         "as a file"
     );
-    let heard = hear_pipe(file, 1_000).unwrap();
-    assert!(heard.samples == whole.samples, "from a pipe");
-    assert_eq!(heard.stats.stopped_early, None);
+    let decoded = decode_pipe(file, 1_000).unwrap();
+    assert!(decoded.samples == whole.samples, "from a pipe");
+    assert_eq!(decoded.stats.stopped_early, None);
 }
 
 #[test]
@@ -204,21 +203,21 @@ fn raw_samples_are_those_of_a_wave_file() {
             let format: RawFormat = format!("{name}{order}:22050:2").parse().unwrap();
             for step in [1, 5, 100_000] {
                 let (pipe, _) = drips(data.clone(), step);
-                let heard = hear(&mut RawSource::new(pipe, format)).unwrap();
-                assert!(heard.samples == expected, "{format} by {step}");
+                let decoded = hear(&mut RawSource::new(pipe, format)).unwrap();
+                assert!(decoded.samples == expected, "{format} by {step}");
             }
             let file = Pieces::file(data.clone());
-            let heard = hear(&mut RawSource::new(file, format)).unwrap();
-            assert!(heard.samples == expected, "{format} in a file");
-            assert_eq!(heard.info.byte_len, Some(data.len() as u64 + 44));
-            assert_eq!(heard.stats.stopped_early, None);
+            let decoded = hear(&mut RawSource::new(file, format)).unwrap();
+            assert!(decoded.samples == expected, "{format} in a file");
+            assert_eq!(decoded.info.byte_len, Some(data.len() as u64 + 44));
+            assert_eq!(decoded.stats.stopped_early, None);
         }
     }
 }
 
-/// ffmpeg writes the lengths of an aiff when it is through, which a pipe does not take.
+/// ffmpeg writes the lengths of an aiff at the end, which is impossible in a pipe.
 #[test]
-fn aiff_without_lengths_is_heard_to_its_end() {
+fn aiff_without_lengths_is_decoded_to_its_end() {
     let wave = Wave::mono(16_000);
     let signal = bursts(16_000);
     let mut file = wave.aiff(&signal);
@@ -228,19 +227,19 @@ fn aiff_without_lengths_is_heard_to_its_end() {
     for at in [4, sound + 4, frames] {
         file[at..at + 4].fill(0);
     }
-    let heard = hear_pipe(file.clone(), 1_000).unwrap();
-    assert!(heard.samples == expected, "{} s", heard.seconds());
-    assert_eq!(heard.stats.stopped_early, None);
+    let decoded = decode_pipe(file.clone(), 1_000).unwrap();
+    assert!(decoded.samples == expected, "{} s", decoded.seconds());
+    assert_eq!(decoded.stats.stopped_early, None);
     assert!(hear(&mut Pieces::file(file)).unwrap().samples == expected);
 }
 
 #[test]
-fn half_a_sample_at_the_end_of_raw_samples_is_none() {
+fn half_a_sample_at_the_end_of_raw_samples_is_dropped() {
     for name in ["s16be:16000:1", "s24le:16000:1", "f64be:16000:1"] {
         let format: RawFormat = name.parse().unwrap();
-        let heard = hear(&mut RawSource::new(drips(vec![0; 4_801], 100).0, format)).unwrap();
+        let decoded = hear(&mut RawSource::new(drips(vec![0; 4_801], 100).0, format)).unwrap();
         let bytes = name[1..3].parse::<usize>().unwrap() / 8;
-        assert_eq!(heard.samples.len(), 4_801 / bytes, "{name}");
+        assert_eq!(decoded.samples.len(), 4_801 / bytes, "{name}");
     }
 }
 
@@ -256,7 +255,7 @@ fn transcriber() -> Transcriber {
     Transcriber::new(config, engine).unwrap()
 }
 
-/// The first segments are there while the writer still waits for them.
+/// The first segments come before the writer writes the rest.
 #[test]
 fn text_comes_while_the_writer_waits() {
     struct Hands(std::sync::mpsc::SyncSender<Time>);
@@ -273,59 +272,52 @@ fn text_comes_while_the_writer_waits() {
         let raw = RawSource::new(pipe, "s16le:8000:1".parse().unwrap());
         transcriber().transcribe(raw, &mut Hands(hand)).unwrap()
     });
-    // A window, and what is looked at behind it.
+    // One window and its look-ahead.
     writer.write_all(&vec![1; 16_000 * 7]).unwrap();
-    let first = taken.recv_timeout(Duration::from_secs(20)).unwrap();
+    let first = taken.recv().unwrap();
     assert_eq!(first.seconds(), 5.0);
-    std::thread::sleep(Duration::from_millis(500));
     writer.write_all(&vec![1; 16_000 * 5]).unwrap();
     drop(writer);
     let summary = thread.join().unwrap();
     assert_eq!(summary.audio_s, 12.0);
     assert!(
-        (0.2..summary.processing_s).contains(&summary.waited_s),
+        summary.waited_s > 0.0 && summary.waited_s < summary.processing_s,
         "{summary:?}"
     );
 }
 
-/// Cancels while the writer has written `before` and pauses. Returns how long that took, and the summary.
+/// Cancels after the writer has written `before`, while it pauses. Returns the summary: the
+/// transcription must end although the writer keeps the pipe open.
 #[cfg(unix)]
-fn cancel_after(before: &[u8]) -> (Duration, steadyscribe::Summary) {
+fn cancel_after(before: &[u8]) -> steadyscribe::Summary {
     let (reader, mut writer) = io::pipe().unwrap();
     let mut scribe = transcriber();
     let cancel = scribe.cancel();
     let progress = scribe.progress();
-    let has_begun = !before.is_empty();
+    // Fewer bytes do not show as progress.
+    let is_audible = before.len() > 16_000;
     let thread = std::thread::spawn(move || {
         let pipe = PipeSource::from_handle("a call", reader);
         let raw = RawSource::new(pipe, "s16le:8000:1".parse().unwrap());
         scribe.transcribe(raw, &mut Vec::new()).unwrap()
     });
     writer.write_all(before).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while has_begun && progress.decoded() == Time::ZERO && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(2));
+    while is_audible && progress.decoded() == Time::ZERO && !thread.is_finished() {
+        std::thread::yield_now();
     }
-    std::thread::sleep(Duration::from_millis(50));
-    let cancelled = Instant::now();
     cancel.cancel();
     let summary = thread.join().unwrap();
     drop(writer);
-    (cancelled.elapsed(), summary)
+    summary
 }
 
 #[cfg(unix)]
 #[test]
 fn cancel_does_not_wait_for_the_writer() {
     for before in [&[][..], &[0; 20], &[1; 16_000 * 3]] {
-        let (took, summary) = cancel_after(before);
+        let summary = cancel_after(before);
         assert_eq!(summary.ended, Ended::Cancelled, "{} bytes", before.len());
         assert_eq!(summary.blocks.acquired, summary.blocks.released);
-        assert!(
-            took < Duration::from_secs(2),
-            "{} bytes: {took:?}",
-            before.len()
-        );
     }
 }
 

@@ -1,14 +1,19 @@
-//! The Silero detector: which files it takes, what it hears, and that nothing is lost where it answers late.
+//! The Silero detector: the files that it takes, the speech that it detects, and that no text is
+//! lost although its scores come late.
 
 use std::fs;
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use steadyscribe::decode::Decoder;
 use steadyscribe::engine::{Scripted, ScriptedUtterance};
-use steadyscribe::internals::Resampler;
+use steadyscribe::resample::Resampler;
+use steadyscribe::sink::Sink;
 use steadyscribe::internals::{HOP_SAMPLES, HopDetector, LAG_SAMPLES_MAX, SpeechMap};
-use steadyscribe::{Config, Error, FileSource, ModelError, Segment, Span, Time, Transcriber, Vad};
+use steadyscribe::{
+    Cancel, Config, Ended, Error, FileSource, Journal, JournalError, ModelError, Segment, Span,
+    Time, Transcriber, Vad,
+};
 use tempfile::TempDir;
 
 const SCENES: [&str; 4] = ["standup.opus", "sparse.ogg", "meeting.m4a", "monologue.mp3"];
@@ -45,7 +50,7 @@ fn audio(name: &str, seconds: usize) -> Vec<f32> {
     samples
 }
 
-/// What is said when in a scene's first `seconds`.
+/// The utterances in a scene's first `seconds`, with their times.
 fn utterances(name: &str, seconds: usize) -> Vec<ScriptedUtterance> {
     let file = fs::File::open(fixture(name).with_extension("json")).unwrap();
     let scene: serde_json::Value = serde_json::from_reader(file).unwrap();
@@ -58,7 +63,8 @@ fn utterances(name: &str, seconds: usize) -> Vec<ScriptedUtterance> {
         .collect()
 }
 
-/// The spans that a map hears in `samples`, pushed in pieces of `cut`. They are collected as they are forgotten.
+/// The spans that a map finds in `samples`, pushed in pieces of `cut`. They are collected as they
+/// are discarded.
 fn spans(map: &mut SpeechMap, samples: &[f32], cut: usize) -> Vec<Span> {
     let mut found = Vec::new();
     let mut take = |map: &mut SpeechMap, up_to: Time| {
@@ -67,12 +73,12 @@ fn spans(map: &mut SpeechMap, samples: &[f32], cut: usize) -> Vec<Span> {
     };
     for piece in samples.chunks(cut) {
         map.push(piece);
-        // A span that ends a second before what is known grows no more.
-        take(map, map.heard_to() - Time::from_seconds(1.0));
+        // A span that ends a second before the last score grows no more.
+        take(map, map.scored_to() - Time::from_seconds(1.0));
     }
     map.finish();
-    assert_eq!(map.heard_to(), Time::from_samples(samples.len() as u64));
-    take(map, map.heard_to());
+    assert_eq!(map.scored_to(), Time::from_samples(samples.len() as u64));
+    take(map, map.scored_to());
     found
 }
 
@@ -93,14 +99,14 @@ fn samples_in_both(a: &[Span], b: &[Span]) -> u64 {
     a.iter().map(overlap).sum()
 }
 
-/// Says what it is told: a score for each two hops.
-struct Told {
+/// Returns prepared scores: one for each two hops.
+struct Prepared {
     scores: Vec<f32>,
     hops: usize,
 }
 
-impl HopDetector for Told {
-    fn hear(&mut self, _: &[f32; HOP_SAMPLES]) -> &[f32] {
+impl HopDetector for Prepared {
+    fn score(&mut self, _: &[f32; HOP_SAMPLES]) -> &[f32] {
         let at = self.hops / 2;
         self.hops += 1;
         &self.scores[at..=at]
@@ -117,19 +123,23 @@ impl HopDetector for Told {
     fn speech_score(&self) -> f32 {
         0.2
     }
+
+    fn identity(&self) -> String {
+        "prepared".into()
+    }
 }
 
-/// The package's own code puts 64 samples of the window before in front of each, where whisper.cpp mirrors the window's start: the
-/// scores differ a little.
+/// The package's own code puts 64 samples of the previous window in front of each, where
+/// whisper.cpp mirrors the window's start: the scores differ a little.
 #[test]
-fn it_hears_what_the_original_hears() {
+fn it_finds_the_speech_that_the_original_finds() {
     let file = fs::File::open(fixture("model/silero-standup.json")).unwrap();
     let thousandths: Vec<u16> = serde_json::from_reader(file).unwrap();
     let samples = audio("standup.opus", 60);
     assert_eq!(thousandths.len(), samples.len().div_ceil(2 * HOP_SAMPLES));
     let scores = thousandths.iter().map(|p| f32::from(*p) / 1e3).collect();
-    let mut told = SpeechMap::with(Box::new(Told { scores, hops: 0 }));
-    let theirs = spans(&mut told, &samples, 16_000);
+    let mut original = SpeechMap::with(Box::new(Prepared { scores, hops: 0 }));
+    let theirs = spans(&mut original, &samples, 16_000);
     let ours = spans(&mut silero(), &samples, 16_000);
     let both = samples_in_both(&ours, &theirs);
     let differ = samples_in(&ours) + samples_in(&theirs) - 2 * both;
@@ -138,18 +148,18 @@ fn it_hears_what_the_original_hears() {
 }
 
 #[test]
-fn it_hears_speech_and_nothing_else() {
+fn it_finds_speech_and_nothing_else() {
     for scene in SCENES {
         let seconds = 120;
         let said: Vec<Span> = utterances(scene, seconds)
             .iter()
             .map(|said| said.span)
             .collect();
-        let heard = spans(&mut silero(), &audio(scene, seconds), 8_000);
-        let recall = samples_in_both(&said, &heard) as f64 / samples_in(&said) as f64;
+        let found = spans(&mut silero(), &audio(scene, seconds), 8_000);
+        let recall = samples_in_both(&said, &found) as f64 / samples_in(&said) as f64;
         assert!(recall > 0.985, "{scene}: {recall}");
         for span in &said {
-            let covered = samples_in_both(&[*span], &heard) as f64 / span.length().samples() as f64;
+            let covered = samples_in_both(&[*span], &found) as f64 / span.length().samples() as f64;
             assert!(covered > 0.9, "{scene}: {covered} of {span:?}");
         }
     }
@@ -173,17 +183,17 @@ fn cutting_the_stream_changes_nothing() {
 }
 
 #[test]
-fn what_is_known_ends_at_most_a_second_before_what_was_heard() {
+fn scores_lag_behind_the_audio_by_less_than_a_second() {
     let mut map = silero();
     for n in 1..=300_u64 {
         map.push(&[0.0; 333]);
-        let lag = Time::from_samples(n * 333).samples_since(map.heard_to());
+        let lag = Time::from_samples(n * 333).samples_since(map.scored_to());
         assert!(lag < LAG_SAMPLES_MAX, "{lag}");
     }
 }
 
 #[test]
-fn a_recording_shorter_than_a_block_is_heard() {
+fn a_recording_shorter_than_a_block_has_scores() {
     let said = &audio("standup.opus", 2)[9_600..];
     let mut map = silero();
     map.push(&said[..12_000]);
@@ -196,9 +206,9 @@ fn a_recording_shorter_than_a_block_is_heard() {
     assert_eq!(map.spans().count(), 0);
 }
 
-/// What the engine would say is all asked for, once.
+/// The engine is asked for every utterance, once.
 #[test]
-fn a_transcription_loses_nothing() {
+fn a_transcription_loses_no_utterance() {
     for scene in SCENES {
         let said = utterances(scene, 1_000);
         let mut config = Config::default();
@@ -220,15 +230,15 @@ fn write(dir: &TempDir, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// Hears one second with a model, or says why not.
-fn hear(path: &Path) -> Result<SpeechMap, ModelError> {
+/// Scores one second with a model, or returns why it cannot be used.
+fn score(path: &Path) -> Result<SpeechMap, ModelError> {
     let mut map = SpeechMap::silero(path)?;
     map.push(&[0.01; 16_000]);
     map.finish();
     Ok(map)
 }
 
-/// Where the names and numbers of a model stand.
+/// The positions of the names and numbers in a model file.
 fn header_bytes(bytes: &[u8]) -> Vec<usize> {
     let number = |at: usize| {
         usize::try_from(i32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())).unwrap()
@@ -250,7 +260,7 @@ fn damaged_models_are_errors_and_never_end_the_process() {
     let dir = TempDir::new().unwrap();
     let bytes = model_bytes();
     let path = write(&dir, &bytes);
-    hear(&path).unwrap();
+    score(&path).unwrap();
     let mut file = fs::File::options().write(true).open(&path).unwrap();
     let mut put = |at: usize, byte: u8| {
         file.seek(SeekFrom::Start(at as u64)).unwrap();
@@ -260,7 +270,7 @@ fn damaged_models_are_errors_and_never_end_the_process() {
         for byte in [0, 0x7f, 0xff, bytes[at] ^ 1] {
             put(at, byte);
             let is_version = (18..30).contains(&at);
-            let is_accepted = hear(&path).is_ok();
+            let is_accepted = score(&path).is_ok();
             assert_eq!(
                 is_accepted,
                 is_version || byte == bytes[at],
@@ -270,16 +280,16 @@ fn damaged_models_are_errors_and_never_end_the_process() {
         put(at, bytes[at]);
     }
     for more in 1..20 {
-        hear(&write(&dir, &[&bytes[..], &bytes[more..2 * more]].concat())).unwrap_err();
+        score(&write(&dir, &[&bytes[..], &bytes[more..2 * more]].concat())).unwrap_err();
     }
     let cuts = (0..bytes.len()).step_by(7_919).chain([bytes.len() - 1]);
     for length in cuts {
-        hear(&write(&dir, &bytes[..length])).unwrap_err();
+        score(&write(&dir, &bytes[..length])).unwrap_err();
     }
 }
 
 #[test]
-fn other_files_are_told_from_models() {
+fn other_files_are_refused_by_what_they_are() {
     let dir = TempDir::new().unwrap();
     let whisper = fixture("model/fixture-q8_0.bin");
     for (path, says) in [
@@ -304,19 +314,63 @@ fn other_files_are_told_from_models() {
     );
 }
 
-/// Weights that are no numbers pass the check of the file: the detector fails when it runs.
-#[test]
-fn what_a_failing_detector_could_not_judge_counts_as_speech() {
-    let dir = TempDir::new().unwrap();
+/// A model with another number for its last bias.
+fn model_with_bias(bias: f32) -> Vec<u8> {
     let mut bytes = model_bytes();
     let name = b"_model.decoder.decoder.2.bias";
-    let at = bytes
-        .windows(name.len())
-        .position(|here| here == name)
-        .unwrap()
-        + name.len();
-    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
-    let map = hear(&write(&dir, &bytes)).unwrap();
+    let at = bytes.windows(name.len()).position(|here| here == name);
+    let at = at.unwrap() + name.len();
+    bytes[at..at + 4].copy_from_slice(&bias.to_le_bytes());
+    bytes
+}
+
+/// Cancels at the first segment.
+struct Cancels(Cancel);
+
+impl Sink for Cancels {
+    fn segment(&mut self, _: &Segment) -> io::Result<()> {
+        self.0.cancel();
+        Ok(())
+    }
+}
+
+/// A journal holds the fingerprint of the model, and not the path of its file.
+#[test]
+fn a_resume_needs_the_same_model_and_not_the_same_path() {
+    let dir = TempDir::new().unwrap();
+    let mut journal = Journal::create(dir.path().join("journal")).unwrap();
+    let mut transcribe = |model: PathBuf, cancels: bool| {
+        let mut config = Config::default();
+        config.vad = Vad::Silero(model);
+        let engine = Scripted::new(utterances("standup.opus", 1_000));
+        let mut scribe = Transcriber::new(config, engine).unwrap();
+        let source = FileSource::open(fixture("standup.opus")).unwrap();
+        if cancels {
+            let mut sink = Cancels(scribe.cancel());
+            scribe.transcribe_with_journal(source, &mut sink, &mut journal)
+        } else {
+            let mut segments: Vec<Segment> = Vec::new();
+            scribe.transcribe_with_journal(source, &mut segments, &mut journal)
+        }
+    };
+    let summary = transcribe(model(), true).unwrap();
+    assert_eq!(summary.ended, Ended::Cancelled);
+    let other = write(&dir, &model_with_bias(0.125));
+    let error = transcribe(other, false).unwrap_err();
+    let Error::Journal(JournalError::Changed { what, .. }) = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(what, "vad");
+    let moved = write(&dir, &model_bytes());
+    assert_eq!(transcribe(moved, false).unwrap().ended, Ended::Complete);
+}
+
+/// Weights that are no numbers pass the check of the file: the detector fails when it runs.
+#[test]
+fn audio_that_a_failing_detector_cannot_score_counts_as_speech() {
+    let dir = TempDir::new().unwrap();
+    let bytes = model_with_bias(f32::NAN);
+    let map = score(&write(&dir, &bytes)).unwrap();
     let all = Span::new(Time::ZERO, Time::from_samples(16_000));
     assert_eq!(map.spans().collect::<Vec<_>>(), [all]);
 }

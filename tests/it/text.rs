@@ -128,16 +128,6 @@ fn check_order(name: &str, segments: &[Segment]) {
 }
 
 #[test]
-fn words_and_times_with_previous_text() {
-    check(true, 0.045);
-}
-
-#[test]
-fn words_and_times_without_previous_text() {
-    check(false, 0.040);
-}
-
-#[test]
 fn room_tone_gives_no_text() {
     let (segments, summary) = transcribe(&mut scribe(true), "room_tone.flac");
     assert_eq!(segments, []);
@@ -153,4 +143,20 @@ fn the_same_input_gives_the_same_text() {
     assert!(released.freed_bytes > 0, "the model was loaded");
     let (second, _) = transcribe(&mut scribe, "standup.opus");
     assert_eq!(first, second);
+}
+
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn words_and_times_with_previous_text() {
+        check(true, 0.045);
+    }
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn words_and_times_without_previous_text() {
+        check(false, 0.040);
+    }
 }

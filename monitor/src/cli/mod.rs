@@ -1,6 +1,8 @@
 //! Arguments and commands.
 
 mod analyze;
+#[cfg(feature = "ollama")]
+mod ollama;
 #[cfg(feature = "dashboard")]
 mod serve;
 mod table;
@@ -111,9 +113,9 @@ enum Command {
         #[arg(long)]
         acknowledge: Option<u64>,
     },
-    /// Tells what Ollama's models cost, which context fits, and loads and unloads them
+    /// Plans, loads, unloads and reports the models of an Ollama server
     #[cfg(feature = "ollama")]
-    Ollama(steadyscribe_monitor::ollama::command::OllamaArgs),
+    Ollama(ollama::OllamaArgs),
     /// Serves the dashboard on this machine
     #[cfg(feature = "dashboard")]
     Serve(serve::ServeArgs),
@@ -180,7 +182,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Command::Ollama(args) => {
             let mut out = std::io::stdout();
             let is_terminal = std::io::IsTerminal::is_terminal(&out);
-            steadyscribe_monitor::ollama::command::run(&args, &mut out, is_terminal)?;
+            ollama::run(&args, &mut out, is_terminal)?;
             Ok(())
         }
         #[cfg(feature = "dashboard")]

@@ -32,7 +32,7 @@ pub(super) struct StateView {
     alerts: Vec<MemoryAlert>,
     recovered: Vec<Notice>,
     pipelines: Vec<Pipeline>,
-    models: Vec<LoadedModel>,
+    models: Vec<ReportedModel>,
 }
 
 /// What one pipeline publishes.
@@ -46,7 +46,7 @@ struct Pipeline {
 /// A model and who has loaded it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LoadedModel {
+struct ReportedModel {
     component: Component,
     #[serde(flatten)]
     model: Model,
@@ -121,14 +121,14 @@ fn pipelines(context: &Context) -> Vec<Pipeline> {
     publishers.iter().map(pipeline).collect()
 }
 
-fn models(context: &Context) -> Vec<LoadedModel> {
+fn models(context: &Context) -> Vec<ReportedModel> {
     context.monitor.with(|watcher| {
         let of = |component| {
             watcher
                 .models(component)
                 .iter()
                 .cloned()
-                .map(move |model| LoadedModel { component, model })
+                .map(move |model| ReportedModel { component, model })
         };
         Component::ALL.into_iter().flat_map(of).collect()
     })

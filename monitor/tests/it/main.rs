@@ -16,6 +16,8 @@ mod corpus;
 mod dashboard;
 #[cfg(all(feature = "desktop", target_os = "linux"))]
 mod desktop;
+#[cfg(all(feature = "cli", feature = "dashboard", feature = "ollama"))]
+mod docs;
 #[cfg(feature = "dashboard")]
 mod http;
 mod leaks;

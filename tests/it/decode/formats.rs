@@ -1,4 +1,4 @@
-//! Every format: its length, and the place of what is in it.
+//! Every format: its length, and the times of its sounds.
 
 use steadyscribe::audio::Format;
 use steadyscribe::decode::probe;
@@ -6,16 +6,16 @@ use steadyscribe::decode::probe;
 use crate::support::input::{Pieces, fixture, hear};
 use crate::support::signal::check_bursts;
 
-/// What is known of a fixture.
+/// The facts about a fixture.
 struct Known {
     file: &'static str,
     container: &'static str,
     codec: &'static str,
     rate_hz: u32,
     channels: usize,
-    /// Samples at 16 kHz beyond 1.5 s. Not zero where the file does not tell how much of its end is padding.
+    /// Samples at 16 kHz beyond 1.5 s. Not zero if the file does not declare its padding.
     padding: usize,
-    /// How much later than in the signal the bursts are, in seconds.
+    /// Delay of the bursts against the signal, in seconds.
     later_s: f64,
 }
 
@@ -49,7 +49,8 @@ impl Known {
     }
 }
 
-/// Delay of the encoder's core that no header tells, beyond what is assumed: 1,024 frames of 24 kHz.
+/// Delay of the encoder's core that no header declares, beyond the assumed one: 1,024 frames of 24
+/// kHz.
 const HE_AAC_DELAY_S: f64 = 0.042_667;
 
 const KNOWN: &[Known] = &[
@@ -110,7 +111,7 @@ const KNOWN: &[Known] = &[
 ];
 
 #[test]
-fn length_and_places_are_right_in_every_format() {
+fn length_and_times_are_right_in_every_format() {
     for known in KNOWN {
         let Known {
             file,
@@ -121,28 +122,28 @@ fn length_and_places_are_right_in_every_format() {
             padding,
             later_s,
         } = *known;
-        let heard = hear(&mut Pieces::file(fixture(file))).unwrap();
+        let decoded = hear(&mut Pieces::file(fixture(file))).unwrap();
         assert_eq!(
-            (heard.info.container, heard.info.codec),
+            (decoded.info.container, decoded.info.codec),
             (container, codec),
             "{file}"
         );
-        assert_eq!(heard.info.format, Format { rate_hz, channels }, "{file}");
-        assert_eq!(heard.samples.len(), 24_000 + padding, "{file}");
-        assert_eq!(heard.stats.damaged_packets, 0, "{file}");
+        assert_eq!(decoded.info.format, Format { rate_hz, channels }, "{file}");
+        assert_eq!(decoded.samples.len(), 24_000 + padding, "{file}");
+        assert_eq!(decoded.stats.damaged_packets, 0, "{file}");
         assert!(
-            heard.stats.damage.is_empty(),
+            decoded.stats.damage.is_empty(),
             "{file}: {:?}",
-            heard.stats.damage
+            decoded.stats.damage
         );
-        assert_eq!(heard.stats.stopped_early, None, "{file}");
-        check_bursts(&heard.samples, later_s, file);
+        assert_eq!(decoded.stats.stopped_early, None, "{file}");
+        check_bursts(&decoded.samples, later_s, file);
     }
 }
 
 #[test]
-fn pipe_gives_what_the_file_gives() {
-    // The index stands behind the audio, so that the audio is gone when it is known.
+fn pipe_decodes_to_the_samples_of_the_file() {
+    // The index follows the audio, which is gone by the time the index is read.
     let needs_seek = [
         "aac-index-last.m4a",
         "aac.mov",
@@ -180,20 +181,20 @@ fn pipe_gives_what_the_file_gives() {
 
 #[test]
 fn sound_that_starts_after_the_picture_keeps_its_time() {
-    // The files round the 0.4 s, and the first one its start, to what their tables can hold.
+    // The files round the 0.4 s, and the first one also its start, to the units of their tables.
     for (file, later_s) in [("film-late.mp4", 0.4), ("film-late.webm", 0.4)] {
-        let heard = hear(&mut Pieces::file(fixture(file))).unwrap();
-        check_bursts(&heard.samples, later_s, file);
+        let decoded = hear(&mut Pieces::file(fixture(file))).unwrap();
+        check_bursts(&decoded.samples, later_s, file);
         assert!(
-            heard.stats.damage.is_empty(),
+            decoded.stats.damage.is_empty(),
             "{file}: {:?}",
-            heard.stats.damage
+            decoded.stats.damage
         );
     }
-    // The muxer put the picture's delay into the first packet of sound.
-    let heard = hear(&mut Pieces::file(fixture("film-fragments.mp4"))).unwrap();
-    check_bursts(&heard.samples, 8_576.0 / 48_000.0, "film-fragments.mp4");
-    assert!(heard.stats.damage.is_empty());
+    // The muxer put the delay of the picture into the first packet of sound.
+    let decoded = hear(&mut Pieces::file(fixture("film-fragments.mp4"))).unwrap();
+    check_bursts(&decoded.samples, 8_576.0 / 48_000.0, "film-fragments.mp4");
+    assert!(decoded.stats.damage.is_empty());
 }
 
 #[test]
@@ -223,29 +224,29 @@ fn probe_reads_headers_only() {
 
 #[test]
 fn chained_ogg_is_one_time_line() {
-    // Each part has a clock, a delay and, the last one, a rate of its own.
+    // Each part has its own clock and delay, and the last one its own rate.
     for (parts, seconds) in [
         (&["opus.ogg", "opus.ogg", "opus.ogg"][..], 4.5),
         (&["vorbis.ogg", "opus-stereo.opus", "flac-in.ogg"], 4.5),
     ] {
         let bytes: Vec<u8> = parts.iter().flat_map(|part| fixture(part)).collect();
-        let heard = hear(&mut Pieces::file(bytes)).unwrap();
+        let decoded = hear(&mut Pieces::file(bytes)).unwrap();
         assert!(
-            (heard.seconds() - seconds).abs() < 0.0002,
+            (decoded.seconds() - seconds).abs() < 0.0002,
             "{parts:?}: {} s",
-            heard.seconds()
+            decoded.seconds()
         );
         for part in 0..parts.len() {
             check_bursts(
-                &heard.samples,
+                &decoded.samples,
                 1.5 * part as f64,
                 &format!("{parts:?} {part}"),
             );
         }
         assert!(
-            heard.stats.damage.is_empty(),
+            decoded.stats.damage.is_empty(),
             "{parts:?}: {:?}",
-            heard.stats.damage
+            decoded.stats.damage
         );
     }
 }

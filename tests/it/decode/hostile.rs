@@ -1,22 +1,24 @@
-//! Headers that were made to do harm: each is refused or bounded, in memory and in time.
+//! Malicious headers: each is refused, or bounded in memory and in processor time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use steadyscribe::InputError;
 use steadyscribe::decode::Decoder;
 
+use super::processor_time;
 use crate::support::files::{Wave, big_chunk, mp4_box, split_at_box};
 use crate::support::heap::measure;
 use crate::support::input::{Piece, Pieces, fixture};
 
-/// Most bytes that are held at once, whatever a header asks for: what a demuxer reads of one packet, and its copy.
+/// Most bytes that are held at once, whatever a header claims: what a demuxer reads for one packet,
+/// and its copy.
 const PEAK_BYTES_MAX: u64 = 40 << 20;
 
 fn bytes(bytes: &[u8]) -> Piece {
     Piece::Bytes(bytes.into())
 }
 
-/// Decodes to the end, or to an hour.
+/// Decodes to the end, or one hour. Returns the seconds.
 fn seconds(input: &mut Pieces) -> Result<f64, InputError> {
     let mut decoder = Decoder::open(input)?;
     let mut samples = 0;
@@ -30,28 +32,28 @@ fn seconds(input: &mut Pieces) -> Result<f64, InputError> {
     Ok(samples as f64 / 384_000.0)
 }
 
-/// Decodes within the bounds, as a file and as a pipe. Returns what came of the file.
+/// Decodes within the bounds, as a file and as a pipe. Returns the outcome of the file.
 fn check(what: &str, pieces: Vec<Piece>) -> Result<f64, InputError> {
     let file = Pieces::of(pieces);
     let mut outcome = Ok(0.0);
     for mut input in [file.clone().piped(), file] {
-        let began = Instant::now();
+        let began = processor_time();
         let (result, heap) = measure(|| seconds(&mut input));
-        let took = began.elapsed();
-        let heard_s = *result.as_ref().unwrap_or(&0.0);
+        let took = processor_time() - began;
+        let decoded_s = *result.as_ref().unwrap_or(&0.0);
         assert!(
             heap.peak_bytes < PEAK_BYTES_MAX,
             "{what}: {} bytes at once",
             heap.peak_bytes
         );
-        let longest = Duration::from_secs(5) + Duration::from_secs_f64(heard_s / 20.0);
-        assert!(took < longest, "{what}: {took:?} for {heard_s} s");
+        let longest = Duration::from_secs(5) + Duration::from_secs_f64(decoded_s / 20.0);
+        assert!(took < longest, "{what}: {took:?} for {decoded_s} s");
         outcome = result;
     }
     outcome
 }
 
-/// Checks that nothing is heard, and that the error says so as one of the input.
+/// Checks that nothing is decoded, and that the error blames the input.
 fn refused(what: &str, pieces: Vec<Piece>) {
     match check(what, pieces) {
         Err(InputError::Undecodable { .. } | InputError::Unsupported { .. }) => {}
@@ -97,12 +99,12 @@ fn rates_and_channels_of_zero_or_of_millions() {
         refused(what, vec![bytes(&with(aiff.clone(), common + at, new))]);
     }
     let flac = fixture("flac-16.flac");
-    // Its rate stands in the 20 bits behind the sizes of blocks and frames.
-    let heard = check(
+    // Its rate is in the 20 bits behind the sizes of blocks and frames.
+    let decoded = check(
         "flac of rate 0",
         vec![bytes(&with(flac, 8 + 10, &[0, 0, 0]))],
     );
-    assert!(heard.is_err() || heard.unwrap() > 1.0);
+    assert!(decoded.is_err() || decoded.unwrap() > 1.0);
     let mp4 = fixture("aac-index-first.m4a");
     let scale = find(&mp4, b"mdhd") + 16;
     refused(
@@ -112,7 +114,7 @@ fn rates_and_channels_of_zero_or_of_millions() {
     let entry = find(&mp4, b"mp4a") + 20;
     for channels in [[0, 0], [255, 255]] {
         let file = with(mp4.clone(), entry, &channels);
-        // What the configuration of the codec says is believed.
+        // The configuration of the codec is used instead.
         assert!(check("mp4 of odd channels", vec![bytes(&file)]).unwrap() > 1.4);
     }
 }
@@ -158,7 +160,7 @@ fn matroska(rate_hz: f64, channels: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A cluster at a time, of one block of 20 ms of 16 kHz mono.
+/// A cluster at `at_ms`, with one block of 20 ms of 16 kHz mono.
 fn cluster(at_ms: u64) -> Vec<u8> {
     let block = [&[0x81, 0, 0, 0x80][..], &[7; 640]].concat();
     let content = [
@@ -172,8 +174,8 @@ fn cluster(at_ms: u64) -> Vec<u8> {
 #[test]
 fn matroska_of_odd_numbers() {
     let good = [matroska(16_000.0, &[1]), cluster(0), cluster(20)].concat();
-    let heard = check("matroska", vec![bytes(&good)]).unwrap();
-    assert!((heard - 0.04).abs() < 1e-6, "{heard} s");
+    let decoded = check("matroska", vec![bytes(&good)]).unwrap();
+    assert!((decoded - 0.04).abs() < 1e-6, "{decoded} s");
     let billion = 1_000_000_000_u32.to_be_bytes();
     for (what, rate_hz, channels) in [
         ("matroska of rate 0", 0.0, &[1][..]),
@@ -203,7 +205,7 @@ fn matroska_of_odd_numbers() {
     let _ = check("an endless block", file);
 }
 
-/// Blocks that each claim to come ten minutes after the one before.
+/// Each block claims to come ten minutes after the one before.
 #[test]
 fn small_file_claims_no_years_of_silence() {
     let mut file = matroska(16_000.0, &[1]);
@@ -233,11 +235,11 @@ fn lengths_beyond_the_file() {
     );
     let rf64 = Wave::mono(16_000).rf64_header(b"RF64", u64::MAX - 1);
     let samples = Wave::mono(16_000).data(&[0.1; 16_000]);
-    let heard = check("wave of 2^64 bytes", vec![bytes(&rf64), bytes(&samples)]);
-    assert_eq!(heard.unwrap(), 1.0);
+    let decoded = check("wave of 2^64 bytes", vec![bytes(&rf64), bytes(&samples)]);
+    assert_eq!(decoded.unwrap(), 1.0);
     let w64 = Wave::mono(16_000).wave64_header(u64::MAX - 1_000);
-    let heard = check("wave64 of 2^64 bytes", vec![bytes(&w64), bytes(&samples)]);
-    assert_eq!(heard.unwrap(), 1.0);
+    let decoded = check("wave64 of 2^64 bytes", vec![bytes(&w64), bytes(&samples)]);
+    assert_eq!(decoded.unwrap(), 1.0);
     let aiff = Wave::mono(16_000).aiff(&[0.1; 16_000]);
     let at = find(&aiff, b"COMM") + 4;
     refused(
@@ -249,13 +251,13 @@ fn lengths_beyond_the_file() {
         check("aiff of 4 GB", vec![bytes(&with(aiff, at, all))]).unwrap(),
         1.0
     );
-    // 2^36 - 1 frames, of which there are some.
+    // It claims 2^36 - 1 frames.
     let flac = fixture("flac-16.flac");
     let mut info = flac[21..26].to_vec();
     info[0] |= 15;
     info[1..].fill(255);
-    let heard = check("flac of 18 days", vec![bytes(&with(flac, 21, &info))]).unwrap();
-    assert!((heard - 1.5).abs() < 0.01, "{heard} s");
+    let decoded = check("flac of 18 days", vec![bytes(&with(flac, 21, &info))]).unwrap();
+    assert!((decoded - 1.5).abs() < 0.01, "{decoded} s");
     refused(
         "a tag of 256 MB in a file of none",
         vec![bytes(b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f")],
@@ -270,7 +272,7 @@ fn tables_of_thousands_of_millions() {
         let what = format!("{} of 4,294,967,295", String::from_utf8_lossy(table));
         let _ = check(&what, vec![bytes(&with(file.clone(), at, &[255; 4]))]);
     }
-    // All packets of one size: none, one byte, and nearly all there is.
+    // All packets have one size: zero, one byte, and nearly 4 GB.
     for size in [0_u32, 1, 4_000_000_000] {
         let at = find(&file, b"stsz") + 8;
         let sizes = [size.to_be_bytes(), [255; 4]].concat();
@@ -296,7 +298,7 @@ fn tables_of_thousands_of_millions() {
     );
 }
 
-/// Beyond what 32 bits count. A file passes over them, a pipe has none to show them of.
+/// 32 bits cannot count them. A file skips them; a pipe would have to keep them, and refuses.
 #[test]
 fn covers_of_four_gigabytes() {
     const COVER: u64 = 4 << 30;
@@ -325,8 +327,8 @@ fn covers_of_four_gigabytes() {
         bytes(clusters),
     ];
     for (what, pieces) in [("mp4", mp4), ("mkv", mkv)] {
-        let (heard, heap) = measure(|| seconds(&mut Pieces::of(pieces)).unwrap());
-        assert!((1.4..1.6).contains(&heard), "{what}: {heard} s");
+        let (decoded, heap) = measure(|| seconds(&mut Pieces::of(pieces)).unwrap());
+        assert!((1.4..1.6).contains(&decoded), "{what}: {decoded} s");
         assert!(
             heap.peak_bytes < 2 << 20,
             "{what}: {} bytes",
@@ -391,7 +393,7 @@ fn chains_without_end() {
     let _ = check("wave of no data before its data", vec![bytes(&odd)]);
 }
 
-/// A length of zero that would lead back to itself, and boxes in boxes.
+/// Elements whose length of zero leads back to themselves, and deeply nested elements.
 #[test]
 fn elements_that_lead_nowhere() {
     let head = mp4_box(b"ftyp", b"M4A \0\0\0\0");
@@ -455,7 +457,7 @@ fn ogg_page(serial: u32, flags: u8, sequence: u32, lacing: &[u8], body: &[u8]) -
 
 const OPUS_HEAD: &[u8] = b"OpusHead\x01\x01\x38\x01\x80\xbb\0\0\0\0\0";
 
-/// A packet that goes on from page to page for ever: its comments, its audio.
+/// A packet of comments, and one of audio, that continue from page to page without end.
 #[test]
 fn packet_of_ogg_without_end() {
     const PAGES: u32 = 1_500;

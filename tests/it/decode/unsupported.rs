@@ -1,15 +1,15 @@
-//! What is not decoded is named, with a remedy.
+//! Errors name the format that is not supported, and a remedy.
 
 use steadyscribe::InputError;
 
 use crate::support::input::{Pieces, fixture, hear};
 
-fn check(bytes: &[u8], named: &str) {
+fn check(bytes: &[u8], named: &str, advice: &str) {
     for input in [Pieces::file(bytes), Pieces::file(bytes).piped()] {
         match hear(&mut { input }) {
             Err(InputError::Unsupported { what, remedy, .. }) => {
                 assert!(what.contains(named), "{what:?} does not name {named}");
-                assert!(remedy.contains("ffmpeg -i"), "{remedy}");
+                assert!(remedy.contains(advice), "{remedy}");
             }
             Err(error) => panic!("{named}: {error}"),
             Ok(_) => panic!("{named} was decoded"),
@@ -29,7 +29,7 @@ fn codec_is_named() {
         ("unsupported-wavpack.wv", "WavPack"),
         ("unsupported-mulaw.au", "Sun audio"),
     ] {
-        check(&fixture(file), named);
+        check(&fixture(file), named, "ffmpeg -i");
     }
 }
 
@@ -56,10 +56,11 @@ fn other_kinds_of_file_are_named() {
         (&b"caff\x00\x01\x00\x00desc"[..], "CAF"),
         (b"RIFF\x00\x10\x00\x00AVI LIST", "AVI"),
         (b"#!AMR-WB\n", "AMR"),
-        (b"%PDF-1.7", "PDF"),
-        (b"\x89PNG\r\n\x1a\n", "picture"),
     ] {
-        check(&[head, &[0; 4_000]].concat(), named);
+        check(&[head, &[0; 4_000]].concat(), named, "ffmpeg -i");
+    }
+    for (head, named) in [(&b"%PDF-1.7"[..], "PDF"), (b"\x89PNG\r\n\x1a\n", "picture")] {
+        check(&[head, &[0; 4_000]].concat(), named, "choose a file");
     }
 }
 
@@ -68,9 +69,9 @@ fn wave_format_is_named() {
     use crate::support::files::Wave;
     let mut file = Wave::mono(8_000).riff(&[0.0; 800]);
     file[20..22].copy_from_slice(&0x31_u16.to_le_bytes());
-    check(&file, "GSM 6.10");
+    check(&file, "GSM 6.10", "ffmpeg -i");
     file[20..22].copy_from_slice(&0x1234_u16.to_le_bytes());
-    check(&file, "wave format 0x1234");
+    check(&file, "wave format 0x1234", "ffmpeg -i");
 }
 
 #[test]
@@ -103,9 +104,15 @@ fn nothing_to_decode_is_an_error() {
 }
 
 #[test]
-fn empty_file_is_named() {
-    let error = hear(&mut Pieces::file(&b""[..])).err().unwrap().to_string();
-    assert!(error.contains("the file is empty (0 bytes)"), "{error}");
+fn empty_input_is_named() {
+    let file = Pieces::file(&b""[..]);
+    for (mut input, expected) in [
+        (file.clone(), "the file is empty (0 bytes)"),
+        (file.piped(), "the pipe ended before its first byte"),
+    ] {
+        let error = hear(&mut input).err().unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Wave and AIFF in every form, from files made here.
+//! Wave and AIFF in every form, in files that are made here.
 
 use std::io::{Seek, SeekFrom, Write};
 
@@ -11,22 +11,22 @@ use crate::support::files::{Sample, Wave, chunk};
 use crate::support::input::{Piece, Pieces, hear};
 use crate::support::signal::{bursts, check_bursts};
 
-/// More than 32 bits can count.
+/// A size that 32 bits cannot hold.
 const HUGE_BYTES: u64 = (4 << 30) + (1 << 20);
 
 fn check(bytes: Vec<u8>, frames: u64, what: &str) {
     let files = [Pieces::file(bytes.clone()), Pieces::file(bytes).piped()];
     for mut file in files {
-        let heard = hear(&mut file).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let rate_hz = u64::from(heard.info.format.rate_hz);
-        assert_eq!(heard.frames(), frames, "{what}");
+        let decoded = hear(&mut file).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let rate_hz = u64::from(decoded.info.format.rate_hz);
+        assert_eq!(decoded.frames(), frames, "{what}");
         assert_eq!(
-            heard.samples.len() as u64,
+            decoded.samples.len() as u64,
             (frames * 16_000).div_ceil(rate_hz),
             "{what}"
         );
-        assert_eq!(heard.stats.stopped_early, None, "{what}");
-        check_bursts(&heard.samples, 0.0, what);
+        assert_eq!(decoded.stats.stopped_early, None, "{what}");
+        check_bursts(&decoded.samples, 0.0, what);
     }
 }
 
@@ -80,18 +80,18 @@ fn every_rate_and_number_of_channels() {
 
 #[test]
 fn every_length_near_a_block() {
-    // A block of the resampler is 960 frames at 48 kHz, a packet of the demuxer 1,152.
+    // A block of the resampler has 960 frames at 48 kHz, a packet of the demuxer 1,152.
     for frames in [
         0_usize, 1, 2, 3, 959, 960, 961, 1_151, 1_152, 1_153, 1_919, 1_920, 1_921,
     ] {
         let file = Wave::mono(48_000).riff(&vec![0.5; frames]);
-        let heard = hear(&mut Pieces::file(file));
+        let decoded = hear(&mut Pieces::file(file));
         if frames == 0 {
-            assert!(heard.is_err(), "nothing is no recording");
+            assert!(decoded.is_err(), "a file without frames is an error");
             continue;
         }
         assert_eq!(
-            heard.unwrap().samples.len(),
+            decoded.unwrap().samples.len(),
             (frames * 16_000).div_ceil(48_000),
             "{frames}"
         );
@@ -115,24 +115,24 @@ fn sizes_of_64_bits() {
         frames,
         "Wave64",
     );
-    // A recorder that did not come to write the size.
+    // The recorder stopped before it wrote the size.
     check(
         [wave.rf64_header(b"RF64", 0), data.clone()].concat(),
         frames,
         "RF64 without size",
     );
-    let heard = hear(&mut Pieces::file(
+    let decoded = hear(&mut Pieces::file(
         [wave.rf64_header(b"RF64", len), data].concat(),
     ))
     .unwrap();
-    assert_eq!(heard.info.container, "rf64");
-    assert_eq!(heard.info.duration.unwrap().seconds(), 1.5);
+    assert_eq!(decoded.info.container, "rf64");
+    assert_eq!(decoded.info.duration.unwrap().seconds(), 1.5);
 }
 
 #[test]
-fn size_that_is_not_known() {
+fn unknown_size() {
     let (wave, signal) = (Wave::mono(48_000), bursts(48_000));
-    // ffmpeg into a pipe, a recorder that was switched off, SoX into a pipe.
+    // Written by ffmpeg to a pipe, a recorder that was switched off, and SoX to a pipe.
     for size in [u32::MAX, u32::MAX - 36, 0, 0x7fff_f000, 0x7fff_ffdb] {
         let file = [wave.riff_header(size), wave.data(&signal)].concat();
         check(file, signal.len() as u64, &format!("size {size:#x}"));
@@ -140,7 +140,7 @@ fn size_that_is_not_known() {
 }
 
 #[test]
-fn what_stands_before_and_behind_the_audio() {
+fn chunks_before_and_behind_the_audio() {
     let (wave, signal) = (Wave::mono(44_100), bursts(44_100));
     let data = wave.data(&signal);
     let behind = chunk(b"LIST", &[b'x'; 5_001]);
@@ -163,7 +163,7 @@ fn what_stands_before_and_behind_the_audio() {
 
 #[test]
 fn extensible_format_of_odd_width() {
-    // 20 valid bits in 24, as recorders write them.
+    // Recorders write 20 valid bits in samples of 24.
     let wave = Wave {
         sample: Sample::S24,
         rate_hz: 48_000,
@@ -200,8 +200,9 @@ fn mp3_in_a_wave_file() {
     check(file, 66_150, "mp3 in wave");
 }
 
-/// Decodes more than four gigabytes without keeping them, and says where the one sound is.
-fn hear_huge(source: &mut dyn Source) -> (u64, u64) {
+/// Decodes more than four gigabytes without keeping them. Returns the count of frames, and the
+/// frame of the only sound.
+fn decode_huge(source: &mut dyn Source) -> (u64, u64) {
     let mut decoder = Decoder::open(source).unwrap();
     let (mut frames, mut loud_at) = (0, 0);
     while let Some(chunk) = decoder.next().unwrap() {
@@ -215,24 +216,13 @@ fn hear_huge(source: &mut dyn Source) -> (u64, u64) {
     (frames, loud_at)
 }
 
-/// Few samples for many bytes.
+/// A format with few frames for many bytes.
 const WIDE: Wave = Wave {
     sample: Sample::F64,
     rate_hz: 384_000,
     channels: 8,
 };
 const WIDE_FRAME: u64 = 8 * 8;
-
-#[test]
-fn riff_of_more_than_four_gigabytes() {
-    // Its size is what 32 bits hold of the true one.
-    let sound = WIDE.data(&[0.0, 0.0, 0.5, 0.0]);
-    let len = HUGE_BYTES + sound.len() as u64;
-    let header = Piece::Bytes(WIDE.riff_header((len & u64::from(u32::MAX)) as u32).into());
-    let pieces = vec![header, Piece::Zeros(HUGE_BYTES), Piece::Bytes(sound.into())];
-    let heard = hear_huge(&mut Pieces::of(pieces));
-    assert_eq!(heard, (len / WIDE_FRAME, HUGE_BYTES / WIDE_FRAME + 2));
-}
 
 #[test]
 fn wave64_of_more_than_four_gigabytes() {
@@ -248,19 +238,7 @@ fn wave64_of_more_than_four_gigabytes() {
 }
 
 #[test]
-fn sparse_file_of_more_than_four_gigabytes() {
-    let sound = WIDE.data(&[0.5, 0.0]);
-    let len = HUGE_BYTES + sound.len() as u64;
-    let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(&WIDE.rf64_header(b"RF64", len)).unwrap();
-    file.seek(SeekFrom::Current(HUGE_BYTES as i64)).unwrap();
-    file.write_all(&sound).unwrap();
-    let heard = hear_huge(&mut FileSource::open(file.path()).unwrap());
-    assert_eq!(heard, (len / WIDE_FRAME, HUGE_BYTES / WIDE_FRAME));
-}
-
-#[test]
-fn cut_file_is_heard_to_the_cut_and_says_so() {
+fn cut_file_is_decoded_to_the_cut_and_reported() {
     let signal = bursts(48_000);
     let wave = Wave::mono(48_000);
     let data = wave.data(&signal);
@@ -279,17 +257,47 @@ fn cut_file_is_heard_to_the_cut_and_says_so() {
     for (what, mut bytes) in files {
         bytes.truncate(bytes.len() - 40_001);
         for mut input in [Pieces::file(bytes.clone()), Pieces::file(bytes).piped()] {
-            let heard = hear(&mut input).unwrap();
-            let missing = signal.len() as u64 - heard.frames();
+            let decoded = hear(&mut input).unwrap();
+            let missing = signal.len() as u64 - decoded.frames();
             assert!(
                 (20_000..=20_002).contains(&missing),
                 "{what}: {missing} frames are missing"
             );
             assert_eq!(
-                heard.stats.stopped_early.as_deref(),
+                decoded.stats.stopped_early.as_deref(),
                 Some("the file is cut off"),
                 "{what}"
             );
         }
+    }
+}
+
+/// Run by `make test-all`.
+mod slow {
+    use super::*;
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn sparse_file_of_more_than_four_gigabytes() {
+        let sound = WIDE.data(&[0.5, 0.0]);
+        let len = HUGE_BYTES + sound.len() as u64;
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&WIDE.rf64_header(b"RF64", len)).unwrap();
+        file.seek(SeekFrom::Current(HUGE_BYTES as i64)).unwrap();
+        file.write_all(&sound).unwrap();
+        let decoded = decode_huge(&mut FileSource::open(file.path()).unwrap());
+        assert_eq!(decoded, (len / WIDE_FRAME, HUGE_BYTES / WIDE_FRAME));
+    }
+
+    #[test]
+    #[ignore = "slow: make test-all"]
+    fn riff_of_more_than_four_gigabytes() {
+        // The header holds the lower 32 bits of the true size.
+        let sound = WIDE.data(&[0.0, 0.0, 0.5, 0.0]);
+        let len = HUGE_BYTES + sound.len() as u64;
+        let header = Piece::Bytes(WIDE.riff_header((len & u64::from(u32::MAX)) as u32).into());
+        let pieces = vec![header, Piece::Zeros(HUGE_BYTES), Piece::Bytes(sound.into())];
+        let decoded = decode_huge(&mut Pieces::of(pieces));
+        assert_eq!(decoded, (len / WIDE_FRAME, HUGE_BYTES / WIDE_FRAME + 2));
     }
 }

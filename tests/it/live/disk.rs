@@ -1,5 +1,5 @@
-//! The spill file: an error where it cannot be created, silence where its disk is full, and no trace
-//! of it afterwards.
+//! The spill file: an error where it cannot be created, silence where its disk is full, and no
+//! trace of it afterwards.
 
 use std::io::BufRead;
 use std::path::Path;
@@ -14,15 +14,22 @@ fn check_refused(options: LiveOptions, is_right: impl Fn(&LiveError) -> bool) {
     assert!(is_right(&error), "{error:?}");
 }
 
+/// The kind of the system's error, where the spill file could not be created.
+fn spill_error(error: &LiveError) -> Option<io::ErrorKind> {
+    match error {
+        LiveError::Spill { source, .. } => Some(source.kind()),
+        _ => None,
+    }
+}
+
 #[test]
 fn options_that_cannot_work_are_an_error_at_the_start() {
     let folder = tempfile::tempdir().unwrap();
     let mut missing = options(1 << 20);
     missing.spill_dir = folder.path().join("missing");
-    check_refused(
-        missing.clone(),
-        |error| matches!(error, LiveError::Spill { source, .. } if source.kind() == io::ErrorKind::NotFound),
-    );
+    check_refused(missing.clone(), |error| {
+        spill_error(error) == Some(io::ErrorKind::NotFound)
+    });
     missing.spill_bytes = 0;
     assert!(Live::start(missing).is_ok(), "no file, no directory");
     for wrong in [1, (1 << 20) - 1, (1 << 40) + 1] {
@@ -40,7 +47,8 @@ fn options_that_cannot_work_are_an_error_at_the_start() {
     check_refused(hasty, |error| matches!(error, LiveError::Options(_)));
 }
 
-/// The limit of the file may be larger than its disk, which another program may fill or empty later.
+/// The limit of the file may be larger than its disk, which another program may fill or empty
+/// later.
 #[test]
 fn a_limit_beyond_the_disk_starts_at_once() {
     let (feed, live) = Live::start(options(1 << 40)).unwrap();
@@ -89,11 +97,7 @@ fn a_disk_without_room_for_the_first_megabyte_is_an_error_at_the_start() {
     };
     let _both = [disk.start(8 << 20).unwrap(), disk.start(8 << 20).unwrap()];
     let error = disk.start(8 << 20).unwrap_err();
-    let is_full = |source: &io::Error| source.kind() == io::ErrorKind::StorageFull;
-    assert!(
-        matches!(&error, LiveError::Spill { source, .. } if is_full(source)),
-        "{error:?}"
-    );
+    assert_eq!(spill_error(&error), Some(io::ErrorKind::StorageFull));
 }
 
 /// Nobody transcribes for two minutes, of which 69 s fit in memory and 33 s on the disk.

@@ -24,8 +24,8 @@ fn finish_says_what_is_left_at_its_deadline() {
     assert_eq!(watch.status().lag(), Time::ZERO);
 }
 
-/// None of 31 s waits for room when the engine fails, and no push follows from which the decoder could
-/// find out.
+/// None of 31 s waits for room when the engine fails, and no push follows from which the decoder
+/// could find out.
 #[test]
 fn finish_does_not_wait_for_a_transcription_that_has_ended() {
     let (mut feed, live) = Live::start(options(0)).unwrap();

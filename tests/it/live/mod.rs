@@ -133,8 +133,9 @@ pub(super) fn wait(watch: &Watch, what: &str, holds: impl Fn(&Status) -> bool) {
     }
 }
 
-/// Pushes samples of 16 kHz mono behind `from` others, a tenth of a second at a time. A device gives
-/// them over time; here only the pump is waited for, which empties the ring, and never the engine.
+/// Pushes samples of 16 kHz mono behind `from` others, a tenth of a second at a time. A device
+/// gives them over time; here only the pump is waited for, which empties the ring, and never the
+/// engine.
 pub(super) fn push(feed: &mut Feed, from: u64, samples: impl IntoIterator<Item = f32>) {
     let watch = feed.watch();
     let mut sent = from;

@@ -77,9 +77,9 @@ fn score(name: &str, segments: &[Segment]) -> (usize, usize) {
     (said.len(), edits(&said, &words(&written.join(" "))))
 }
 
-/// Plays a scene to an engine for which time stands still while it works, so that it always keeps up
-/// and the result does not depend on the machine. Returns the segments, and for each the seconds of
-/// audio that were pushed between its end and its arrival.
+/// Plays a scene to an engine for which time stands still while it works, so that it always keeps
+/// up and the result does not depend on the machine. Returns the segments, and for each the seconds
+/// of audio that were pushed between its end and its arrival.
 fn play(name: &str, options: LiveOptions) -> (Vec<Segment>, Vec<f64>) {
     let audio = hear(&mut FileSource::open(fixture(name)).unwrap()).unwrap();
     let (mut feed, mut live) = Live::start(options).unwrap();

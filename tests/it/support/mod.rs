@@ -1,5 +1,6 @@
-//! What several tests need: signals, files made in memory, inputs that misbehave, and a heap that counts.
+//! What several tests need: signals, files made in memory, inputs that misbehave, a clock of processor time, and a heap that counts.
 
+pub(crate) mod clock;
 pub(crate) mod files;
 pub(crate) mod heap;
 pub(crate) mod input;

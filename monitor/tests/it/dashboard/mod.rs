@@ -185,7 +185,7 @@ fn answers_are_complete() {
         ("usage", "MemoryUsageReport"),
         ("metrics", "MemoryMetrics"),
         ("alerts", "MemoryAlert[]"),
-        ("models", "LoadedModel[]"),
+        ("models", "ReportedModel[]"),
         ("pipelines", "Pipeline[]"),
         ("report", "MemoryAnalysisReport"),
         ("history", "Course[]"),
