@@ -1,6 +1,8 @@
-//! Writes any segments in every format: what is written reads back as what it should be.
+//! Writes any segments in every format, and reads them back.
 
 #![no_main]
+
+use std::collections::HashMap;
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
@@ -8,32 +10,34 @@ use steadyscribe::sink::Format;
 use steadyscribe::{Ending, Segment, Span, Time, Token};
 
 #[derive(Arbitrary, Debug)]
-struct Said {
+struct Spoken {
     start: u64,
     length: u32,
+    channel: Option<u8>,
     text: String,
-    confidence: f32,
-    tokens: Vec<(u32, String, u32)>,
+    confidence: Option<f32>,
+    tokens: Vec<(u32, String, f32, u32)>,
 }
 
 #[derive(Arbitrary, Debug)]
 struct Transcript {
-    said: Vec<Said>,
+    spoken: Vec<Spoken>,
     uncovered: Vec<(u64, u64)>,
     language: Option<String>,
     file: String,
 }
 
-fn segment((id, said): (usize, &Said)) -> Segment {
-    let start = Time::from_samples(said.start);
-    let at = |length: u32| start + Time::from_samples(length.into());
-    let mut segment = Segment::new(start, at(said.length), said.text.as_str());
+fn segment((id, spoken): (usize, &Spoken)) -> Segment {
+    let start = Time::from_samples(spoken.start);
+    let after = |length: u32| start + Time::from_samples(length.into());
+    let mut segment = Segment::new(start, after(spoken.length), spoken.text.as_str());
     segment.id = id as u64;
-    segment.confidence = said.confidence;
-    let token = |(id, text, length): &(u32, String, u32)| {
-        Token::new(*id, text.as_str(), said.confidence, start, at(*length))
+    segment.channel = spoken.channel;
+    segment.quality.confidence = spoken.confidence.filter(|figure| figure.is_finite());
+    let token = |(id, text, p, length): &(u32, String, f32, u32)| {
+        Token::new(*id, text.as_str(), *p, start, after(*length))
     };
-    segment.tokens = said.tokens.iter().map(token).collect();
+    segment.tokens = spoken.tokens.iter().map(token).collect();
     segment
 }
 
@@ -41,16 +45,20 @@ fn written(format: Format, segments: &[Segment], ending: &Ending, file: &str) ->
     let mut bytes = Vec::new();
     let mut sink = format.sink(&mut bytes, file);
     for segment in segments {
-        sink.segment(segment).expect("memory takes everything");
+        let takes_more = sink.segment(segment).expect("memory takes everything");
+        assert!(takes_more, "a format never has enough");
+        sink.reached(segment.start)
+            .expect("memory takes everything");
     }
     sink.finish(ending).expect("memory takes everything");
     drop(sink);
     String::from_utf8(bytes).expect("transcripts are UTF-8")
 }
 
-/// Subtitles: a time line in every block, in order, and text that cannot end its block.
+/// Checks subtitles: each block has one line with times, starts are in order, and no text ends its
+/// block. `comma` separates seconds and milliseconds.
 fn check_cues(written: &str, comma: char) {
-    let mut cues = 0;
+    let (mut cues, mut last_start_ms) = (0, 0);
     for block in written.split("\n\n").filter(|block| !block.is_empty()) {
         let arrows = block.matches("-->").count();
         if arrows == 0 {
@@ -73,6 +81,8 @@ fn check_cues(written: &str, comma: char) {
             clock.fold(0, |sum, part| sum * 60 + part) * 1_000 + ms.parse::<u64>().expect("digits")
         };
         assert!(ms(start) <= ms(end), "{times}");
+        assert!(last_start_ms <= ms(start), "{times}");
+        last_start_ms = ms(start);
         cues += 1;
         if comma == ',' {
             assert_eq!(block.lines().next(), Some(cues.to_string().as_str()));
@@ -80,49 +90,54 @@ fn check_cues(written: &str, comma: char) {
     }
 }
 
+/// Checks the objects of segments: what was written is read.
+fn check_objects(objects: &[serde_json::Value], segments: &[Segment]) {
+    assert_eq!(objects.len(), segments.len());
+    for (object, segment) in objects.iter().zip(segments) {
+        assert_eq!(object["text"].as_str(), Some(segment.text.as_str()));
+        let channel = object["channel"].as_u64();
+        assert_eq!(channel, segment.channel.map(u64::from));
+    }
+}
+
+fn check_csv(written: &str, segments: &[Segment]) {
+    let mut reader = csv::Reader::from_reader(written.as_bytes());
+    let records: Result<Vec<HashMap<String, String>>, _> = reader.deserialize().collect();
+    let records = records.expect("valid CSV");
+    assert_eq!(records.len(), segments.len());
+    for (record, segment) in records.iter().zip(segments) {
+        assert_eq!(record["text"], segment.text);
+    }
+}
+
 fn check(format: Format, written: &str, segments: &[Segment]) {
     match format {
         Format::Json => {
             let json: serde_json::Value = serde_json::from_str(written).expect("valid JSON");
-            let found = json["segments"].as_array().expect("segments");
-            assert_eq!(found.len(), segments.len());
-            for (found, segment) in found.iter().zip(segments) {
-                assert_eq!(found["text"].as_str(), Some(segment.text.as_str()));
-            }
+            check_objects(json["segments"].as_array().expect("segments"), segments);
         }
         Format::JsonLines => {
-            assert_eq!(written.lines().count(), segments.len());
-            for (line, segment) in written.lines().zip(segments) {
-                let json: serde_json::Value = serde_json::from_str(line).expect("valid JSON");
-                assert_eq!(json["text"].as_str(), Some(segment.text.as_str()));
-            }
+            let lines = written.split_terminator('\n').map(serde_json::from_str);
+            let lines: Result<Vec<_>, _> = lines.collect();
+            check_objects(&lines.expect("valid JSON"), segments);
         }
-        Format::Csv => {
-            let mut reader = csv::Reader::from_reader(written.as_bytes());
-            let records: Vec<_> = reader
-                .records()
-                .collect::<Result<_, _>>()
-                .expect("valid CSV");
-            assert_eq!(records.len(), segments.len());
-            for (record, segment) in records.iter().zip(segments) {
-                assert_eq!(&record[3], segment.text.as_str());
-            }
-        }
+        Format::Csv => check_csv(written, segments),
         Format::Srt => check_cues(written, ','),
         Format::Vtt => check_cues(written, '.'),
-        Format::Lrc => {
-            assert!(
-                written
-                    .lines()
-                    .all(|line| line.starts_with('[') && line.contains(']'))
-            );
-        }
+        Format::Lrc => assert!(
+            written
+                .lines()
+                .all(|line| line.starts_with('[') && line.contains(']'))
+        ),
         _ => assert!(written.chars().all(|c| c == '\n' || !c.is_control())),
     }
 }
 
 fuzz_target!(|transcript: Transcript| {
-    let segments: Vec<Segment> = transcript.said.iter().enumerate().map(segment).collect();
+    let mut spoken = transcript.spoken;
+    // Sinks are given segments in the order of their starts.
+    spoken.sort_by_key(|spoken| spoken.start);
+    let segments: Vec<Segment> = spoken.iter().enumerate().map(segment).collect();
     let span = |&(a, b): &(u64, u64)| Span::new(Time::from_samples(a), Time::from_samples(b));
     let mut ending = Ending::default();
     ending.uncovered = transcript.uncovered.iter().map(span).collect();

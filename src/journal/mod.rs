@@ -65,7 +65,6 @@ pub(crate) type Identity = Vec<(String, String)>;
 pub struct Journal {
     path: PathBuf,
     file: File,
-    _lock: FileLock,
     identity: Option<Identity>,
     /// End of the last whole record, in bytes.
     end: u64,
@@ -194,14 +193,15 @@ impl Journal {
             },
         };
         let file = options.read(true).write(true).open(path).map_err(fail)?;
-        let lock = FileLock::acquire(&file, path).map_err(|error| match error {
-            LockError::InUse => JournalError::InUse(path.into()),
-            LockError::Io(source) => fail(source),
-        })?;
+        match FileLock::acquire(&file, path) {
+            // Without locks `append` notices other writers.
+            Ok(FileLock::Exclusive | FileLock::Unsupported) => {}
+            Err(LockError::InUse) => return Err(JournalError::InUse(path.into())),
+            Err(LockError::Io(source)) => return Err(fail(source)),
+        }
         let mut journal = Self {
             path: path.into(),
             file,
-            _lock: lock,
             identity: None,
             end: 0,
             last: None,
@@ -279,7 +279,7 @@ impl Journal {
                 steadyscribe_journal: VERSION,
                 identity,
             };
-            self.append(&head).map_err(&fail)?;
+            self.append(&head)?;
             sync_folder(&self.path).map_err(&fail)?;
             self.identity = Some(head.identity);
         }
@@ -334,8 +334,7 @@ impl Journal {
             carried: &record,
             audio,
             segments,
-        })
-        .map_err(self.io())?;
+        })?;
         self.advance(record, audio);
         Ok(())
     }
@@ -346,10 +345,15 @@ impl Journal {
         *mark = audio;
     }
 
-    fn append(&mut self, record: &impl Serialize) -> io::Result<()> {
-        let line = lines::line(record)?;
-        self.file.write_all(&line)?;
-        self.file.sync_data()?;
+    fn append(&mut self, record: &impl Serialize) -> Result<(), JournalError> {
+        let fail = self.io();
+        // On a file system without locks only the length shows that another program writes to it.
+        if self.file.metadata().map_err(&fail)?.len() != self.end {
+            return Err(JournalError::InUse(self.path.clone()));
+        }
+        let line = lines::line(record).map_err(&fail)?;
+        self.file.write_all(&line).map_err(&fail)?;
+        self.file.sync_data().map_err(&fail)?;
         self.end += line.len() as u64;
         Ok(())
     }
@@ -369,4 +373,27 @@ fn check(was: &Identity, now: &Identity) -> Result<(), JournalError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_writer_is_noticed_without_locks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.journal");
+        let mut journal = Journal::create(&path).unwrap();
+        journal.begin(Vec::new()).unwrap();
+        let commit = |journal: &mut Journal| {
+            journal.commit(&Carried::at(Time::ZERO), AudioMark::default(), &[])
+        };
+        commit(&mut journal).unwrap();
+        let mut other = OpenOptions::new().append(true).open(&path).unwrap();
+        other.write_all(b"a record of another program\n").unwrap();
+        match commit(&mut journal) {
+            Err(JournalError::InUse(in_use)) => assert_eq!(in_use, path),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -55,14 +55,14 @@ pub enum FetchError {
     /// The connection broke repeatedly: call again, which continues where this call ended.
     #[error(
         "the download of {url} broke {tries} times; {bytes} bytes are kept, \
-         and the next attempt continues there"
+         from where the next call continues"
     )]
     Broken {
         /// The file's address.
         url: String,
         /// Attempts without progress.
         tries: u32,
-        /// Bytes that were received.
+        /// Bytes that are kept for the next call.
         bytes: u64,
         /// The error of the last attempt.
         #[source]

@@ -94,7 +94,8 @@ impl Store {
     /// `NAME.part`, where an earlier call may have started. It is compared with its size and
     /// digests (the SHA-1 of published models, and the SHA-256 that the server states), and gets
     /// its name only then. If two calls run at once, in one process or two, the second waits for
-    /// the first and uses its file.
+    /// the first and uses its file. On a file system without locks each call downloads its own
+    /// file, and does not continue an earlier one.
     ///
     /// `on` is called with events, on this thread.
     ///
@@ -129,9 +130,13 @@ impl Store {
         let folder = target.parent().unwrap_or(self.folder());
         fs::create_dir_all(folder).map_err(|source| disk(folder, source))?;
         let lock_path = with_suffix(&target, ".lock");
-        let lock = wait_for_turn(&lock_path, cancel, on)?;
+        let (lock_file, lock) = wait_for_turn(&lock_path, cancel, on)?;
         if !target.is_file() {
-            let part = Part::open(&target).map_err(|source| disk(&target, source))?;
+            let part = match lock {
+                FileLock::Exclusive => Part::open(&target),
+                FileLock::Unsupported => Part::create_private(&target),
+            };
+            let part = part.map_err(|source| disk(&target, source))?;
             let mut download = Download {
                 url: format!("{}/{}", hub.endpoint, model.address()),
                 published: model.published(),
@@ -149,7 +154,7 @@ impl Store {
         // Waiters may lock the removed file, and then find the model. On Windows an open file
         // stays.
         let _ = fs::remove_file(&lock_path);
-        drop(lock);
+        drop(lock_file);
         Ok(target)
     }
 }
@@ -238,7 +243,7 @@ impl Download<'_> {
                 return Err(FetchError::Broken {
                     url: self.url.clone(),
                     tries,
-                    bytes: self.part.bytes(),
+                    bytes: self.part.kept_bytes(),
                     source,
                 });
             }
@@ -287,7 +292,9 @@ impl Download<'_> {
             // The server cannot continue the part that is here.
             206 | 416 => {
                 self.restart(None)?;
-                return Err(Failed::Broken("the server cannot continue the download".into()));
+                return Err(Failed::Broken(
+                    "the server cannot continue the download".into(),
+                ));
             }
             status @ (429 | 500..) => {
                 return Err(Failed::Broken(

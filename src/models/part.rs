@@ -1,4 +1,4 @@
-//! The received part of a download, which survives the end of the program.
+//! A partial download: the bytes so far, and their digests.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -6,28 +6,37 @@ use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
+use tempfile::TempPath;
 
 use crate::folder::sync_folder;
 
-/// Bytes that are read at once while an earlier part is hashed.
+/// Bytes that are read at once when an earlier part is hashed.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Longest version that is stored. Versions of servers have about 40 bytes.
+/// Longest version that is stored. Those of servers have some 40 bytes.
 const VERSION_BYTES_MAX: usize = 256;
 
-/// An incomplete download: the file `NAME.part`, its digests so far, and in `NAME.part.etag` the
-/// server's name for the version of the file.
+/// A partial download and its digests so far.
 ///
 /// # Memory
 ///
 /// A buffer of 64 KiB while an earlier part is hashed.
 pub(super) struct Part {
-    path: PathBuf,
+    place: Place,
     file: File,
     bytes: u64,
     sha1: Sha1,
     sha256: Sha256,
     version: Option<String>,
+}
+
+/// Where a partial download is.
+enum Place {
+    /// `NAME.part`, with the server's version of the file in `NAME.part.etag`. The next download
+    /// continues it.
+    Shared(PathBuf),
+    /// A name that no other program has. The file is removed if it is not finished.
+    Private(TempPath),
 }
 
 /// Digests of a file, in hexadecimal.
@@ -38,7 +47,8 @@ pub(super) struct Digests {
 }
 
 impl Part {
-    /// Continues an earlier download of `target`, or starts one.
+    /// Opens what an earlier download left of `target`, or creates an empty file. The caller holds
+    /// the lock of the download.
     pub(super) fn open(target: &Path) -> io::Result<Self> {
         let path = with_suffix(target, ".part");
         let mut file = OpenOptions::new()
@@ -48,7 +58,7 @@ impl Part {
             .truncate(false)
             .open(&path)?;
         let (mut sha1, mut sha256, mut bytes) = (Sha1::new(), Sha256::new(), 0);
-        // A device has no earlier part to continue.
+        // A device has no earlier bytes.
         if file.metadata()?.is_file() {
             let mut buffer = vec![0; BUFFER_BYTES];
             loop {
@@ -63,29 +73,61 @@ impl Part {
                 bytes += read as u64;
             }
         }
-        let mut part = Self {
-            path,
+        let version = read_version(&path).filter(|_| bytes > 0);
+        Ok(Self {
+            place: Place::Shared(path),
             file,
             bytes,
             sha1,
             sha256,
-            version: None,
-        };
-        part.version = part.read_version().filter(|_| bytes > 0);
-        Ok(part)
+            version,
+        })
     }
 
-    /// Returns the number of received bytes.
+    /// Creates an empty file that no other program opens: for file systems without locks, where two
+    /// downloads would write to the same file.
+    pub(super) fn create_private(target: &Path) -> io::Result<Self> {
+        let mut prefix = target.file_name().unwrap_or_default().to_owned();
+        prefix.push(".");
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix).suffix(".part");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // It becomes the model, so it gets the permissions of any new file.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let part = builder.tempfile_in(target.parent().unwrap_or(Path::new(".")))?;
+        let (file, path) = part.into_parts();
+        Ok(Self {
+            place: Place::Private(path),
+            file,
+            bytes: 0,
+            sha1: Sha1::new(),
+            sha256: Sha256::new(),
+            version: None,
+        })
+    }
+
+    /// Returns how many bytes have arrived.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Returns the server's name for the version of these bytes, if it has one.
+    /// Returns how many of them the next download can use.
+    pub(super) fn kept_bytes(&self) -> u64 {
+        match self.place {
+            Place::Shared(_) => self.bytes,
+            Place::Private(_) => 0,
+        }
+    }
+
+    /// Returns the server's version of the file that these bytes are from, if it stated one.
     pub(super) fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// Appends received bytes.
+    /// Appends bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.sha1.update(bytes);
@@ -94,7 +136,7 @@ impl Part {
         Ok(())
     }
 
-    /// Discards the received bytes, and stores the version of the bytes that follow.
+    /// Discards all bytes, and stores the version of those that follow.
     pub(super) fn restart(&mut self, version: Option<&str>) -> io::Result<()> {
         self.file.rewind()?;
         if self.file.metadata()?.is_file() {
@@ -104,13 +146,14 @@ impl Part {
         self.version = version
             .filter(|version| version.len() <= VERSION_BYTES_MAX)
             .map(str::to_owned);
-        match &self.version {
-            Some(version) => fs::write(self.version_path(), version),
-            None => gone(fs::remove_file(self.version_path())),
+        match (&self.place, &self.version) {
+            (Place::Private(_), _) => Ok(()),
+            (Place::Shared(path), Some(version)) => fs::write(version_path(path), version),
+            (Place::Shared(path), None) => remove(&version_path(path)),
         }
     }
 
-    /// Returns the digests of the received bytes.
+    /// Returns the digests of the bytes so far.
     pub(super) fn digests(&self) -> Digests {
         Digests {
             sha1: hexadecimal(&self.sha1.clone().finalize()),
@@ -118,48 +161,59 @@ impl Part {
         }
     }
 
-    /// Gives the file its name. It is there completely or not at all, even after a power failure.
+    /// Gives the file its name. After a crash of the system it has its name and all bytes, or
+    /// neither.
     pub(super) fn finish(self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
-        let version = self.version_path();
-        let Self { path, file, .. } = self;
-        // Windows cannot rename an open file.
+        let Self { place, file, .. } = self;
+        // Windows does not rename an open file.
         drop(file);
-        fs::rename(path, target)?;
-        sync_folder(target)?;
-        gone(fs::remove_file(version))
+        match place {
+            Place::Shared(path) => {
+                fs::rename(&path, target)?;
+                remove(&version_path(&path))?;
+            }
+            Place::Private(path) => path.persist(target)?,
+        }
+        sync_folder(target)
     }
 
-    /// Removes all files. On Windows an open file is removed when it is closed.
+    /// Removes the file. Windows removes an open file when it is closed.
     pub(super) fn remove(&self) -> io::Result<()> {
-        gone(fs::remove_file(self.version_path()))?;
-        gone(fs::remove_file(&self.path))
-    }
-
-    fn version_path(&self) -> PathBuf {
-        with_suffix(&self.path, ".etag")
-    }
-
-    fn read_version(&self) -> Option<String> {
-        let file = File::open(self.version_path()).ok()?;
-        let mut version = String::new();
-        file.take(VERSION_BYTES_MAX as u64)
-            .read_to_string(&mut version)
-            .ok()?;
-        // The version is sent in a header.
-        let plain = version.chars().all(|c| c.is_ascii_graphic());
-        (plain && !version.is_empty()).then_some(version)
+        match &self.place {
+            Place::Shared(path) => {
+                remove(&version_path(path))?;
+                remove(path)
+            }
+            Place::Private(path) => remove(path),
+        }
     }
 }
 
-/// Ignores that a file to be removed does not exist.
-fn gone(removed: io::Result<()>) -> io::Result<()> {
-    match removed {
+fn version_path(part: &Path) -> PathBuf {
+    with_suffix(part, ".etag")
+}
+
+fn read_version(part: &Path) -> Option<String> {
+    let file = File::open(version_path(part)).ok()?;
+    let mut version = String::new();
+    file.take(VERSION_BYTES_MAX as u64)
+        .read_to_string(&mut version)
+        .ok()?;
+    // It becomes part of a header.
+    let is_plain = version.chars().all(|c| c.is_ascii_graphic());
+    (is_plain && !version.is_empty()).then_some(version)
+}
+
+/// Removes a file, which may be gone already.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         removed => removed,
     }
 }
 
+/// Appends to the name of a file.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
@@ -190,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_continues_where_it_ended() {
+    fn a_later_download_continues_the_part() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("model.bin");
         let mut part = Part::open(&target).unwrap();
@@ -239,5 +293,38 @@ mod tests {
             fs::write(with_suffix(&target, ".part.etag"), version).unwrap();
             assert_eq!(Part::open(&target).unwrap().version(), None, "{version:?}");
         }
+    }
+
+    #[test]
+    fn private_parts_of_one_model_do_not_disturb_each_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("model.bin");
+        let mut first = Part::create_private(&target).unwrap();
+        let mut second = Part::create_private(&target).unwrap();
+        first.restart(Some("\"v1\"")).unwrap();
+        first.write(b"abc").unwrap();
+        assert_eq!((first.bytes(), first.kept_bytes()), (3, 0));
+        first.finish(&target).unwrap();
+        // The second one starts again after the first has finished.
+        second.restart(Some("\"v1\"")).unwrap();
+        second.write(b"a").unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "abc");
+        drop(second);
+        assert_eq!(names(folder.path()), ["model.bin"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_private_part_has_the_permissions_of_any_new_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (target, other) = (folder.path().join("model.bin"), folder.path().join("other"));
+        Part::create_private(&target)
+            .unwrap()
+            .finish(&target)
+            .unwrap();
+        File::create(&other).unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&target), mode(&other));
     }
 }
