@@ -12,7 +12,8 @@ use steadyscribe::engine::{
 use steadyscribe::monitor::gauge::Value;
 use steadyscribe::sink::Sink;
 use steadyscribe::{
-    Config, Ended, Error, InputError, InputOptions, Segment, Span, Summary, Time, Transcriber, Vad,
+    Config, Ended, Ending, Error, InputError, InputOptions, Segment, Span, Summary, Time,
+    Transcriber, Vad,
 };
 
 use crate::support::files::Wave;
@@ -119,6 +120,49 @@ fn windows_are_as_long_as_configured_and_the_tail_is_short() {
         let (summary, _) = run(config(), engine, seconds);
         summary.unwrap();
         assert_eq!(*seen.lock().unwrap(), expected, "{seconds} s");
+    }
+}
+
+/// Takes three segments, and records every call.
+#[derive(Default)]
+struct Enough {
+    taken: usize,
+    endings: Vec<Ending>,
+}
+
+impl Sink for Enough {
+    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
+        assert!(self.taken < 3 && self.endings.is_empty());
+        self.taken += 1;
+        Ok(self.taken < 3)
+    }
+
+    fn reached(&mut self, _: Time) -> io::Result<()> {
+        assert!(self.taken < 3 && self.endings.is_empty());
+        Ok(())
+    }
+
+    fn finish(&mut self, ending: &Ending) -> io::Result<()> {
+        self.endings.push(ending.clone());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_sink_that_has_enough_stops_the_transcription_without_an_error() {
+    // Also when it has enough with the last segment of the input.
+    for seconds in [90.0, 600.0] {
+        let mut scribe = Transcriber::new(config(), acts(|_, window| Ok(one(window)))).unwrap();
+        let mut sink = Enough::default();
+        let summary = scribe.transcribe(noise(seconds), &mut sink).unwrap();
+        assert_eq!((summary.ended, sink.taken), (Ended::Stopped, 3));
+        assert_eq!(sink.endings.len(), 1);
+        assert!(sink.endings[0].cancelled);
+        assert_eq!(summary.blocks.acquired, summary.blocks.released);
+        // The next input finds the transcriber as it was.
+        let mut segments: Vec<Segment> = Vec::new();
+        let summary = scribe.transcribe(noise(60.0), &mut segments).unwrap();
+        assert_eq!((summary.ended, segments.len()), (Ended::Complete, 2));
     }
 }
 
