@@ -12,12 +12,13 @@ use steadyscribe::engine::{
 use steadyscribe::monitor::gauge::Value;
 use steadyscribe::sink::Sink;
 use steadyscribe::{
-    Config, Ended, Ending, Error, InputError, InputOptions, Segment, Span, Summary, Time,
+    Config, Ended, Error, InputError, InputOptions, Journal, Segment, Span, Summary, Time,
     Transcriber, Vad,
 };
 
 use crate::support::files::Wave;
 use crate::support::input::Pieces;
+use crate::support::sinks::Enough;
 
 /// A wav of `seconds` of 16 kHz mono noise, which the engines of these tests ignore.
 fn noise(seconds: f64) -> Pieces {
@@ -123,46 +124,42 @@ fn windows_are_as_long_as_configured_and_the_tail_is_short() {
     }
 }
 
-/// Takes three segments, and records every call.
-#[derive(Default)]
-struct Enough {
-    taken: usize,
-    endings: Vec<Ending>,
-}
-
-impl Sink for Enough {
-    fn segment(&mut self, _: &Segment) -> io::Result<bool> {
-        assert!(self.taken < 3 && self.endings.is_empty());
-        self.taken += 1;
-        Ok(self.taken < 3)
-    }
-
-    fn reached(&mut self, _: Time) -> io::Result<()> {
-        assert!(self.taken < 3 && self.endings.is_empty());
-        Ok(())
-    }
-
-    fn finish(&mut self, ending: &Ending) -> io::Result<()> {
-        self.endings.push(ending.clone());
-        Ok(())
-    }
-}
-
 #[test]
 fn a_sink_that_has_enough_stops_the_transcription_without_an_error() {
     // Also when it has enough with the last segment of the input.
     for seconds in [90.0, 600.0] {
         let mut scribe = Transcriber::new(config(), acts(|_, window| Ok(one(window)))).unwrap();
-        let mut sink = Enough::default();
+        let mut sink = Enough::after(3);
         let summary = scribe.transcribe(noise(seconds), &mut sink).unwrap();
-        assert_eq!((summary.ended, sink.taken), (Ended::Stopped, 3));
-        assert_eq!(sink.endings.len(), 1);
-        assert!(sink.endings[0].cancelled);
+        assert_eq!(summary.ended, Ended::Stopped);
+        sink.check_stopped();
         assert_eq!(summary.blocks.acquired, summary.blocks.released);
         // The next input finds the transcriber as it was.
         let mut segments: Vec<Segment> = Vec::new();
         let summary = scribe.transcribe(noise(60.0), &mut segments).unwrap();
         assert_eq!((summary.ended, segments.len()), (Ended::Complete, 2));
+    }
+}
+
+#[test]
+fn a_sink_may_have_enough_of_the_segments_of_a_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(folder.path().join("a.journal")).unwrap();
+    let mut scribe = Transcriber::new(config(), acts(|_, window| Ok(one(window)))).unwrap();
+    let options = InputOptions::default();
+    for ended in [Ended::Complete, Ended::Stopped] {
+        let mut enough = Enough::after(3);
+        let mut all: Vec<Segment> = Vec::new();
+        let sink: &mut dyn Sink = match ended {
+            Ended::Complete => &mut all,
+            _ => &mut enough,
+        };
+        let summary = scribe.resume(noise(150.0), &options, &mut journal, sink);
+        assert_eq!(summary.unwrap().ended, ended);
+        assert_eq!(journal.segment_count(), 5);
+        if ended == Ended::Stopped {
+            enough.check_stopped();
+        }
     }
 }
 
