@@ -12,11 +12,13 @@ use steadyscribe::engine::{
 use steadyscribe::monitor::gauge::Value;
 use steadyscribe::sink::Sink;
 use steadyscribe::{
-    Config, Ended, Error, InputError, InputOptions, Segment, Span, Summary, Time, Transcriber, Vad,
+    Config, Ended, Error, InputError, InputOptions, Journal, Segment, Span, Summary, Time,
+    Transcriber, Vad,
 };
 
 use crate::support::files::Wave;
 use crate::support::input::Pieces;
+use crate::support::sinks::Enough;
 
 /// A wav of `seconds` of 16 kHz mono noise, which the engines of these tests ignore.
 fn noise(seconds: f64) -> Pieces {
@@ -119,6 +121,45 @@ fn windows_are_as_long_as_configured_and_the_tail_is_short() {
         let (summary, _) = run(config(), engine, seconds);
         summary.unwrap();
         assert_eq!(*seen.lock().unwrap(), expected, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_sink_that_has_enough_stops_the_transcription_without_an_error() {
+    // Also when it has enough with the last segment of the input.
+    for seconds in [90.0, 600.0] {
+        let mut scribe = Transcriber::new(config(), acts(|_, window| Ok(one(window)))).unwrap();
+        let mut sink = Enough::after(3);
+        let summary = scribe.transcribe(noise(seconds), &mut sink).unwrap();
+        assert_eq!(summary.ended, Ended::Stopped);
+        sink.check_stopped();
+        assert_eq!(summary.blocks.acquired, summary.blocks.released);
+        // The next input finds the transcriber as it was.
+        let mut segments: Vec<Segment> = Vec::new();
+        let summary = scribe.transcribe(noise(60.0), &mut segments).unwrap();
+        assert_eq!((summary.ended, segments.len()), (Ended::Complete, 2));
+    }
+}
+
+#[test]
+fn a_sink_may_have_enough_of_the_segments_of_a_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(folder.path().join("a.journal")).unwrap();
+    let mut scribe = Transcriber::new(config(), acts(|_, window| Ok(one(window)))).unwrap();
+    let options = InputOptions::default();
+    for ended in [Ended::Complete, Ended::Stopped] {
+        let mut enough = Enough::after(3);
+        let mut all: Vec<Segment> = Vec::new();
+        let sink: &mut dyn Sink = match ended {
+            Ended::Complete => &mut all,
+            _ => &mut enough,
+        };
+        let summary = scribe.resume(noise(150.0), &options, &mut journal, sink);
+        assert_eq!(summary.unwrap().ended, ended);
+        assert_eq!(journal.segment_count(), 5);
+        if ended == Ended::Stopped {
+            enough.check_stopped();
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! A signal whose place can be told after any codec.
+//! A signal whose position can be found after any codec.
 
 use std::f64::consts::PI;
 
