@@ -194,6 +194,9 @@ impl Sink for Output {
 impl Drop for Output {
     fn drop(&mut self) {
         let Some(part) = self.part.take() else { return };
+        // Subtitles that waited for those of other channels are text too. If they cannot be written,
+        // the rest is still kept.
+        let _ = self.document.reached(Time::from_samples(u64::MAX));
         if part
             .as_file()
             .metadata()
@@ -314,10 +317,30 @@ mod tests {
     }
 
     #[test]
+    fn a_dropped_transcript_keeps_subtitles_that_waited_for_another_channel() {
+        let folder = tempfile::tempdir().unwrap();
+        for format in [Format::Srt, Format::Vtt, Format::Lrc] {
+            let target = folder.path().join(format.extension());
+            let text = "one two three four five six";
+            let mut segment = Segment::new(Time::ZERO, Time::from_seconds(14.0), text);
+            segment.channel = Some(0);
+            let mut output = Output::create(&target, format, "talk.wav").unwrap();
+            output.segment(&segment).unwrap();
+            drop(output);
+            let kept = fs::read_to_string(part_path(&target)).unwrap();
+            assert!(kept.contains("three") && kept.contains("six"), "{kept}");
+        }
+    }
+
+    #[test]
     fn nothing_is_left_of_a_transcript_without_segments() {
         let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("a.json");
-        drop(Output::create(&target, Format::Json, "talk.wav").unwrap());
+        for format in Format::ALL {
+            let target = folder.path().join(format.extension());
+            let mut output = Output::create(&target, format, "talk.wav").unwrap();
+            output.reached(Time::from_seconds(1.0)).unwrap();
+            drop(output);
+        }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 

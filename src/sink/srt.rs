@@ -47,6 +47,9 @@ impl<W: Write> Sink for Srt<W> {
 
     fn reached(&mut self, time: Time) -> io::Result<()> {
         let cues = self.cues.take_until(time);
+        if cues.is_empty() {
+            return Ok(());
+        }
         self.write(&cues)
     }
 

@@ -64,6 +64,9 @@ impl<W: Write> Sink for Vtt<W> {
 
     fn reached(&mut self, time: Time) -> io::Result<()> {
         let cues = self.cues.take_until(time);
+        if cues.is_empty() {
+            return Ok(());
+        }
         self.write(&cues)
     }
 
