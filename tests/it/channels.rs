@@ -1,5 +1,5 @@
-//! Channels that are transcribed apart: each has the text that it has alone, and all are merged into
-//! one transcript.
+//! Channels that are transcribed apart: each has the text that it has alone, and all are merged
+//! into one transcript.
 
 use std::io;
 use std::path::Path;

@@ -414,15 +414,14 @@ fn silence_ends_a_connection_and_slowness_does_not() {
 }
 
 #[test]
-fn a_connection_that_breaks_again_and_again_is_given_up_and_its_bytes_are_kept() {
+fn a_connection_that_keeps_breaking_is_an_error_and_its_bytes_are_kept() {
     let sent = content(200_000);
     let server = Server::start(move |_, asked| Reply {
         cut_at: Some(1_000),
         ..file(asked, &sent)
     });
     let mut place = Place::new();
-    // The waits between the attempts add up to a quarter of a minute; what they are is seen after
-    // two.
+    // The waits between all attempts add up to a quarter of a minute; three of them show the rule.
     let (cancel, model) = (Cancel::new(), MODEL.parse().unwrap());
     let mut waits = Vec::new();
     let stopped = place
@@ -482,7 +481,7 @@ fn of_two_at_once_the_second_uses_the_firsts_result() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_told_and_left_with_its_room() {
+fn a_full_disk_is_reported_and_its_room_is_freed() {
     let sent = content(100_000);
     let server = Server::start(move |_, asked| file(asked, &sent));
     let mut place = Place::new();

@@ -63,8 +63,8 @@ fn utterances(lengths: &[(u32, u32)]) -> Vec<ScriptedUtterance> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Whatever is said when, in windows of whatever length: each utterance comes once, in order, at
-    /// its time.
+    /// Whatever is said when, in windows of whatever length: each utterance comes once, in order,
+    /// at its time.
     #[test]
     fn every_utterance_comes_once(
         lengths in prop::collection::vec((0_u32..4_000, 200_u32..4_500), 1..40),
@@ -420,7 +420,8 @@ fn a_paused_transcription_can_be_unloaded_and_resumed() {
     assert_eq!(engines.held().total_bytes(), 12);
 }
 
-/// An engine that ends a window as if it were cancelled, although nobody asked, did not complete it.
+/// An engine that ends a window as if it were cancelled, although nobody asked, did not complete
+/// it.
 #[test]
 fn an_unasked_cancel_of_the_engine_is_an_error() {
     let engine = acts(|n, window: &[f32]| match n {

@@ -51,9 +51,9 @@ const fn shape(name: &'static str, width: usize, layers: (usize, usize), v3: boo
 }
 
 impl Shape {
-    /// Returns the English token with the meaning of a token of this vocabulary. Tokens that English
-    /// lacks get the meaning of a language, which is never predicted. The exception is the language
-    /// that the model detects: it gets the meaning of the first time stamp.
+    /// Returns the English token with the meaning of a token of this vocabulary. Tokens that
+    /// English lacks get the meaning of a language, which is never predicted. The exception is the
+    /// language that the model detects: it gets the meaning of the first time stamp.
     fn english_token(&self, token: usize) -> usize {
         let languages = languages(self.vocabulary);
         if languages == 0 || token < ENGLISH_TEXT_TOKENS {
@@ -150,8 +150,8 @@ impl Model {
 
     /// Writes a wider model that computes the same function, at the cost of its shape.
     ///
-    /// Every feature is repeated k times: norms, heads and biases keep their values, matrices divide
-    /// their inputs by k, added layers change nothing. Added bands and tokens are not used.
+    /// Every feature is repeated k times: norms, heads and biases keep their values, matrices
+    /// divide their inputs by k, added layers change nothing. Added bands and tokens are not used.
     ///
     /// # Errors
     ///
