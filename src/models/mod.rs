@@ -6,6 +6,7 @@
 //! | where are they on this machine? | `store.rs` |
 //! | which server is contacted? | `hub.rs` (feature `download`) |
 //! | when is it retried, and what is checked? | `fetch.rs`, `request.rs` (feature `download`) |
+//! | which events does it report? | `event.rs` (feature `download`) |
 //! | what happens to half a download? | `part.rs` (feature `download`) |
 //!
 //! # Network
@@ -18,6 +19,8 @@
 mod catalog;
 #[cfg(feature = "download")]
 mod error;
+#[cfg(feature = "download")]
+mod event;
 #[cfg(feature = "download")]
 mod fetch;
 mod file;
@@ -33,7 +36,7 @@ pub use catalog::{Model, NameError, all, find};
 #[cfg(feature = "download")]
 pub use error::FetchError;
 #[cfg(feature = "download")]
-pub use fetch::FetchEvent;
+pub use event::FetchEvent;
 pub use file::ModelFile;
 #[cfg(feature = "download")]
 pub use hub::Hub;

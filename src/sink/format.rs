@@ -41,8 +41,8 @@ pub enum Format {
     /// SubRip subtitles, `srt`: at most two lines of 42 characters, shown for 5/6 s to 7 s.
     ///
     /// A longer segment becomes several subtitles, timed by its tokens. A subtitle starts when its
-    /// text is spoken. Subtitles overlap if two channels speak at once, or if one of them is shorter
-    /// than 5/6 s. The channel of a segment precedes the text: `[1] Good morning.`
+    /// text is spoken. Subtitles overlap if two channels speak at once, or if one of them is
+    /// shorter than 5/6 s. The channel of a segment precedes the text: `[1] Good morning.`
     ///
     /// SubRip has no way to quote, so text that a reader could take for a line of times, a style or
     /// a position is written with look-alikes: `-->` as `→`, `<i>` as `‹i>`, `{\an8}` as `(\an8}`.
@@ -60,9 +60,9 @@ pub enum Format {
     /// One JSON object on a line for each segment, `jsonl`: the objects in `segments` of
     /// [`Json`](Self::Json). The file is valid after every line.
     JsonLines,
-    /// Comma-separated values, `csv`: a header, then one record for each segment. The text is always
-    /// quoted and unchanged, line feeds included. Unknown figures are empty. If the first segment
-    /// has a channel, the last column is `channel`.
+    /// Comma-separated values, `csv`: a header, then one record for each segment. The text is
+    /// always quoted and unchanged, line feeds included. Unknown figures are empty. If the first
+    /// segment has a channel, the last column is `channel`.
     Csv,
     /// Timed lyrics, `lrc`: lines with a start in hundredths of a second. Each line has the text of
     /// one subtitle of [`Srt`](Self::Srt).

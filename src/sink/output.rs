@@ -194,8 +194,8 @@ impl Sink for Output {
 impl Drop for Output {
     fn drop(&mut self) {
         let Some(part) = self.part.take() else { return };
-        // Subtitles that waited for those of other channels are text too. If they cannot be written,
-        // the rest is still kept.
+        // Subtitles that waited for those of other channels are text too. If they cannot be
+        // written, the rest is still kept.
         let _ = self.document.reached(Time::from_samples(u64::MAX));
         if part
             .as_file()
