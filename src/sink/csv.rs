@@ -10,8 +10,6 @@ const HEADER: &str =
     "id,start_s,end_s,text,confidence,no_speech_prob,avg_logprob,compression_ratio,temperature";
 
 /// Writes [`Format::Csv`](super::Format::Csv).
-///
-/// Source: RFC 4180 (records end with CR LF, a quote inside quotes is doubled).
 #[derive(Debug)]
 pub(super) struct Csv<W> {
     out: W,

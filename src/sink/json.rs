@@ -16,7 +16,6 @@ pub(super) struct Json<W> {
 }
 
 impl<W: Write> Json<W> {
-    /// Makes a sink that writes to `out` and names the input `file` in the document.
     pub(super) fn new(out: W, file: impl Into<String>) -> Self {
         Self {
             out,

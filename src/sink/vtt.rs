@@ -8,9 +8,6 @@ use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
 /// Writes [`Format::Vtt`](super::Format::Vtt).
-///
-/// Source: W3C, WebVTT: The Web Video Text Tracks Format, sections 4.1 (syntax, order of cues) and
-/// 4.2.2 (cue text).
 #[derive(Debug)]
 pub(super) struct Vtt<W> {
     out: W,
