@@ -36,7 +36,13 @@ pub(super) fn keep(answer: &mut Transcription, length: Time, is_cut: bool) -> Ke
     } else {
         &answer.boundaries
     };
-    let inside = boundaries.iter().rfind(|boundary| boundary.at < length);
+    // An engine may also end a segment right at the window's end, and then go on.
+    let is_inside = |boundary: &&Boundary| {
+        boundary.at < length
+            || boundary.segments < segments.len()
+            || boundary.context < answer.context.len()
+    };
+    let inside = boundaries.iter().rfind(is_inside);
     let last = boundaries.last();
     let chosen = if is_cut { inside.or(last) } else { last };
     let everything = Boundary::new(length, segments.len(), answer.context.len());
@@ -142,6 +148,8 @@ mod tests {
         let both = [(4.0, 1, 7), (10.0, 2, 9)];
         check(&times, &both, false, (2, 10.0));
         check(&times, &both, true, (1, 4.0));
+        // A segment that ends with the window, and is not the end of the text, is complete.
+        check(&times, &[(4.0, 1, 7), (10.0, 1, 8)], true, (1, 10.0));
         // The last segment was not closed.
         check(&times, &both[..1], false, (1, 4.0));
     }

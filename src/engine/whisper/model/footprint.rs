@@ -13,7 +13,7 @@
 //!
 //! | graph | bytes | the moment |
 //! |---|---|---|
-//! | conv | 2 x 2C·S·4 + 2C·M·4 + 2C·3M·2 | first convolution and its sum, spectrogram, its kernels |
+//! | conv | 2 x 2C·S·4 + 2C·M·4 + 2C·3M·2 | first convolution, its sum, spectrogram, kernels |
 //! | encode | 7 x C·S·4 | MLP: input, norm, a place too narrow, the result of 4 times the width |
 //! | full attention | C·C·H·4 + 4 x C·S·4 | product of queries and keys, 4 results of the layer |
 //! | cross | C·S·4 | one projection |
