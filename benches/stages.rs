@@ -21,10 +21,10 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_channel::{bounded, never};
 use steadyscribe::audio::SAMPLE_RATE_HZ;
-use steadyscribe::internals::{Block, Pool};
-use steadyscribe::sink::Sink;
-use steadyscribe::internals::{HOP_SAMPLES, SpeechMap};
 use steadyscribe::internals::Window;
+use steadyscribe::internals::{Block, Pool};
+use steadyscribe::internals::{HOP_SAMPLES, SpeechMap};
+use steadyscribe::sink::Sink;
 use steadyscribe::{Cancel, Config, FileSource, Segment, Time, Transcriber};
 
 use crate::instantly::instantly;

@@ -1,15 +1,14 @@
-//! One token that stops everything.
+//! The token that stops a transcription from any thread.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::sync::Mutex;
 
-/// Stops a transcription from any thread, also from a signal handler's.
+/// Stops a transcription from any thread, such as that of a handler of Ctrl-C.
 ///
-/// Clones share one state. It is looked at for each packet, each decoding step and each wait on a queue, so a
-/// transcription ends within one encoding of a window.
+/// Clones share one state. It is checked for each packet, each decoding step and each wait on a
+/// queue, so a transcription ends within one encoding of a window.
 ///
 /// # Examples
 ///
@@ -23,14 +22,15 @@ use std::sync::Mutex;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Cancel {
-    shared: Arc<Shared>,
-    /// Disconnects when the transcription is cancelled, which wakes whoever waits on it.
+    flag: Arc<Flag>,
+    /// Disconnects when the token is raised, which wakes waiters.
     raised: Receiver<()>,
 }
 
 #[derive(Debug)]
-struct Shared {
-    cancelled: AtomicBool,
+struct Flag {
+    is_raised: AtomicBool,
+    /// Dropped when the token is raised.
     alive: Mutex<Option<Sender<()>>>,
 }
 
@@ -38,36 +38,34 @@ impl Cancel {
     /// Makes a token that is not raised.
     #[must_use]
     pub fn new() -> Self {
-        // Room for one, which stays empty: see `Pool::acquire`.
+        // Nothing is ever sent: only the end of the channel is observed.
         let (alive, raised) = bounded(1);
-        let shared = Shared {
-            cancelled: AtomicBool::new(false),
+        let flag = Flag {
+            is_raised: AtomicBool::new(false),
             alive: Mutex::new(Some(alive)),
         };
         Self {
-            shared: Arc::new(shared),
+            flag: Arc::new(flag),
             raised,
         }
     }
 
-    /// Raises the token, for good.
+    /// Raises the token. It cannot be lowered.
     pub fn cancel(&self) {
-        self.shared.cancelled.store(true, Ordering::Release);
-        // A poisoned lock holds the same sender: drop it all the same.
-        self.shared
-            .alive
-            .lock()
-            .unwrap_or_else(|e| e.into_inner())
-            .take();
+        self.flag.is_raised.store(true, Ordering::Release);
+        // A poisoned lock holds the same sender.
+        let alive = self.flag.alive.lock();
+        alive.unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Returns whether the token was raised.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Acquire)
+        self.flag.is_raised.load(Ordering::Acquire)
     }
 
-    /// Returns a channel that carries nothing and disconnects when the token is raised, for `select!`.
+    /// Returns a channel that carries nothing and disconnects when the token is raised, for
+    /// `select!`.
     pub(crate) fn raised(&self) -> &Receiver<()> {
         &self.raised
     }
@@ -84,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wakes_who_waits() {
+    fn raising_wakes_a_waiter() {
         let cancel = Cancel::new();
         let waits = cancel.clone();
         let thread = std::thread::spawn(move || waits.raised().recv().is_err());

@@ -35,6 +35,8 @@ pub mod audio;
 mod cancel;
 mod config;
 mod error;
+mod file_lock;
+mod folder;
 #[cfg(feature = "whisper")]
 mod ggml;
 mod time;

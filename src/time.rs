@@ -34,7 +34,8 @@ impl Time {
         Self(samples)
     }
 
-    /// Makes a time of seconds, rounded to the next sample. Negative and non-finite values become zero.
+    /// Makes a time of seconds, rounded to the nearest sample. Negative values and NaN become zero,
+    /// larger values than a time can hold the largest time.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -68,7 +69,7 @@ impl Time {
         self.0 / 16
     }
 
-    /// Returns how far `self` lies behind `earlier`, as a count of samples; zero if it does not.
+    /// Returns the number of samples from `earlier` to `self`; zero if `earlier` is not earlier.
     #[must_use]
     #[expect(
         clippy::cast_possible_truncation,
@@ -114,7 +115,8 @@ pub(crate) fn seconds<S: Serializer>(time: &Time, serializer: S) -> Result<S::Ok
     serializer.serialize_f64(time.seconds())
 }
 
-/// Writes and reads a time as its count of samples, which is exact: for `#[serde(with = "samples")]`.
+/// Writes and reads a time as its count of samples, which is exact. For `#[serde(with =
+/// "samples")]`.
 pub(crate) mod samples {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -136,7 +138,7 @@ pub(crate) fn from_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result
     f64::deserialize(deserializer).map(Time::from_seconds)
 }
 
-/// A stretch of the time line: `start` is inside, `end` is not. JSON has it in seconds.
+/// A part of the time line, with `start` inside and `end` outside. In JSON both are in seconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::exhaustive_structs, reason = "a plain pair that callers build")]
 pub struct Span {
@@ -172,13 +174,13 @@ impl Span {
         self.end - self.start
     }
 
-    /// Returns whether the span holds no sample.
+    /// Returns whether the span contains no sample.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.start >= self.end
     }
 
-    /// Returns what both spans hold, empty if they do not meet.
+    /// Returns the part that is in both spans; empty if there is none.
     #[must_use]
     pub fn overlap(self, other: Self) -> Self {
         Self::new(self.start.max(other.start), self.end.min(other.end))
@@ -190,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_round_to_the_next_sample() {
+    fn seconds_round_to_the_nearest_sample() {
         assert_eq!(Time::from_seconds(1.0 / 16_000.0).samples(), 1);
         assert_eq!(Time::from_seconds(-3.0), Time::ZERO);
         assert_eq!(Time::from_seconds(f64::NAN), Time::ZERO);

@@ -1,21 +1,24 @@
-//! What was said and when.
+//! Segments of text with their times, and the end of a transcript.
 
 use serde::{Deserialize, Serialize};
 
 use crate::time::{Span, Time, from_seconds, seconds};
 
-/// A piece of text with start and end, as the engine closed it.
+/// A piece of text with start and end, as the engine divided it.
 ///
-/// Segments come in the order of time; `start` and `end` lie inside the audio that was read.
+/// Segments of a channel come in the order of time and do not overlap. `start` and `end` are within
+/// the audio that was read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Segment {
     /// Number of the segment in its transcript, from 0.
     pub id: u64,
-    /// The channel, if the input was given one: see [`LiveOptions::channel`](crate::live::LiveOptions::channel).
+    /// The channel that was transcribed, if one was chosen: by
+    /// [`InputOptions::channel`](crate::InputOptions::channel),
+    /// [`LiveOptions::channel`](crate::LiveOptions::channel) or [`Channels`](crate::Channels).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<u8>,
-    /// When the text begins.
+    /// When the text starts.
     #[serde(
         rename = "start_s",
         serialize_with = "seconds",
@@ -86,7 +89,7 @@ pub struct Token {
     pub text: String,
     /// Probability, 0 to 1.
     pub p: f32,
-    /// When the token begins.
+    /// When the token starts.
     #[serde(
         rename = "start_s",
         serialize_with = "seconds",
@@ -102,7 +105,7 @@ pub struct Token {
     pub end: Time,
 }
 
-/// What is known of a transcript when its last segment is out.
+/// Facts about a whole transcript, which are known after its last segment.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Ending {
@@ -110,9 +113,9 @@ pub struct Ending {
     pub duration: Time,
     /// Speech that no segment covers.
     pub uncovered: Vec<Span>,
-    /// Code of the language that was heard, such as `en`, if the engine knows it.
+    /// Code of the language that was spoken, such as `en`, if the engine knows it.
     pub language: Option<String>,
-    /// The transcript was cancelled: it ends before its audio does.
+    /// The transcription was cancelled or stopped: the transcript ends before its audio.
     pub cancelled: bool,
 }
 
@@ -150,7 +153,7 @@ impl Segment {
         }
     }
 
-    /// Returns the stretch of audio that the segment speaks of.
+    /// Returns the part of the audio that the text covers.
     #[must_use]
     pub fn span(&self) -> Span {
         Span::new(self.start, self.end)
@@ -171,15 +174,16 @@ impl Token {
     }
 }
 
-/// Text may begin and end this much inside the speech that it covers: 0.3 s. Whisper's times are steps of 20 ms and mostly
-/// within 0.1 s; detectors begin early and end late.
+/// How far inside the speech the text that covers it may start and end: 0.3 s. Whisper's times have
+/// steps of 20 ms and mostly an error below 0.1 s; speech detectors start early and end late.
 const COVER_SLACK_SAMPLES: u64 = 4_800;
 
-/// Speech that is shorter than this and without text is no loss worth a second decoding: 0.5 s. Breaths and coughs are speech to
-/// a detector.
+/// Shortest speech without text that counts as missed: 0.5 s. Detectors also take breaths and
+/// coughs for speech, which are not worth a second decoding.
 const COVER_SAMPLES_MIN: u64 = 8_000;
 
-/// Returns the parts of `speech` that no span of `text` covers, without what is too short to matter. Both in order.
+/// Returns the parts of `speech` that no span of `text` covers and that are long enough to matter.
+/// Both are in order.
 pub(crate) fn uncovered(
     speech: impl Iterator<Item = Span>,
     text: impl Iterator<Item = Span> + Clone,

@@ -7,6 +7,10 @@ use steadyscribe::{Segment, Time};
 pub(crate) fn instantly() -> impl Engine + 'static {
     from_fn("instantly", |window, _| {
         let end = Time::from_samples(window.len() as u64);
-        Ok(Transcription::new(vec![Segment::new(Time::ZERO, end, "word")]))
+        Ok(Transcription::new(vec![Segment::new(
+            Time::ZERO,
+            end,
+            "word",
+        )]))
     })
 }

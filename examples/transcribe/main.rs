@@ -18,8 +18,8 @@
     reason = "a program on a terminal"
 )]
 
-/// Writes a line to standard error. The standard library's macro panics if the reader is gone, as in
-/// `2>&1 | head`.
+/// Writes a line to standard error. The standard library's macro panics if the reader is gone, as
+/// in `2>&1 | head`.
 macro_rules! eprintln {
     ($($line:tt)*) => {{
         use std::io::Write;
@@ -127,7 +127,8 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     }
     let jobs = outputs::jobs(&args.files, &args.formats, args.output.as_deref())?;
     if args.journal.is_some() && jobs.len() > 1 {
-        let error = "--journal takes one input; run the program once for each, with its own journal";
+        let error =
+            "--journal takes one input; run the program once for each, with its own journal";
         return Err(Failure::new(Exit::Usage, error));
     }
     if args.channels == Channels::Split {
@@ -136,9 +137,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     let config = args.config();
     let model = Choice::of(args.model.as_deref())?;
     if model == Choice::Fixture && !args.quiet {
-        eprintln!(
-            "no --model given: using the fixture model, which knows only 360 words of synthetic speech"
-        );
+        eprintln!("no --model given: using the fixture model, which knows only 360 words");
     }
     // Checked before the download: the model may not fit the budget, or not support the options.
     let published = model.plan(&config, &args.whisper_options())?;

@@ -42,7 +42,7 @@ pub(crate) enum OutputsError {
         .0.display(), .1.display(), .2.display()
     )]
     SameTarget(PathBuf, PathBuf, PathBuf),
-    #[error("{} is an input, which the transcript would replace; give another --output", .0.display())]
+    #[error("{} is an input and would be replaced; give another --output", .0.display())]
     IsInput(PathBuf),
     #[error("- is given twice, but standard input can be read only once; give it once")]
     StdinTwice,

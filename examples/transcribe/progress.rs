@@ -186,6 +186,10 @@ impl<S: Sink> Sink for AroundBar<S> {
         self.bar.suspend(|| self.sink.segment(segment))
     }
 
+    fn reached(&mut self, time: Time) -> io::Result<()> {
+        self.bar.suspend(|| self.sink.reached(time))
+    }
+
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {
         self.bar.suspend(|| self.sink.finish(ending))
     }

@@ -107,7 +107,9 @@ impl Prepared<'_> {
         match self {
             Self::Mixed(transcriber) => {
                 let summary = match args.journal()? {
-                    Some(mut journal) => transcriber.resume(source, &options, &mut journal, sink)?,
+                    Some(mut journal) => {
+                        transcriber.resume(source, &options, &mut journal, sink)?
+                    }
                     None => transcriber.transcribe_with(source, &options, sink)?,
                 };
                 Ok(vec![summary])

@@ -1,14 +1,15 @@
-//! Makes models of the true size and cost of the published Whispers, that say what the fixture model says.
+//! Makes models with the size and cost of the published Whispers and the output of the fixture
+//! model.
 //!
 //! ```text
 //! cargo run --release --example widen -- SHAPE [FORMAT] [OUT]
 //! ```
 //!
-//! SHAPE: tiny, base, small, medium, large, large-v3, large-v3-turbo, or multilingual, which is the fixture
-//! itself with the vocabulary and the mel bands of large-v3 (multilingual-80: of those before it). FORMAT: f16 (default), q8_0 or q5_0. OUT: by
-//! default
-//! `target/models/ggml-SHAPE-FORMAT.bin`. Speed and memory are measured with such models where the real ones cannot be
-//! had; what they hear is the fixture's few hundred words.
+//! SHAPE: tiny, base, small, medium, large, large-v3, large-v3-turbo, or multilingual, which is the
+//! fixture itself with the vocabulary and the mel bands of large-v3 (multilingual-80: of the models
+//! before it). FORMAT: f16 (default), q8_0 or q5_0. OUT: by default
+//! `target/models/ggml-SHAPE-FORMAT.bin`. Such models serve to measure speed and memory where the
+//! published ones are not available. They recognize the few hundred words of the fixture.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
@@ -44,7 +45,8 @@ fn main() -> ExitCode {
     let format = FORMATS.iter().find(|format| format.0 == name);
     let (Some(shape), Some((_, format))) = (shape, format) else {
         let shapes: Vec<&str> = shapes.iter().map(|shape| shape.name).collect();
-        eprintln!("usage: widen {} [f16|q8_0|q5_0] [OUT]", shapes.join("|"));
+        eprintln!("usage: widen SHAPE [f16|q8_0|q5_0] [OUT]");
+        eprintln!("expected a SHAPE of {}", shapes.join(", "));
         return ExitCode::from(2);
     };
     let out = arguments.get(2).map_or_else(

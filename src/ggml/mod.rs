@@ -1,4 +1,4 @@
-//! Model files of whisper.cpp: read and checked before whisper.cpp sees them.
+//! Reads and checks model files of whisper.cpp, before whisper.cpp reads them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -23,16 +23,16 @@ const FINGERPRINT_SAMPLE_BYTES: usize = 64;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// The file cannot be opened or read: check path and permission.
+    /// The file cannot be opened or read: check path and permissions.
     #[error("cannot read the model {}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
-    /// The file is something else: give one that whisper.cpp's tools made, for this purpose.
+    /// The file is not such a model: use a file that whisper.cpp's tools made for this purpose.
     #[error(
         "{} is not a model of this kind: it {found}; such models are files named like {example}",
         path.display()
@@ -40,14 +40,15 @@ pub enum ModelError {
     NotAModel {
         /// The file.
         path: PathBuf,
-        /// What it is instead.
+        /// What the file is instead.
         found: &'static str,
-        /// What a file of the right kind is called.
+        /// The name of such a file.
         example: &'static str,
     },
     /// The file ends too early: download or copy it again.
     #[error(
-        "the model {} is cut off: it has {bytes} bytes and needs at least {needed_bytes}; download it again",
+        "the model {} is cut off: it has {bytes} bytes and needs at least {needed_bytes}; \
+         download it again",
         path.display()
     )]
     Truncated {
@@ -55,21 +56,27 @@ pub enum ModelError {
         path: PathBuf,
         /// Bytes that the file has.
         bytes: u64,
-        /// Bytes that it needs for what is known of it.
+        /// Bytes that it needs at least.
         needed_bytes: u64,
     },
     /// The file contradicts itself: download or copy it again.
-    #[error("the model {} is damaged at byte {at_byte}: {reason}; download it again", path.display())]
+    #[error(
+        "the model {} is damaged at byte {at_byte}: {reason}; download it again",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where the contradiction was met.
+        /// The position of the contradiction.
         at_byte: u64,
         /// The contradiction.
         reason: String,
     },
-    /// The file is whole as far as can be said, but of a kind that the linked whisper.cpp can't run: use another model.
-    #[error("the model {} cannot be used: {what} is {asked}, must be {allowed}", path.display())]
+    /// The linked whisper.cpp cannot run a model of this kind: use another one.
+    #[error(
+        "the model {} cannot be used: {what} is {asked}, expected {allowed}; use another model",
+        path.display()
+    )]
     Unsupported {
         /// The file.
         path: PathBuf,
@@ -80,21 +87,25 @@ pub enum ModelError {
         /// The values that work.
         allowed: String,
     },
-    /// whisper.cpp did not load the file, although it passed the check: perhaps there is no memory for it.
-    #[error("whisper.cpp did not load the model {}", path.display())]
+    /// whisper.cpp did not load the file, although it passed the check: the machine may lack
+    /// memory.
+    #[error(
+        "whisper.cpp did not load the model {}; free memory, or use a smaller model",
+        path.display()
+    )]
     Refused {
         /// The file.
         path: PathBuf,
-        /// What whisper.cpp said.
+        /// The error of whisper.cpp.
         #[source]
-        source: whisper_rs::WhisperError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The model does not know the language: choose another, or a multilingual model.
     #[error("the model does not know the language {asked:?}; {hint}")]
     Language {
         /// The language.
         asked: String,
-        /// What may have been meant.
+        /// The languages that may have been meant.
         hint: String,
     },
     /// The model cannot translate: use a multilingual one.
@@ -102,7 +113,7 @@ pub enum ModelError {
     EnglishOnly,
 }
 
-/// Reads the first four bytes, and tells what else a file may be by them.
+/// Checks the first four bytes. If they are wrong, the error says what the file may be.
 pub(crate) fn read_magic(file: &mut Reader<'_>) -> Result<(), ModelError> {
     if file.len() < 4 {
         return Err(file.not_a_model("is empty"));
@@ -113,23 +124,21 @@ pub(crate) fn read_magic(file: &mut Reader<'_>) -> Result<(), ModelError> {
     }
     Err(file.not_a_model(match &magic.to_le_bytes() {
         b"GGUF" => "is a GGUF file, which whisper.cpp does not read",
-        b"PK\x03\x04" => {
-            "is a zip archive, perhaps a PyTorch checkpoint that is still to be converted"
-        }
+        b"PK\x03\x04" => "is a zip archive, perhaps a PyTorch checkpoint that was not converted",
         [b'<', ..] => "starts like a web page, perhaps the error page of a download",
         [b'v', b'e', b'r', b's'] => "is a Git LFS pointer: fetch the file itself",
         _ => "starts with other bytes",
     }))
 }
 
-/// Reads and checks all that stands behind a model's head: each of the `missing` tensors once, and nothing else. Returns how
-/// many bytes they take in memory.
+/// Reads and checks the tensors that follow a model's head: each of `missing` once, and no others.
+/// Returns the bytes that they take in memory.
 pub(crate) fn read_tensors(
     file: &mut Reader<'_>,
     mut missing: HashMap<String, Tensor>,
 ) -> Result<u64, ModelError> {
     let bytes = weight_bytes(&missing);
-    // Each also has three numbers, its name and its extents, so this is less than the file needs.
+    // A lower limit: each tensor also has three numbers, its name and its extents.
     file.need(missing.values().map(Tensor::bytes).sum())?;
     while file.at() < file.len() {
         let (n_extents, name_bytes, tensor_type) = (file.number()?, file.number()?, file.number()?);
@@ -167,7 +176,7 @@ pub(crate) fn read_tensors(
     }
 }
 
-/// whisper.cpp writes to the process's standard error unless it is told otherwise; its lines go to `tracing`.
+/// Sends the log of whisper.cpp to `tracing`. By default it writes to the process's standard error.
 pub(crate) fn quiet_logs() {
     static ONCE: Once = Once::new();
     ONCE.call_once(whisper_rs::install_logging_hooks);

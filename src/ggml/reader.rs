@@ -1,4 +1,4 @@
-//! Reads a model file forwards, knowing where it is and how much there is, and hashes what it reads.
+//! Reads a model file from start to end, checks its length, and hashes the bytes.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 use super::{FINGERPRINT_SAMPLE_BYTES, ModelError};
 
-/// Small, because each of up to 1,259 tensors costs one filling of it.
+/// Bytes that are read at once. Small, because each of up to 1,259 tensors fills the buffer once.
 const BUFFER_BYTES: usize = 8 << 10;
 
-/// Start and factor of the 64-bit hash FNV-1a. It is the same on every machine and in every version, unlike
-/// the standard library's.
+/// Start and factor of the 64-bit hash FNV-1a. Unlike the standard library's hash, it is the same
+/// on every machine and in every version.
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_FACTOR: u64 = 0x0000_0100_0000_01b3;
 
-/// A model file that is read from its start to its end.
+/// Reads a model file from its start to its end.
 pub(crate) struct Reader<'a> {
     path: &'a Path,
-    /// What a file of the right kind is called.
+    /// The name of a file of the right kind.
     example: &'static str,
     file: BufReader<File>,
     len: u64,
@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
             path: path.to_owned(),
             source,
         };
-        // Before opening: to open a pipe would wait for its writer.
+        // Checked before opening, because opening a pipe waits for its writer.
         let metadata = std::fs::metadata(path).map_err(unreadable)?;
         if !metadata.is_file() {
             let found = if metadata.is_dir() {
@@ -57,22 +57,22 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Length of the file in bytes, as it was when it was opened.
+    /// Returns the length of the file in bytes at the time when it was opened.
     pub(crate) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Bytes that were read or passed.
+    /// Returns the number of bytes that were read or skipped.
     pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
-    /// Hash of all bytes that were read.
+    /// Returns the hash of all bytes that were read.
     pub(crate) fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// Checks that `bytes` more bytes are there.
+    /// Checks that the file has `bytes` more bytes.
     pub(crate) fn need(&self, bytes: u64) -> Result<(), ModelError> {
         let needed_bytes = self.at + bytes;
         if needed_bytes <= self.len {
@@ -126,7 +126,7 @@ impl<'a> Reader<'a> {
             .ok_or_else(|| self.unsupported(what, asked.into(), allowed.to_owned()))
     }
 
-    /// Passes over a tensor's numbers, but for the first few, which are hashed.
+    /// Skips a tensor's numbers, except the first few, which are hashed.
     pub(crate) fn pass_weights(&mut self, bytes: u64) -> Result<(), ModelError> {
         self.need(bytes)?;
         let mut sample = [0; FINGERPRINT_SAMPLE_BYTES];

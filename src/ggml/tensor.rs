@@ -1,4 +1,4 @@
-//! Number formats and tensors of ggml, as files and memory hold them.
+//! Number formats and tensors of ggml, with their sizes in files and in memory.
 
 use std::collections::HashMap;
 
@@ -6,8 +6,8 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NumberFormat {
     pub(crate) name: &'static str,
-    /// The file's `ftype`: for the quantized formats with their version, 2 x 1,000. Version 1 had other layouts of the
-    /// same sizes, which whisper.cpp would take for version 2.
+    /// The file's `ftype`. Quantized formats add their version, 2 × 1,000. Version 1 had other
+    /// layouts of the same sizes, which whisper.cpp would read as version 2.
     pub(crate) file_type: i32,
     /// `ggml_type` of a tensor of this format.
     pub(crate) tensor_type: i32,
@@ -15,17 +15,17 @@ pub(crate) struct NumberFormat {
     pub(crate) block: u64,
     /// Bytes of one block.
     pub(crate) block_bytes: u64,
-    /// Bytes of one block of the format into which ggml converts what such a matrix is multiplied with.
+    /// Bytes of one block of the format into which ggml converts the other operand of a product.
     pub(crate) operand_block_bytes: u64,
 }
 
 impl NumberFormat {
-    /// Bytes of `elements` numbers, a whole number of blocks.
+    /// Returns the bytes of `elements` numbers, which are a whole number of blocks.
     fn bytes(&self, elements: u64) -> u64 {
         elements / self.block * self.block_bytes
     }
 
-    /// Bytes of `elements` numbers that are converted for a product.
+    /// Returns the bytes of `elements` numbers that are converted for a product.
     pub(crate) fn operand_bytes(&self, elements: u64) -> u64 {
         elements / self.block * self.operand_block_bytes
     }
@@ -53,11 +53,12 @@ const Q5_0: NumberFormat = format("q5_0", (2_008, 6), 32, (22, 34));
 const Q5_1: NumberFormat = format("q5_1", (2_009, 7), 32, (24, 36));
 const Q8_0: NumberFormat = format("q8_0", (2_007, 8), 32, (34, 34));
 
-/// The formats that a model's matrices may have: those that whisper.cpp's own tools write, without f32, with which the
-/// linked version ends the process at the first window (`ggml_compute_forward_im2col_f16` wants f16 kernels).
+/// The formats that a model's matrices may have: those that whisper.cpp's own tools write, except
+/// f32, with which the linked version aborts at the first window (`ggml_compute_forward_im2col_f16`
+/// needs f16 kernels).
 ///
-/// Source: `enum ggml_ftype` and `enum ggml_type` in ggml.h, block sizes in ggml-common.h, operands from `vec_dot_type` in
-/// ggml-cpu.c (`q8_0`, `q8_1` and `q8_K`).
+/// Source: `enum ggml_ftype` and `enum ggml_type` in ggml.h, block sizes in ggml-common.h, operands
+/// from `vec_dot_type` in ggml-cpu.c (`q8_0`, `q8_1` and `q8_K`).
 pub(crate) const MATRIX_FORMATS: [NumberFormat; 11] = [
     F16,
     format("q4_0", (2_002, 2), 32, (18, 34)),
@@ -72,13 +73,13 @@ pub(crate) const MATRIX_FORMATS: [NumberFormat; 11] = [
     format("q6_k", (2_014, 14), 256, (210, 292)),
 ];
 
-/// Each tensor's numbers start at a multiple of this in memory. Source: `TENSOR_ALIGNMENT` in ggml-impl.h.
+/// Alignment of each tensor's numbers in memory. Source: `TENSOR_ALIGNMENT` in ggml-impl.h.
 const ALIGNMENT_BYTES: u64 = 32;
 
-/// What one tensor must be.
+/// The expected extents and format of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tensor {
-    /// Extents, the fastest running one first, 1 where there is none.
+    /// Extents, the contiguous one first; 1 for unused dimensions.
     pub(crate) extents: [u64; 4],
     pub(crate) format: NumberFormat,
 }

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 use self::lines::Lines;
 use crate::carried::Carried;
+use crate::file_lock::{FileLock, LockError};
+use crate::folder::sync_folder;
 use crate::time::{Time, samples};
 use crate::transcript::Segment;
 
@@ -63,6 +65,7 @@ pub(crate) type Identity = Vec<(String, String)>;
 pub struct Journal {
     path: PathBuf,
     file: File,
+    _lock: FileLock,
     identity: Option<Identity>,
     /// End of the last whole record, in bytes.
     end: u64,
@@ -191,14 +194,14 @@ impl Journal {
             },
         };
         let file = options.read(true).write(true).open(path).map_err(fail)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(std::fs::TryLockError::WouldBlock) => return Err(JournalError::InUse(path.into())),
-            Err(std::fs::TryLockError::Error(source)) => return Err(fail(source)),
-        }
+        let lock = FileLock::acquire(&file, path).map_err(|error| match error {
+            LockError::InUse => JournalError::InUse(path.into()),
+            LockError::Io(source) => fail(source),
+        })?;
         let mut journal = Self {
             path: path.into(),
             file,
+            _lock: lock,
             identity: None,
             end: 0,
             last: None,
@@ -277,6 +280,7 @@ impl Journal {
                 identity,
             };
             self.append(&head).map_err(&fail)?;
+            sync_folder(&self.path).map_err(&fail)?;
             self.identity = Some(head.identity);
         }
         Ok(())

@@ -1,6 +1,6 @@
-//! Which models are published, and what their files are known by.
+//! The published models, with size and digest of their files.
 
-/// Longest name or address that is looked at.
+/// Longest name or address that is accepted.
 pub(super) const NAME_BYTES_MAX: usize = 256;
 
 /// A model that the whisper.cpp project publishes.
@@ -16,17 +16,19 @@ pub(super) const NAME_BYTES_MAX: usize = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Model {
-    /// Its name, such as `base.en-q5_1`: size, `.en` if it knows English only, number format if it is not f16.
+    /// Its name, such as `base.en-q5_1`: size, `.en` if it knows only English, number format unless
+    /// it is f16.
     pub name: &'static str,
     /// Size of its file in bytes.
     ///
-    /// Computed from the dimensions of the model and the layout of the file, as `ModelHeader` checks them; equal to the sizes of the seven files
-    /// that were at hand for comparison (tiny.en, base, base.en, small.en, small-q8_0, medium.en-q5_0, large-v2-q5_0).
+    /// Computed from the dimensions of the model and the layout of the file, as `ModelHeader`
+    /// checks them. Equal to the sizes of the seven files that were compared (tiny.en, base,
+    /// base.en, small.en, small-q8_0, medium.en-q5_0, large-v2-q5_0).
     pub bytes: u64,
     /// SHA-1 of its file, in hexadecimal.
     ///
-    /// Source: the table in the README of ggerganov/whisper.cpp on Hugging Face; whisper.cpp's models/README.md has the same digests
-    /// for the models that it lists.
+    /// Source: the table in the README of ggerganov/whisper.cpp on Hugging Face. whisper.cpp's
+    /// models/README.md has the same digests for the models that it lists.
     pub sha1: &'static str,
 }
 
@@ -259,22 +261,22 @@ pub fn find(name: &str) -> Result<&'static Model, NameError> {
         })
 }
 
-/// Why no model is called so.
+/// Why a name or address is not that of a model.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {
-    /// There is no such model: choose one of the names.
+    /// No published model has this name: choose one that has.
     #[error("no model {asked:?} is published; {}", hint(near))]
     Unknown {
-        /// The name that was asked for.
+        /// The unknown name.
         asked: String,
-        /// Names like it, the most alike first; none if none is.
+        /// Similar names, the most similar first.
         near: Vec<&'static str>,
     },
-    /// The address is not complete.
-    #[error("{asked:?} is no address of a model; write hf:OWNER/REPOSITORY/FILE")]
+    /// The address is incomplete: write all three parts.
+    #[error("{asked:?} is not the address of a model; write hf:OWNER/REPOSITORY/FILE")]
     Malformed {
-        /// The address that was asked for.
+        /// The address.
         asked: String,
     },
 }
@@ -284,7 +286,8 @@ fn hint(near: &[&'static str]) -> String {
         [] => {
             let plain = |name: &&str| !name.contains(['.', '_']);
             let names: Vec<&str> = PUBLISHED.iter().map(|m| m.name).filter(plain).collect();
-            format!("there are {}, and smaller forms of them", names.join(", "))
+            let names = names.join(", ");
+            format!("expected one of {names}, or a quantized form of one")
         }
         [name] => format!("did you mean {name}?"),
         [names @ .., last] => format!("did you mean {} or {last}?", names.join(", ")),
@@ -293,7 +296,7 @@ fn hint(near: &[&'static str]) -> String {
 
 fn near(asked: &str) -> Vec<&'static str> {
     let asked = asked.to_lowercase();
-    // Comparing costs the product of the lengths.
+    // The cost of a comparison is the product of the lengths.
     if asked.len() > NAME_BYTES_MAX {
         return Vec::new();
     }
@@ -307,7 +310,7 @@ fn near(asked: &str) -> Vec<&'static str> {
     found.iter().take(NEAR_MAX).map(|(_, name)| *name).collect()
 }
 
-/// Letters that must be put in, left out or changed to make one word of the other. Source: Levenshtein 1966.
+/// Returns the edit distance of two words, in bytes. Source: Levenshtein 1966.
 fn distance(from: &str, to: &str) -> usize {
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (at, a) in from.bytes().enumerate() {
@@ -327,7 +330,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_size_is_there_plain_english_and_quantized() {
+    fn every_size_has_plain_english_and_quantized_models() {
         for name in [
             "tiny",
             "tiny.en-q5_1",
@@ -388,10 +391,10 @@ mod tests {
         check("Base.EN", "did you mean base.en");
         check(
             "parakeet-tdt",
-            "there are tiny, base, small, medium, large-v1, ",
+            "expected one of tiny, base, small, medium, large-v1, ",
         );
-        check("", "there are tiny, base, ");
-        check(&"x".repeat(1_000), "there are tiny, ");
+        check("", "expected one of tiny, base, ");
+        check(&"x".repeat(1_000), "expected one of tiny, ");
         check("größe", "no model \"größe\" is published");
     }
 

@@ -1,4 +1,4 @@
-//! Why a model could not be fetched.
+//! Errors of downloads, one variant for each reaction of a caller.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,64 +7,73 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FetchError {
-    /// The model is not in the store, and `HF_HUB_OFFLINE` forbids to fetch it.
-    #[error("the model {name} is not in {}, and HF_HUB_OFFLINE forbids to fetch it", folder.display())]
+    /// The model is not in the store, and `HF_HUB_OFFLINE` forbids downloads: unset it.
+    #[error(
+        "the model {name} is not in {}, and HF_HUB_OFFLINE forbids downloads; \
+         unset it, or copy the file there",
+        folder.display()
+    )]
     Offline {
         /// The model.
         name: String,
         /// The store's folder.
         folder: PathBuf,
     },
-    /// The endpoint is no address of a server: correct `HF_ENDPOINT`.
-    #[error("HF_ENDPOINT is {endpoint:?}, must be an address such as https://huggingface.co")]
+    /// The endpoint is not the address of a server: correct `HF_ENDPOINT`.
+    #[error("HF_ENDPOINT is {endpoint:?}; set it to an address such as https://huggingface.co")]
     Endpoint {
-        /// What it is.
+        /// The value of the endpoint.
         endpoint: String,
     },
-    /// No server was reached: check the connection. Models that are in the store need none.
+    /// No server was reached: check the connection. Models in the store need none.
     #[error(
         "cannot reach {url}; check the connection, or give the file of a model in place of its name"
     )]
     Unreachable {
         /// The file's address.
         url: String,
-        /// What the network said.
+        /// The error of the network.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server does not give the file.
+    /// The server refused to send the file: the status says why.
     #[error("the server answered {status} to {url}{}", status_hint(*status))]
     Refused {
         /// The file's address.
         url: String,
-        /// The status of HTTP.
+        /// The HTTP status.
         status: u16,
     },
-    /// The server sends on to where nobody should go.
-    #[error("{url} redirects wrongly: {reason}")]
+    /// The server sent a redirect that must not be followed: use another `HF_ENDPOINT`.
+    #[error("cannot follow the redirect of {url}: {reason}")]
     Redirect {
         /// The address that redirects.
         url: String,
-        /// What is wrong.
+        /// The reason not to follow it.
         reason: &'static str,
     },
-    /// The connection broke again and again. What has arrived is kept: another call goes on there.
+    /// The connection broke repeatedly: call again, which continues where this call ended.
     #[error(
-        "the download of {url} broke {tries} times; {bytes} bytes are kept, and another call goes on there"
+        "the download of {url} broke {tries} times; {bytes} bytes are kept, \
+         and the next attempt continues there"
     )]
     Broken {
         /// The file's address.
         url: String,
-        /// How often it was tried without coming further.
+        /// Attempts without progress.
         tries: u32,
-        /// Bytes that have arrived.
+        /// Bytes that were received.
         bytes: u64,
-        /// What broke it the last time.
+        /// The error of the last attempt.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The server has another file than the published one: it may be a mirror that is out of date, or no mirror at all.
-    #[error("{url} has {bytes} bytes, must have {must_bytes}; nothing was kept")]
+    /// The server has another file than the published one: use another mirror. This one may be out
+    /// of date, or no mirror at all.
+    #[error(
+        "{url} has {bytes} bytes, expected {must_bytes}; nothing was kept, \
+         use another HF_ENDPOINT"
+    )]
     WrongSize {
         /// The file's address.
         url: String,
@@ -73,53 +82,67 @@ pub enum FetchError {
         /// Bytes that the file must have.
         must_bytes: u64,
     },
-    /// What has arrived is not the file: it was removed. Fetch it again, from another server if it happens again.
-    #[error("the file from {url} has the {kind} {digest}, must have {must}; it was removed")]
+    /// The downloaded file is not the expected one, and was removed: fetch it again, from another
+    /// server if that fails too.
+    #[error(
+        "the file from {url} has the {kind} {digest}, expected {must}; it was removed, \
+         download it again"
+    )]
     WrongDigest {
         /// The file's address.
         url: String,
         /// `SHA-1` or `SHA-256`.
         kind: &'static str,
-        /// The digest of what has arrived.
+        /// The digest of the downloaded file.
         digest: String,
         /// The digest that the file must have.
         must: String,
     },
-    /// Neither this library nor the server knows size and digest of the file, so that nobody could tell whether it is whole.
+    /// Neither this library nor the server knows size and digest of the file, so it cannot be
+    /// checked: fetch the file by other means.
     #[error(
-        "{url} comes without size and SHA-256 (X-Linked-Size, X-Linked-Etag) to check it by; fetch the file yourself and give its path"
+        "{url} has no size and SHA-256 (X-Linked-Size, X-Linked-Etag) to check it with; \
+         download the file by other means and give its path"
     )]
     Unverifiable {
         /// The file's address.
         url: String,
     },
-    /// There is no room on the disk: what had arrived was removed.
-    #[error("there is no room for {needed_bytes} more bytes in {}; what had arrived was removed", folder.display())]
+    /// The disk is full: free space. The incomplete file was removed.
+    #[error(
+        "the disk has no room for {needed_bytes} more bytes in {}; \
+         the incomplete file was removed, free space and download it again",
+        folder.display()
+    )]
     DiskFull {
         /// The store's folder.
         folder: PathBuf,
-        /// Bytes that were still to come.
+        /// Bytes that were missing.
         needed_bytes: u64,
     },
-    /// The store cannot be written: check its permissions, or set `STEADYSCRIBE_CACHE` to another folder.
-    #[error("cannot write {}", path.display())]
+    /// The store cannot be written: check its permissions, or set `STEADYSCRIBE_CACHE` to another
+    /// folder.
+    #[error(
+        "cannot write {}; check its permissions, or set STEADYSCRIBE_CACHE to another folder",
+        path.display()
+    )]
     Disk {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// It was cancelled. What has arrived is kept.
-    #[error("cancelled")]
+    /// The download was cancelled. The next call continues where it ended.
+    #[error("the download was cancelled")]
     Cancelled,
 }
 
 pub(super) fn status_hint(status: u16) -> &'static str {
     match status {
         401 | 403 => "; if the file is not public, set HF_TOKEN",
-        404 => "; there is no such file",
-        429 => "; it was asked too often, try later",
+        404 => "; check the name of the file",
+        429 => "; too many requests, try again later",
         _ => "",
     }
 }

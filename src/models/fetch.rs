@@ -1,7 +1,7 @@
-//! Fetching a model: what is asked, what is believed, and what is done when it breaks.
+//! Downloads a model: continues, retries, checks, and names the file when it is complete.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -12,47 +12,48 @@ use super::part::{Part, with_suffix};
 use super::request::{Answer, Asked, Client, Unanswered};
 use super::{Model, ModelFile, Store};
 use crate::cancel::Cancel;
+use crate::file_lock::{FileLock, LockError};
 
-/// Bytes that are taken from the connection at once.
+/// Bytes that are read from the connection at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// How often a broken download is taken up again without having come further.
+/// Retries of a broken download without progress.
 const RETRIES_MAX: u32 = 5;
 
-/// What counts as having come further.
+/// Bytes that count as progress.
 const FURTHER_BYTES: u64 = 1 << 20;
 
-/// Wait before the first retry; it doubles with each that brings nothing.
+/// Wait before the first retry. It doubles with each one without progress.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
 
-/// How often another's download is looked at, and how soon a cancelled wait is noticed.
-const TURN: Duration = Duration::from_millis(100);
+/// Time between two checks of another's download, and of a cancel.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What happens while a model is fetched. Its `Display` is a line for people.
+/// An event of a download. Its `Display` is a line for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FetchEvent {
-    /// Another process is fetching the same model: its result is waited for.
+    /// Another process is fetching the same model. Its result is awaited.
     Waiting,
-    /// The server is asked for the file, or for what an earlier download has left of it.
+    /// The file, or the part that an earlier download did not receive, is requested.
     Asking {
         /// The file's address.
         url: String,
-        /// Bytes that are here already.
+        /// Bytes that were received before.
         have_bytes: u64,
     },
-    /// More has arrived. Comes every 64 KiB at most.
+    /// More bytes were received. Reported after at most 64 KiB.
     Received {
-        /// Bytes that are here.
+        /// Bytes that were received in all.
         bytes: u64,
         /// Size of the file.
         total_bytes: u64,
     },
-    /// The connection broke and is tried again.
+    /// The connection broke and will be retried.
     Retrying {
-        /// What broke it.
+        /// The error.
         reason: String,
-        /// After how long.
+        /// The wait before the retry.
         wait: Duration,
     },
 }
@@ -60,22 +61,22 @@ pub enum FetchEvent {
 impl fmt::Display for FetchEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Waiting => write!(f, "another process is fetching this model: waiting for it"),
+            Self::Waiting => write!(f, "another process is fetching this model; waiting for it"),
             Self::Asking { url, have_bytes: 0 } => write!(f, "fetching {url}"),
             Self::Asking { url, have_bytes } => {
-                write!(f, "fetching the rest of {url}: {have_bytes} bytes are here")
+                write!(f, "fetching the rest of {url}; {have_bytes} bytes are here")
             }
             Self::Received { bytes, total_bytes } => write!(f, "{bytes} of {total_bytes} bytes"),
             Self::Retrying { reason, wait } => {
-                write!(f, "{reason}: trying again in {:.1} s", wait.as_secs_f64())
+                write!(f, "{reason}; trying again in {:.1} s", wait.as_secs_f64())
             }
         }
     }
 }
 
-/// How one attempt ended that did not end well.
+/// How an attempt failed.
 enum Failed {
-    /// Worth another attempt, which goes on where this one ended.
+    /// Another attempt may continue where this one ended.
     Broken(Box<dyn std::error::Error + Send + Sync>),
     Final(FetchError),
 }
@@ -87,24 +88,26 @@ impl From<FetchError> for Failed {
 }
 
 impl Store {
-    /// Returns a model's file, fetched now if it is not in the store.
+    /// Returns a model's file. Downloads it if it is not in the store.
     ///
-    /// A file that is in the store is used as it is, without any network. Else the file is fetched into `NAME.part`, from where an
-    /// earlier call left off, compared with its size and digests (SHA-1 of the published models, and the SHA-256 that
-    /// the server states), and takes its name only then. Of two calls at once, in one process or two, the second
-    /// waits for the first and uses its file.
+    /// A file in the store is used without contacting a server. Otherwise the file is downloaded to
+    /// `NAME.part`, where an earlier call may have started. It is compared with its size and
+    /// digests (the SHA-1 of published models, and the SHA-256 that the server states), and gets
+    /// its name only then. If two calls run at once, in one process or two, the second waits for
+    /// the first and uses its file.
     ///
-    /// `on` is told what happens, on this thread.
+    /// `on` is called with events, on this thread.
     ///
     /// # Memory
     ///
-    /// Two buffers of 64 KiB, and those of the connection: nothing grows with the file. Measured: 13.9 MB of resident memory for a
-    /// program that fetches 10 MiB, 14.1 MB for one that fetches 500 MiB.
+    /// Two buffers of 64 KiB, and those of the connection. Nothing grows with the file. Measured:
+    /// 13.9 MB of resident memory for a program that fetches 10 MiB, 14.1 MB for one that fetches
+    /// 500 MiB.
     ///
     /// # Errors
     ///
-    /// [`FetchError`] says what to do. After [`Broken`](FetchError::Broken) and [`Cancelled`](FetchError::Cancelled) the next call goes on
-    /// where this one ended.
+    /// [`FetchError`], whose variant says what to do. After [`Broken`](FetchError::Broken) and
+    /// [`Cancelled`](FetchError::Cancelled) the next call continues where this one ended.
     pub fn fetch(
         &self,
         model: &ModelFile,
@@ -143,36 +146,37 @@ impl Store {
             download.run(&client)?;
             download.finish()?;
         }
-        // Whoever waits for it finds the file, whichever lock it holds then. On Windows an open file stays.
+        // Waiters may lock the removed file, and then find the model. On Windows an open file
+        // stays.
         let _ = fs::remove_file(&lock_path);
         drop(lock);
         Ok(target)
     }
 }
 
-/// Waits until nobody else fetches this file. The lock ends with the process that holds it, however that ends.
+/// Waits until no other download of this file runs. The lock ends with the process that holds it.
 fn wait_for_turn(
     path: &Path,
     cancel: &Cancel,
     on: &mut dyn FnMut(FetchEvent),
-) -> Result<File, FetchError> {
-    let lock = OpenOptions::new()
+) -> Result<(File, FileLock), FetchError> {
+    let file = OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .open(path)
         .map_err(|source| disk(path, source))?;
-    let mut told = false;
+    let mut is_reported = false;
     loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(source)) => return Err(disk(path, source)),
+        match FileLock::acquire(&file, path) {
+            Ok(lock) => return Ok((file, lock)),
+            Err(LockError::InUse) => {}
+            Err(LockError::Io(source)) => return Err(disk(path, source)),
         }
-        if !std::mem::replace(&mut told, true) {
+        if !std::mem::replace(&mut is_reported, true) {
             on(FetchEvent::Waiting);
         }
-        pause(TURN, cancel)?;
+        pause(POLL_INTERVAL, cancel)?;
     }
 }
 
@@ -186,7 +190,7 @@ fn pause(length: Duration, cancel: &Cancel) -> Result<(), FetchError> {
         if left.is_zero() {
             return Ok(());
         }
-        std::thread::sleep(left.min(TURN));
+        std::thread::sleep(left.min(POLL_INTERVAL));
     }
 }
 
@@ -197,25 +201,25 @@ fn disk(path: &Path, source: io::Error) -> FetchError {
     }
 }
 
-/// One file that is on its way.
+/// A download in progress.
 struct Download<'a> {
     url: String,
-    /// What is known of the file beforehand.
+    /// The published model, whose size and digest are known.
     published: Option<&'static Model>,
-    /// Size of the file, once it is known.
+    /// Size of the file, once known.
     total_bytes: Option<u64>,
-    /// What the server states.
+    /// The digest that the server states.
     sha256: Option<String>,
     target: &'a Path,
     part: Part,
-    /// A server has answered: what breaks from now on is worth another attempt.
+    /// A server has answered, so that a broken connection is worth a retry.
     answered: bool,
     cancel: &'a Cancel,
     on: &'a mut dyn FnMut(FetchEvent),
 }
 
 impl Download<'_> {
-    /// Asks until the file is whole.
+    /// Requests the file until it is complete.
     fn run(&mut self, client: &Client<'_>) -> Result<(), FetchError> {
         let (mut tries, mut furthest) = (0, self.part.bytes());
         loop {
@@ -245,11 +249,11 @@ impl Download<'_> {
         }
     }
 
-    /// Asks once for what is missing, and takes what comes.
+    /// Requests the missing bytes once, and writes what is received.
     fn attempt(&mut self, client: &Client<'_>) -> Result<(), Failed> {
         let have_bytes = self.part.bytes();
         if self.total_bytes == Some(have_bytes) {
-            // The whole file has arrived, and only its name was not given any more.
+            // An earlier call received the whole file and was killed before it named it.
             return Ok(());
         }
         if self.total_bytes.is_some_and(|total| have_bytes > total) {
@@ -275,15 +279,17 @@ impl Download<'_> {
         self.take(answer)
     }
 
-    /// Takes the bytes of an answer to where they belong.
+    /// Writes the bytes of an answer at their position.
     fn take(&mut self, mut answer: Answer) -> Result<(), Failed> {
         match answer.status {
             200 => self.restart(answer.version.as_deref())?,
             206 if answer.from == self.part.bytes() && self.is_same_file(&answer) => {}
-            // The bytes that are here are of no use to this server.
+            // The server cannot continue the part that is here.
             206 | 416 => {
                 self.restart(None)?;
-                return Err(Failed::Broken("the server cannot go on from here".into()));
+                return Err(Failed::Broken(
+                    "the server cannot continue the download".into(),
+                ));
             }
             status @ (429 | 500..) => {
                 return Err(Failed::Broken(
@@ -295,7 +301,7 @@ impl Download<'_> {
                 return Err(FetchError::Refused { url, status }.into());
             }
         }
-        let total_bytes = self.believe(&answer)?;
+        let total_bytes = self.check_answer(&answer)?;
         let mut chunk = vec![0; CHUNK_BYTES];
         while self.part.bytes() < total_bytes {
             if self.cancel.is_cancelled() {
@@ -322,8 +328,9 @@ impl Download<'_> {
         known.is_none_or(|(bytes, total)| bytes == total)
     }
 
-    /// Takes over what the server says of the file, or refuses a file that cannot be the right one before it comes.
-    fn believe(&mut self, answer: &Answer) -> Result<u64, FetchError> {
+    /// Takes size and digest from an answer. Refuses a file of the wrong size before it is
+    /// downloaded.
+    fn check_answer(&mut self, answer: &Answer) -> Result<u64, FetchError> {
         let url = self.url.clone();
         if self.published.is_none() && answer.sha256.is_none() {
             return Err(FetchError::Unverifiable { url });
@@ -387,7 +394,7 @@ impl Download<'_> {
         ) {
             return disk(self.target, source);
         }
-        // A disk that is full because of us stops everybody else.
+        // A full disk would stop other programs.
         let needed_bytes = total_bytes.saturating_sub(self.part.bytes());
         self.clear();
         FetchError::DiskFull {
@@ -396,7 +403,7 @@ impl Download<'_> {
         }
     }
 
-    /// Removes what has arrived. If that fails as well, the first failure is the one to tell.
+    /// Removes the incomplete file. If that fails too, the first error is the one to report.
     fn clear(&mut self) {
         let _ = self.part.remove();
     }

@@ -4,20 +4,21 @@ use std::fmt;
 
 use super::catalog::{Model, NAME_BYTES_MAX, NameError, find};
 
-/// What stands in front of the address of any other file on Hugging Face.
+/// Precedes the address of any other file on Hugging Face.
 const ADDRESS: &str = "hf:";
 
 /// The repository on Hugging Face where the whisper.cpp project publishes.
 const REPOSITORY: &str = "ggerganov/whisper.cpp";
 
-/// A model's file on Hugging Face: that of a published [`Model`], or any other in whisper.cpp's format.
+/// A model's file on Hugging Face: of a published [`Model`], or any other in whisper.cpp's format.
 ///
 /// # Examples
 ///
 /// ```
 /// use steadyscribe::models::ModelFile;
 ///
-/// let distilled: ModelFile = "hf:distil-whisper/distil-large-v3-ggml/ggml-distil-large-v3.bin".parse()?;
+/// let distilled = "hf:distil-whisper/distil-large-v3-ggml/ggml-distil-large-v3.bin";
+/// let distilled: ModelFile = distilled.parse()?;
 /// let published: ModelFile = "base.en".parse()?;
 /// assert_eq!(published.to_string(), "base.en");
 /// # let _ = distilled;
@@ -31,19 +32,20 @@ pub struct ModelFile {
 }
 
 impl ModelFile {
-    /// Returns the published model that it is of.
+    /// Returns the published model whose file it is, if it is one.
     #[must_use]
     pub fn published(&self) -> Option<&'static Model> {
         self.published
     }
 
-    /// Returns the address below the server's: the newest version of the file.
+    /// Returns the path of the newest version of the file on the server.
     #[cfg(feature = "download")]
     pub(super) fn address(&self) -> String {
         format!("{}/resolve/main/{}", self.repository, self.file)
     }
 
-    /// Returns where it is kept below the folder of a store. Those that are not published are kept apart.
+    /// Returns the path below the folder of a store. Files that are not published have a folder of
+    /// their own.
     pub(super) fn place(&self) -> String {
         match self.published {
             Some(_) => self.file.clone(),
@@ -62,7 +64,7 @@ impl From<&'static Model> for ModelFile {
     }
 }
 
-/// Takes the name of a published model, or `hf:OWNER/REPOSITORY/FILE`.
+/// Parses the name of a published model, or `hf:OWNER/REPOSITORY/FILE`.
 impl std::str::FromStr for ModelFile {
     type Err = NameError;
 
@@ -71,7 +73,7 @@ impl std::str::FromStr for ModelFile {
             return find(name).map(Self::from);
         };
         let parts: Vec<&str> = address.split('/').collect();
-        // They become part of an address and of a path.
+        // The parts become part of an address and of a path.
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         let is_plain =
             |part: &&str| !part.starts_with('.') && !part.is_empty() && part.chars().all(plain);
@@ -94,7 +96,7 @@ impl std::str::FromStr for ModelFile {
     }
 }
 
-/// Writes what it is called.
+/// Writes the name that parses to this file.
 impl fmt::Display for ModelFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.published {

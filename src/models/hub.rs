@@ -1,15 +1,15 @@
-//! Which server models are fetched from.
+//! The server that models are fetched from.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The server that is asked unless the user names another.
+/// The default server.
 const ENDPOINT: &str = "https://huggingface.co";
 
-/// Silence after which a connection is given up, unless the user says otherwise.
+/// Default silence after which a connection is closed.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Which server is asked, and how.
+/// The server that models are fetched from, and how it is contacted.
 ///
 /// # Examples
 ///
@@ -18,20 +18,22 @@ const STALL: Duration = Duration::from_secs(30);
 /// use steadyscribe::models::{Hub, Store};
 ///
 /// let (store, model) = (Store::of_user()?, "base.en-q5_1".parse()?);
-/// let path = store.fetch(&model, &Hub::from_env(), &Cancel::new(), &mut |event| println!("{event}"))?;
+/// let show = &mut |event| println!("{event}");
+/// let path = store.fetch(&model, &Hub::from_env(), &Cancel::new(), show)?;
 /// println!("{}", path.display());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hub {
-    /// The server: Hugging Face, or one that answers as it does.
+    /// The server: Hugging Face, or one with the same interface.
     pub endpoint: String,
-    /// Sent to the endpoint, and to no host that it redirects to. The published models need none.
+    /// A token that is sent to the endpoint, and to no host that it redirects to. The published
+    /// models need none.
     pub token: Option<String>,
-    /// No server is contacted: a model that is not in the store is an error.
+    /// Whether no server may be contacted. A model that is not in the store is an error then.
     pub offline: bool,
-    /// Silence after which a connection is given up. There is no limit to the whole.
+    /// Silence after which a connection is closed and retried. A whole download has no time limit.
     pub stall: Duration,
 }
 
@@ -47,8 +49,8 @@ impl Default for Hub {
 }
 
 impl Hub {
-    /// Follows the variables that Hugging Face's own programs follow: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_OFFLINE`, and
-    /// `HF_HUB_DOWNLOAD_TIMEOUT` in seconds.
+    /// Reads the environment variables of Hugging Face's own programs: `HF_ENDPOINT`, `HF_TOKEN`,
+    /// `HF_HUB_OFFLINE`, and `HF_HUB_DOWNLOAD_TIMEOUT` in seconds.
     #[must_use]
     pub fn from_env() -> Self {
         Self::from_variables(&|name| std::env::var(name).ok())
@@ -72,7 +74,7 @@ impl Hub {
     }
 }
 
-/// Keeps the token to itself.
+/// Hides the token.
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub")

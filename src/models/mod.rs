@@ -1,18 +1,19 @@
-//! The models that the whisper.cpp project publishes: their names, where they are kept, and how they come there.
+//! Published models: their names, the folder that holds them, and downloads.
 //!
 //! | question | file |
 //! |---|---|
 //! | which models are there? | `catalog.rs`, any others `file.rs` |
-//! | where on this machine are they? | `store.rs` |
-//! | what is asked of which server, and when? | `hub.rs`, `fetch.rs`, `request.rs` (feature `download`) |
-//! | what becomes of half a download? | `part.rs` (feature `download`) |
+//! | where are they on this machine? | `store.rs` |
+//! | which server is contacted? | `hub.rs` (feature `download`) |
+//! | when is it retried, and what is checked? | `fetch.rs`, `request.rs` (feature `download`) |
+//! | what happens to half a download? | `part.rs` (feature `download`) |
 //!
 //! # Network
 //!
-//! Nothing here contacts a server but [`Store::fetch`], and that only for a model that is not in the store. It asks the server of
-//! [`Hub::from_env`] for one file, follows its redirects (Hugging Face keeps the files at a host of its own), and sends
-//! nothing but the name of the file, the name and version of this library, and, to the server itself alone, the token
-//! that the user has set.
+//! Only [`Store::fetch`] contacts a server, and only for a model that is not in the store. It
+//! requests one file from the server of [`Hub::from_env`] and follows its redirects (Hugging Face
+//! stores the files on another host). It sends the name of the file, the name and version of this
+//! library, and, only to the server itself, the token that the user has set.
 
 mod catalog;
 #[cfg(feature = "download")]

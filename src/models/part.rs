@@ -1,4 +1,4 @@
-//! The part of a file that has arrived so far.
+//! The received part of a download, which survives the end of the program.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
@@ -7,13 +7,16 @@ use std::path::{Path, PathBuf};
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
-/// What is read at once of a file that is hashed again.
+use crate::folder::sync_folder;
+
+/// Bytes that are read at once while an earlier part is hashed.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// Longest version that is remembered. Those of servers have some 40 bytes.
+/// Longest version that is stored. Versions of servers have about 40 bytes.
 const VERSION_BYTES_MAX: usize = 256;
 
-/// Half a download: `NAME.part`, its digests so far, and in `NAME.part.etag` which version of the file the server called it.
+/// An incomplete download: the file `NAME.part`, its digests so far, and in `NAME.part.etag` the
+/// server's name for the version of the file.
 ///
 /// # Memory
 ///
@@ -27,7 +30,7 @@ pub(super) struct Part {
     version: Option<String>,
 }
 
-/// Digests of a whole file, in hexadecimal.
+/// Digests of a file, in hexadecimal.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Digests {
     pub(super) sha1: String,
@@ -35,7 +38,7 @@ pub(super) struct Digests {
 }
 
 impl Part {
-    /// Goes on with what an earlier download left of `target`, or starts anew.
+    /// Continues an earlier download of `target`, or starts one.
     pub(super) fn open(target: &Path) -> io::Result<Self> {
         let path = with_suffix(target, ".part");
         let mut file = OpenOptions::new()
@@ -45,7 +48,7 @@ impl Part {
             .truncate(false)
             .open(&path)?;
         let (mut sha1, mut sha256, mut bytes) = (Sha1::new(), Sha256::new(), 0);
-        // What is no file (a device) has nothing to go on with.
+        // A device has no earlier part to continue.
         if file.metadata()?.is_file() {
             let mut buffer = vec![0; BUFFER_BYTES];
             loop {
@@ -72,17 +75,17 @@ impl Part {
         Ok(part)
     }
 
-    /// Returns how many bytes have arrived.
+    /// Returns the number of received bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Returns what the server called the version that these bytes are of, if it did.
+    /// Returns the server's name for the version of these bytes, if it has one.
     pub(super) fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// Appends what has arrived.
+    /// Appends received bytes.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.sha1.update(bytes);
@@ -91,7 +94,7 @@ impl Part {
         Ok(())
     }
 
-    /// Forgets what has arrived, and remembers which version comes now.
+    /// Discards the received bytes, and stores the version of the bytes that follow.
     pub(super) fn restart(&mut self, version: Option<&str>) -> io::Result<()> {
         self.file.rewind()?;
         if self.file.metadata()?.is_file() {
@@ -107,7 +110,7 @@ impl Part {
         }
     }
 
-    /// Returns the digests of what has arrived.
+    /// Returns the digests of the received bytes.
     pub(super) fn digests(&self) -> Digests {
         Digests {
             sha1: hexadecimal(&self.sha1.clone().finalize()),
@@ -115,18 +118,19 @@ impl Part {
         }
     }
 
-    /// Gives the file its name: it is there whole or not at all, also when the machine fails meanwhile.
+    /// Gives the file its name. It is there completely or not at all, even after a power failure.
     pub(super) fn finish(self, target: &Path) -> io::Result<()> {
         self.file.sync_all()?;
         let version = self.version_path();
         let Self { path, file, .. } = self;
-        // Windows renames no open file.
+        // Windows cannot rename an open file.
         drop(file);
         fs::rename(path, target)?;
+        sync_folder(target)?;
         gone(fs::remove_file(version))
     }
 
-    /// Removes everything. On Windows an open file is removed when it is closed.
+    /// Removes all files. On Windows an open file is removed when it is closed.
     pub(super) fn remove(&self) -> io::Result<()> {
         gone(fs::remove_file(self.version_path()))?;
         gone(fs::remove_file(&self.path))
@@ -142,13 +146,13 @@ impl Part {
         file.take(VERSION_BYTES_MAX as u64)
             .read_to_string(&mut version)
             .ok()?;
-        // It goes into a header.
+        // The version is sent in a header.
         let plain = version.chars().all(|c| c.is_ascii_graphic());
         (plain && !version.is_empty()).then_some(version)
     }
 }
 
-/// A file that is gone already need not be removed.
+/// Ignores that a file to be removed does not exist.
 fn gone(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
@@ -186,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_goes_on_where_it_was_left() {
+    fn a_part_continues_where_it_ended() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("model.bin");
         let mut part = Part::open(&target).unwrap();
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_restart_forgets_bytes_and_version() {
+    fn a_restart_discards_bytes_and_version() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("model.bin");
         let mut part = Part::open(&target).unwrap();

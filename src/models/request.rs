@@ -1,4 +1,4 @@
-//! One request for a file, through redirects.
+//! Requests a file or its rest from a server, and follows redirects.
 
 use std::io::Read;
 use std::time::Duration;
@@ -9,34 +9,34 @@ use ureq::{Agent, Body};
 use super::error::FetchError;
 use super::hub::Hub;
 
-/// A server that does not take a connection within this time is not there.
+/// Longest wait for a connection.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 
-/// Hosts that are asked one after another. Hugging Face sends on once or twice.
+/// Most redirects in a row. Hugging Face sends one or two.
 const REDIRECTS_MAX: usize = 5;
 
 /// Hexadecimal digits of a SHA-256.
 const SHA256_DIGITS: usize = 64;
 
-/// What is asked for.
+/// A request for a file, or for its rest.
 pub(super) struct Asked<'a> {
     pub(super) url: &'a str,
-    /// The first byte that is wanted.
+    /// The first byte to send.
     pub(super) from: u64,
-    /// Which version the bytes before it are of.
+    /// The version of the bytes before it.
     pub(super) version: Option<&'a str>,
 }
 
-/// What the server answered.
+/// The answer of a server.
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// Where its bytes begin in the file.
+    /// The position of its first byte in the file.
     pub(super) from: u64,
-    /// Size of the file, if it is said.
+    /// Size of the file, if stated.
     pub(super) bytes: Option<u64>,
-    /// The server's name for this version of the file, if it is one that can be asked for again.
+    /// The server's name for this version of the file, if a later request can refer to it.
     pub(super) version: Option<String>,
-    /// SHA-256 of the file, if it is said.
+    /// SHA-256 of the file, if stated.
     pub(super) sha256: Option<String>,
     pub(super) body: Box<dyn Read>,
 }
@@ -48,7 +48,7 @@ pub(super) enum Unanswered {
     Refused(FetchError),
 }
 
-/// Asks one server.
+/// Sends requests to one server.
 pub(super) struct Client<'a> {
     hub: &'a Hub,
     agent: Agent,
@@ -56,9 +56,11 @@ pub(super) struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
+    /// Makes a client of the hub's server.
+    ///
     /// # Errors
     ///
-    /// [`FetchError::Endpoint`] when the hub's endpoint is no address.
+    /// [`FetchError::Endpoint`] when the hub's endpoint is not an address.
     pub(super) fn new(hub: &'a Hub) -> Result<Self, FetchError> {
         let wrong = || FetchError::Endpoint {
             endpoint: hub.endpoint.clone(),
@@ -69,17 +71,17 @@ impl<'a> Client<'a> {
         };
         let mut config = Agent::config_builder()
             .http_status_as_error(false)
-            // They are followed here: what the first host says of the file is not repeated by the last, and the token is for
-            // the first alone.
+            // Redirects are followed here: only the first host states size and digest, and only it
+            // may get the token.
             .max_redirects(0)
             .max_redirects_will_error(false)
             .user_agent(concat!("steadyscribe/", env!("CARGO_PKG_VERSION")))
             .timeout_connect(Some(CONNECT_MAX))
-            // A download may take hours; silence may not.
+            // A download may take hours, but a silent connection is dead.
             .timeout_per_read(Some(hub.stall))
             .timeout_per_write(Some(hub.stall));
         if is_this_machine(host) {
-            // A proxy has a loopback of its own.
+            // The loopback address of a proxy is another machine.
             config = config.proxy(None);
         }
         Ok(Self {
@@ -99,7 +101,7 @@ impl<'a> Client<'a> {
                     reason,
                 })
             };
-            let at: Uri = url.parse().map_err(|_| refused("it is no address"))?;
+            let at: Uri = url.parse().map_err(|_| refused("it is not an address"))?;
             let is_hub = origin(&at) == self.origin;
             let response = self.ask(&at, is_hub, asked).map_err(Unanswered::Broken)?;
             let headers = response.headers();
@@ -120,7 +122,7 @@ impl<'a> Client<'a> {
         }
         Err(Unanswered::Refused(FetchError::Redirect {
             url: asked.url.to_owned(),
-            reason: "it leads on without end",
+            reason: "there are too many",
         }))
     }
 
@@ -144,7 +146,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Everything but what the first host said.
+/// Takes all of an answer except what only the first host states.
 fn answer(response: ureq::http::Response<Body>) -> Answer {
     let headers = response.headers();
     // A weak version may differ in bytes.
@@ -159,7 +161,7 @@ fn answer(response: ureq::http::Response<Body>) -> Answer {
     }
 }
 
-/// Size of the whole file, by what the answer says of its part.
+/// Returns the size of the whole file, which the answer may state along with a part of it.
 fn whole_bytes(status: u16, headers: &HeaderMap) -> Option<u64> {
     match status {
         200 => number(headers, header::CONTENT_LENGTH.as_str()),
@@ -168,7 +170,7 @@ fn whole_bytes(status: u16, headers: &HeaderMap) -> Option<u64> {
     }
 }
 
-/// First byte and size of the file, of a header such as `bytes 100-199/1000`.
+/// Returns first byte and size of the file from a header such as `bytes 100-199/1000`.
 fn range(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
     let range = text(headers, header::CONTENT_RANGE.as_str())?.strip_prefix("bytes ")?;
     let (part, whole) = range.split_once('/')?;
@@ -202,8 +204,9 @@ fn is_this_machine(host: &str) -> bool {
     host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
-/// Where a redirect leads from an address, or why it is not followed. Source: RFC 3986, 5.2, without dots in the path, which no
-/// server here sends.
+/// Returns the target of a redirect from an address, or why it is not followed.
+///
+/// Source: RFC 3986, 5.2, except dots in the path, which these servers do not send.
 fn redirected(from: &Uri, to: &str) -> Result<String, &'static str> {
     const NOWHERE: &str = "it leads nowhere";
     let scheme = from.scheme_str().ok_or(NOWHERE)?;
@@ -235,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn redirects_lead_where_they_say() {
+    fn redirects_are_resolved() {
         let check = |from: &str, to, expected: Result<&str, &'static str>| {
             let from: Uri = from.parse().unwrap();
             assert_eq!(redirected(&from, to), expected.map(str::to_owned), "{to}");
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_sha256_is_taken_for_one() {
+    fn only_a_sha256_is_accepted_as_one() {
         let check = |value: &str, expected: Option<&str>| {
             let mut headers = HeaderMap::new();
             headers.insert("x-linked-etag", value.parse().unwrap());
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn this_machine_is_known() {
+    fn loopback_addresses_are_this_machine() {
         for (host, expected) in [
             ("127.0.0.1", true),
             ("localhost", true),

@@ -1,14 +1,14 @@
-//! Where models are kept on this machine.
+//! The folder of models on this machine.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::ModelFile;
 
-/// Names the folder itself, in place of the platform's convention.
+/// Replaces the folder of the platform's convention.
 const OVERRIDE: &str = "STEADYSCRIBE_CACHE";
 
-/// A folder of models. A file that has its name there is whole and was checked.
+/// A folder of models. A file in it with a model's name is complete and was checked.
 ///
 /// # Examples
 ///
@@ -28,15 +28,15 @@ pub struct Store {
 
 /// The environment names no folder for models: set `STEADYSCRIBE_CACHE`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no folder for models, since {missing} is not set; set STEADYSCRIBE_CACHE to one")]
+#[error("no folder for models is known, because {missing} is not set; set STEADYSCRIBE_CACHE")]
 #[non_exhaustive]
 pub struct NoFolder {
-    /// The variable that the platform's convention wants.
+    /// The variable of the platform's convention.
     pub missing: &'static str,
 }
 
 impl Store {
-    /// Keeps models in `folder`, which is made when the first one comes.
+    /// Keeps models in `folder`, which is created for the first one.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self {
@@ -44,12 +44,13 @@ impl Store {
         }
     }
 
-    /// Keeps models where this platform keeps what can be had again, in `steadyscribe/models`: `XDG_CACHE_HOME` or `~/.cache` on
-    /// Linux, `~/Library/Caches` on macOS, `LOCALAPPDATA` on Windows. `STEADYSCRIBE_CACHE` names the folder itself.
+    /// Keeps models in `steadyscribe/models` of the platform's folder for caches: `XDG_CACHE_HOME`
+    /// or `~/.cache` on Linux, `~/Library/Caches` on macOS, `LOCALAPPDATA` on Windows. If
+    /// `STEADYSCRIBE_CACHE` is set, it is the folder itself.
     ///
     /// # Errors
     ///
-    /// [`NoFolder`] when the environment has none of these.
+    /// [`NoFolder`] when none of these variables is set.
     pub fn of_user() -> Result<Self, NoFolder> {
         folder(std::env::consts::OS, &|name| std::env::var_os(name)).map(Self::new)
     }
@@ -60,13 +61,13 @@ impl Store {
         &self.folder
     }
 
-    /// Returns where a model's file is, or would be.
+    /// Returns the path of a model's file, which need not exist.
     #[must_use]
     pub fn path(&self, model: &ModelFile) -> PathBuf {
         self.folder.join(model.place())
     }
 
-    /// Returns a model's file if it is there.
+    /// Returns the path of a model's file if it exists.
     #[must_use]
     pub fn cached(&self, model: &ModelFile) -> Option<PathBuf> {
         Some(self.path(model)).filter(|path| path.is_file())
@@ -91,7 +92,7 @@ fn folder(system: &str, variable: &dyn Fn(&str) -> Option<OsString>) -> Result<P
             missing: "LOCALAPPDATA",
         }),
         "macos" => home("Library/Caches"),
-        // The convention has programs ignore a path that is not absolute.
+        // The convention requires programs to ignore a relative path.
         _ => match set("XDG_CACHE_HOME").filter(|path| path.is_absolute()) {
             Some(caches) => Ok(caches),
             None => home(".cache"),

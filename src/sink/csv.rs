@@ -9,8 +9,9 @@ use crate::transcript::{Ending, Segment};
 const HEADER: &str =
     "id,start_s,end_s,text,confidence,no_speech_prob,avg_logprob,compression_ratio,temperature";
 
-/// Writes comma-separated values: a header, then one record for each segment. The text is always quoted and kept as it
-/// is, line feeds too. Where the first segment has a channel, a last column `channel` follows.
+/// Writes comma-separated values: a header, then one record for each segment. The text is always
+/// quoted and unchanged, line feeds included. Unknown figures are empty. If the first segment has a
+/// channel, the last column is `channel`.
 ///
 /// Source: RFC 4180 (records end with CR LF, a quote inside quotes is doubled).
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl<W: Write> Csv<W> {
         }
     }
 
-    /// Returns what was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.out
     }

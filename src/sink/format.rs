@@ -1,4 +1,4 @@
-//! Which formats there are.
+//! The formats of transcripts, and their names.
 
 use std::fmt;
 use std::io::Write;
@@ -48,7 +48,7 @@ impl Format {
         Self::Lrc,
     ];
 
-    /// Returns the extension of its files, which is also its name.
+    /// Returns the extension of files in this format, which is also its name.
     #[must_use]
     pub const fn extension(self) -> &'static str {
         match self {
@@ -62,8 +62,8 @@ impl Format {
         }
     }
 
-    /// Makes a sink of this format that writes to `out`. Give it a buffered writer: it is flushed after each segment.
-    /// `file` is the input as a person names it, for formats that name it.
+    /// Makes a sink of this format that writes to `out`. Use a buffered writer: it is flushed after
+    /// each segment. `file` is the name of the input, for formats that include it.
     #[must_use]
     pub fn sink<'a>(self, out: impl Write + 'a, file: &str) -> Box<dyn Sink + 'a> {
         match self {
@@ -98,11 +98,11 @@ impl FromStr for Format {
     }
 }
 
-/// The name is not that of a format.
+/// The name is not the name of a format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown format {name:?}, must be txt, srt, vtt, json, jsonl, csv or lrc")]
+#[error("unknown format {name:?}; expected one of txt, srt, vtt, json, jsonl, csv, lrc")]
 #[non_exhaustive]
 pub struct UnknownFormat {
-    /// What was asked for.
+    /// The unknown name.
     pub name: String,
 }

@@ -2,34 +2,22 @@
 
 use std::io::{self, Write};
 
-use serde::Serialize;
-
 use super::Sink;
-use crate::time::{Time, seconds};
 use crate::transcript::{Ending, Segment};
 
 /// Writes one JSON document:
 /// `{"file","segments":[{…}],"uncovered":[{"start_s","end_s"}],"language","duration_s"}`.
 ///
-/// It is written as segments come, so what is known only at the end stands at the end. Before that the file holds a
-/// readable prefix: the first line opens the document, and each segment stands whole on a line of its own. The prefix
-/// followed by `]}` is valid JSON.
+/// It is written as segments come, so fields that are known only at the end follow them. Until then
+/// the file holds a readable prefix: the first line opens the document, and each segment is on a
+/// line of its own. The prefix followed by `]}` is valid JSON.
 #[derive(Debug)]
 pub struct Json<W> {
     out: W,
     file: String,
     begun: bool,
-    /// A segment was written.
-    follows: bool,
-}
-
-/// Spans are written as they are counted, in seconds.
-#[derive(Serialize)]
-struct Uncovered {
-    #[serde(serialize_with = "seconds")]
-    start_s: Time,
-    #[serde(serialize_with = "seconds")]
-    end_s: Time,
+    /// A segment was written, so that a comma precedes the next.
+    has_segments: bool,
 }
 
 impl<W: Write> Json<W> {
@@ -39,11 +27,11 @@ impl<W: Write> Json<W> {
             out,
             file: file.into(),
             begun: false,
-            follows: false,
+            has_segments: false,
         }
     }
 
-    /// Returns what was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.out
     }
@@ -63,8 +51,8 @@ impl<W: Write> Sink for Json<W> {
     fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.begin()?;
         self.out
-            .write_all(if self.follows { b",\n" } else { b"\n" })?;
-        self.follows = true;
+            .write_all(if self.has_segments { b",\n" } else { b"\n" })?;
+        self.has_segments = true;
         serde_json::to_writer(&mut self.out, segment)?;
         self.out.flush()?;
         Ok(true)
@@ -72,16 +60,9 @@ impl<W: Write> Sink for Json<W> {
 
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {
         self.begin()?;
-        self.out.write_all(b"\n],\"uncovered\":[")?;
-        for (n, span) in ending.uncovered.iter().enumerate() {
-            self.out.write_all(if n > 0 { b"," } else { b"" })?;
-            let span = Uncovered {
-                start_s: span.start,
-                end_s: span.end,
-            };
-            serde_json::to_writer(&mut self.out, &span)?;
-        }
-        self.out.write_all(b"],\"language\":")?;
+        self.out.write_all(b"\n],\"uncovered\":")?;
+        serde_json::to_writer(&mut self.out, &ending.uncovered)?;
+        self.out.write_all(b",\"language\":")?;
         serde_json::to_writer(&mut self.out, &ending.language)?;
         self.out.write_all(b",\"duration_s\":")?;
         serde_json::to_writer(&mut self.out, &ending.duration.seconds())?;

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use super::Sink;
 use crate::transcript::Segment;
 
-/// Writes each segment as one JSON object on a line of its own: the objects of [`Json`](super::Json)'s `segments`.
-/// What stands in the file is whole after every line, and every line is of the same kind.
+/// Writes each segment as one JSON object on a line of its own: the objects in `segments` of
+/// [`Json`](super::Json). The file is valid after every line.
 #[derive(Debug)]
 pub struct JsonLines<W> {
     out: W,
@@ -18,7 +18,7 @@ impl<W: Write> JsonLines<W> {
         Self { out }
     }
 
-    /// Returns what was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.out
     }

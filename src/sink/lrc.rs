@@ -2,18 +2,21 @@
 
 use std::io::{self, Write};
 
-use super::{Sink, cue};
-use crate::transcript::Segment;
+use super::Sink;
+use super::cue::{ChannelMark, Cue, Cues};
+use crate::time::Time;
+use crate::transcript::{Ending, Segment};
 
-/// Writes timed lyrics (LRC): lines with a start in hundredths of a second. Each line is what one subtitle of
-/// [`Srt`](super::Srt) would show.
+/// Writes timed lyrics (LRC): lines with a start in hundredths of a second. Each line has the text
+/// of one subtitle of [`Srt`](super::Srt).
 ///
-/// The format has no ends and no way to quote: readers take brackets at the start of a text for times or tags and leave
-/// them out, so such a text begins with round ones.
+/// The format has no ends and no way to quote. Readers take square brackets at the start of a text
+/// for a time or a tag and do not show them, so they are written as round ones. This is also why
+/// the channel of a segment is in round brackets: `(1) Good morning.`
 #[derive(Debug)]
 pub struct Lrc<W> {
     out: W,
-    cues: cue::Cues,
+    cues: Cues,
 }
 
 impl<W: Write> Lrc<W> {
@@ -21,31 +24,47 @@ impl<W: Write> Lrc<W> {
     pub fn new(out: W) -> Self {
         Self {
             out,
-            cues: cue::Cues::default(),
+            cues: Cues::new(ChannelMark::Prefix),
         }
     }
 
-    /// Returns what was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.out
     }
-}
 
-impl<W: Write> Sink for Lrc<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
-        for cue in self.cues.divide(segment) {
+    fn write(&mut self, cues: &[Cue]) -> io::Result<()> {
+        for cue in cues {
             let (minutes, seconds) = (cue.start_ms / 60_000, cue.start_ms / 1_000 % 60);
             let hundredths = cue.start_ms / 10 % 100;
             let mut text = cue.text.replace('\n', " ");
             if text.starts_with('[') {
                 text = text.replacen('[', "(", 1).replacen(']', ")", 1);
             }
-            writeln!(
-                self.out,
-                "[{minutes:02}:{seconds:02}.{hundredths:02}]{text}"
-            )?;
+            write!(self.out, "[{minutes:02}:{seconds:02}.{hundredths:02}]")?;
+            if let Some(channel) = cue.channel {
+                write!(self.out, "({channel}) ")?;
+            }
+            writeln!(self.out, "{text}")?;
         }
-        self.out.flush()?;
+        self.out.flush()
+    }
+}
+
+impl<W: Write> Sink for Lrc<W> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
+        let cues = self.cues.take(segment);
+        self.write(&cues)?;
         Ok(true)
+    }
+
+    fn reached(&mut self, time: Time) -> io::Result<()> {
+        let cues = self.cues.take_until(time);
+        self.write(&cues)
+    }
+
+    fn finish(&mut self, _: &Ending) -> io::Result<()> {
+        let cues = self.cues.take_rest();
+        self.write(&cues)
     }
 }

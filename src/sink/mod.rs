@@ -1,14 +1,16 @@
-//! Where segments go, as they come.
+//! Takes segments as they come, and writes transcripts in several formats.
 //!
 //! | question | file |
 //! |---|---|
 //! | which formats are there? | `format.rs` |
-//! | how does a transcript look in one of them? | `text.rs`, `srt.rs`, `vtt.rs`, `json.rs`, `jsonl.rs`, `csv.rs`, `lrc.rs` |
-//! | how is a segment divided into subtitles? | `cue.rs` |
-//! | how does a file appear only when it is whole? several formats at once? | `output.rs` |
+//! | how does a transcript look in one of them? | `text.rs`, `srt.rs`, `vtt.rs`, `json.rs`, … |
+//! | how is a segment divided into subtitles? | `cue` |
+//! | how does a file appear only when it is complete? | `output.rs` |
+//! | how is one transcript written in several formats? | `tee.rs` |
+//! | how do I use a closure? | `from_fn.rs` |
 //!
-//! Every format writes to any [`Write`](std::io::Write), flushes it after each segment, and holds nothing of a segment
-//! that it has written.
+//! Every format writes to any [`Write`](std::io::Write) and flushes it after each segment. Only
+//! subtitles of several channels wait, until they can be written in order.
 
 use std::io;
 
@@ -18,11 +20,13 @@ use crate::transcript::{Ending, Segment};
 mod csv;
 mod cue;
 mod format;
+mod from_fn;
 mod json;
 mod jsonl;
 mod lrc;
 mod output;
 mod srt;
+mod tee;
 mod text;
 mod vtt;
 
@@ -31,43 +35,62 @@ mod tests;
 
 pub use csv::Csv;
 pub use format::{Format, UnknownFormat};
+pub use from_fn::from_fn;
 pub use json::Json;
 pub use jsonl::JsonLines;
 pub use lrc::Lrc;
-pub use output::{Output, OutputError, Tee};
+pub use output::{Output, OutputError};
 pub use srt::Srt;
+pub use tee::Tee;
 pub use text::Text;
 pub use vtt::Vtt;
 
 /// Takes the segments of one transcript in order.
 ///
-/// Called on the thread that called [`Transcriber::transcribe`](crate::Transcriber::transcribe). An error stops the
-/// pipeline and comes back as [`Error::Sink`](crate::Error::Sink).
+/// All methods are called on the thread that called
+/// [`Transcriber::transcribe`](crate::Transcriber::transcribe). Segments that wait are bounded, so
+/// a slow sink slows the transcription down.
+///
+/// | outcome of a call | next call |
+/// |---|---|
+/// | `segment` returns `Ok(true)` | `segment`, `reached`, or `finish` at the end of the input |
+/// | `segment` returns `Ok(false)` | `finish`, and nothing after it |
+/// | `reached` returns `Ok(())` | as after `Ok(true)` |
+/// | any method returns an error | none: neither `segment` nor `finish` |
+///
+/// A function can be a sink: see [`from_fn`].
 pub trait Sink {
-    /// Takes one segment. What it writes should reach its reader at once: segments come seconds apart.
+    /// Takes one segment. Its output should reach the reader at once: segments come seconds apart.
+    ///
+    /// Returns whether the sink takes more. `Ok(false)` stops the transcription without an error:
+    /// the sink has enough. No further window is transcribed, [`finish`](Self::finish) is called
+    /// with [`Ending::cancelled`], and the summary says [`Ended::Stopped`](crate::Ended::Stopped).
     ///
     /// # Errors
     ///
-    /// Whatever the output says: disk full, closed pipe.
+    /// The error of the output, such as a full disk or a closed pipe. It stops the transcription,
+    /// which returns it as [`Error::Sink`](crate::Error::Sink). `finish` is not called.
     fn segment(&mut self, segment: &Segment) -> io::Result<bool>;
 
-    /// Takes notice that no later segment starts before `time`: called behind the segments of each window, and behind silence that
-    /// was skipped. What shows or merges transcripts knows by it that nothing more comes for what was said until then.
+    /// Takes note that no later segment starts before `time`. Called after the segments of each
+    /// window, and after skipped silence. A sink that merges or shows transcripts needs it to know
+    /// that everything up to `time` has arrived.
     ///
     /// # Errors
     ///
-    /// Whatever the output says.
+    /// As [`segment`](Self::segment).
     fn reached(&mut self, time: Time) -> io::Result<()> {
         let _ = time;
         Ok(())
     }
 
-    /// Ends the transcript: no segment follows. Called once, also when the transcript was cancelled or its input is
-    /// damaged, but not after an error of the sink itself.
+    /// Ends the transcript: no segment follows. Called once, also if the transcription was
+    /// cancelled or stopped, or the input is damaged. Not called after an error, of the sink or of
+    /// the engine.
     ///
     /// # Errors
     ///
-    /// Whatever the output says.
+    /// As [`segment`](Self::segment).
     fn finish(&mut self, ending: &Ending) -> io::Result<()> {
         let _ = ending;
         Ok(())
@@ -102,7 +125,7 @@ impl<S: Sink + ?Sized> Sink for Box<S> {
     }
 }
 
-/// Collects the segments: for short inputs and for tests, since it grows with the transcript.
+/// Collects the segments. It grows with the transcript, so it suits short inputs and tests.
 impl Sink for Vec<Segment> {
     fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.push(segment.clone());

@@ -1,4 +1,4 @@
-//! Files that appear when they are whole, and several formats at once.
+//! Transcript files that appear when they are complete.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,31 +8,32 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::{Format, Sink};
+use crate::folder::sync_folder;
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
-/// Room for what a format writes of one segment, 224 tokens as JSON being the most, so that a segment reaches the file
-/// in one write, whole or not at all.
+/// Room for the longest output of one segment, 224 tokens in JSON, so that a segment reaches the
+/// file in one write, completely or not at all.
 const BUFFER_BYTES: usize = 64 << 10;
 
-/// A transcript in a file that appears under its name when it is whole.
+/// Writes a transcript to a file that gets its name when it is complete.
 ///
-/// Until then it is written to a file beside the target, `NAME.xxxxxx.part`, segment by segment; nothing that was
-/// transcribed is lost, however the transcription ends:
+/// Until then, each segment is written to a file beside the target, `NAME.xxxxxx.part`. No text is
+/// lost, however the transcription ends:
 ///
-/// | end | where the transcript is |
+/// | end | place of the transcript |
 /// |---|---|
 /// | finished, also with damage in the input | `NAME` |
-/// | cancelled: a whole document of what was ready | `NAME.part` |
-/// | an error, so that the output is dropped unfinished | `NAME.part`, if there was a segment |
+/// | cancelled or stopped: a complete document of the text so far | `NAME.part` |
+/// | an error, which drops the output unfinished | `NAME.part`, if there was a segment |
 /// | the process was killed | `NAME.xxxxxx.part` |
 ///
-/// A `NAME` or `NAME.part` of before is replaced. A target that is no regular file (a device, a named pipe) is written
-/// to directly.
+/// An earlier `NAME` or `NAME.part` is replaced. If the target is not a regular file (a device, a
+/// named pipe), it is written to directly.
 ///
 /// # Memory
 ///
-/// One buffer of 64 KiB and what the format needs for one segment.
+/// One buffer of 64 KiB, and the format's memory for one segment.
 ///
 /// # Examples
 ///
@@ -52,40 +53,41 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub struct Output {
     document: Box<dyn Sink>,
     target: PathBuf,
-    /// `None` when the target is written to directly, or is done.
+    /// `None` if the target is written to directly, or is complete.
     part: Option<NamedTempFile>,
 }
 
-/// Why a transcript could not be written. Comes inside an [`io::Error`] of the same kind.
+/// Why a transcript could not be written. It is the source of an [`io::Error`] of the same kind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OutputError {
-    /// The file could not be made: check folder and permission.
-    #[error("cannot create {}", path.display())]
+    /// The file could not be created: check folder and permissions.
+    #[error("cannot create {}; check that its folder exists and is writable", path.display())]
     Create {
         /// The transcript's file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The file could not be written on: free space; what was ready is kept.
-    #[error("cannot write {}; what was ready is in {}", path.display(), part_path(path).display())]
+    /// The file could not be written: free space on the disk. The text so far is kept.
+    #[error("cannot write {}; the text so far is in {}", path.display(), part_path(path).display())]
     Write {
         /// The transcript's file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
 impl Output {
-    /// Makes a file for a transcript. `file` is the input as a person names it, for formats that name it.
+    /// Creates the file of a transcript. `file` is the name of the input, for formats that include
+    /// it.
     ///
     /// # Errors
     ///
-    /// [`OutputError::Create`] when no file can be made beside `target`.
+    /// [`OutputError::Create`] when no file can be created beside `target`.
     pub fn create(target: &Path, format: Format, file: &str) -> io::Result<Self> {
         Self::open(target, format, file).map_err(|source| {
             let path = target.to_owned();
@@ -107,7 +109,7 @@ impl Output {
                 part: None,
             });
         }
-        // Behind a symbolic link it is the file that is replaced, not the link.
+        // Of a symbolic link the file is replaced, not the link.
         let target = if known.is_some() {
             fs::canonicalize(target)?
         } else {
@@ -126,7 +128,8 @@ impl Output {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            // Readable by others as any new file, as far as the umask allows: the temporary file becomes the transcript.
+            // The temporary file becomes the transcript, so it gets the permissions of any new
+            // file.
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
         let part = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
@@ -144,7 +147,7 @@ impl Output {
         &self.target
     }
 
-    /// Returns where the transcript of `target` is kept when it is not finished: `NAME.part`.
+    /// Returns the place of an unfinished transcript of `target`: `NAME.part`.
     #[must_use]
     pub fn part_path(target: &Path) -> PathBuf {
         part_path(target)
@@ -160,7 +163,7 @@ impl Output {
         let Some(part) = self.part.take() else {
             return Ok(());
         };
-        // On the disk before it takes the name, so that a power failure leaves no empty file under it.
+        // On the disk before it gets its name, so that a power failure leaves no empty file.
         part.as_file().sync_all()?;
         if ending.cancelled {
             keep(part, &self.target)
@@ -174,6 +177,12 @@ impl Sink for Output {
     fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
         self.document
             .segment(segment)
+            .map_err(|source| self.failed(source))
+    }
+
+    fn reached(&mut self, time: Time) -> io::Result<()> {
+        self.document
+            .reached(time)
             .map_err(|source| self.failed(source))
     }
 
@@ -193,7 +202,10 @@ impl Drop for Output {
             return;
         }
         if let Err(error) = keep(part, &self.target) {
-            tracing::warn!(target = %self.target.display(), %error, "the unfinished transcript keeps its temporary name");
+            tracing::warn!(
+                target = %self.target.display(), %error,
+                "the unfinished transcript keeps its temporary name"
+            );
         }
     }
 }
@@ -216,76 +228,24 @@ fn keep(part: NamedTempFile, target: &Path) -> io::Result<()> {
     rename(part, &part_path(target))
 }
 
-/// Gives the temporary file its name. Where that fails, it stays under the temporary one.
+/// Gives the temporary file its name. If that fails, it keeps its temporary one.
 fn rename(part: NamedTempFile, path: &Path) -> io::Result<()> {
     let Err(refused) = part.persist(path) else {
-        return Ok(());
+        return sync_folder(path);
     };
     refused.file.keep().map_err(|error| error.error)?;
     Err(refused.error)
 }
 
-/// Hands each segment to several sinks: one transcript in several formats.
-#[derive(Default)]
-pub struct Tee {
-    sinks: Vec<Box<dyn Sink>>,
-}
-
-impl Tee {
-    /// Makes a sink that hands on to `sinks`, in their order.
-    #[must_use]
-    pub fn new(sinks: Vec<Box<dyn Sink>>) -> Self {
-        Self { sinks }
-    }
-
-    /// Calls all sinks, also behind one that fails, so that all hold the same. Returns the first error.
-    fn each(&mut self, mut call: impl FnMut(&mut dyn Sink) -> io::Result<()>) -> io::Result<()> {
-        let mut done = Ok(());
-        for sink in &mut self.sinks {
-            let called = call(sink.as_mut());
-            done = done.and(called);
-        }
-        done
-    }
-}
-
-impl Sink for Tee {
-    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
-        let mut takes_more = true;
-        self.each(|sink| {
-            takes_more &= sink.segment(segment)?;
-            Ok(())
-        })?;
-        Ok(takes_more)
-    }
-
-    fn reached(&mut self, time: Time) -> io::Result<()> {
-        self.each(|sink| sink.reached(time))
-    }
-
-    fn finish(&mut self, ending: &Ending) -> io::Result<()> {
-        self.each(|sink| sink.finish(ending))
-    }
-}
-
-impl std::fmt::Debug for Tee {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tee")
-            .field("sinks", &self.sinks.len())
-            .finish()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Time;
 
     fn hello() -> Segment {
         Segment::new(Time::ZERO, Time::from_seconds(1.0), "Hello.")
     }
 
-    /// Writes one segment to `a.txt` and has `end` end it; returns the folder's files with their contents.
+    /// Writes one segment to `a.txt`, ends it with `end`, and checks the files of the folder.
     fn check(end: impl FnOnce(Output), expected: &[(&str, &str)]) {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.txt"), "before").unwrap();
@@ -366,7 +326,7 @@ mod tests {
         let error = Output::create(Path::new("/no/such/a.txt"), Format::Text, "talk.wav");
         assert_eq!(
             error.unwrap_err().to_string(),
-            "cannot create /no/such/a.txt"
+            "cannot create /no/such/a.txt; check that its folder exists and is writable"
         );
     }
 
@@ -392,23 +352,5 @@ mod tests {
         output.segment(&hello()).unwrap();
         output.finish(&Ending::default()).unwrap();
         assert!(!device.is_file());
-    }
-
-    #[test]
-    fn a_tee_hands_on_behind_a_failure() {
-        struct Full;
-        impl Sink for Full {
-            fn segment(&mut self, _: &Segment) -> io::Result<bool> {
-                Err(io::ErrorKind::StorageFull.into())
-            }
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let target = folder.path().join("a.txt");
-        let output = Output::create(&target, Format::Text, "talk.wav").unwrap();
-        let mut tee = Tee::new(vec![Box::new(Full), Box::new(output)]);
-        let error = tee.segment(&hello()).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        drop(tee);
-        assert_eq!(fs::read_to_string(part_path(&target)).unwrap(), "Hello.\n");
     }
 }

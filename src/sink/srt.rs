@@ -2,18 +2,23 @@
 
 use std::io::{self, Write};
 
-use super::{Sink, cue};
-use crate::transcript::Segment;
+use super::Sink;
+use super::cue::{ChannelMark, Cue, Cues};
+use crate::time::Time;
+use crate::transcript::{Ending, Segment};
 
-/// Writes SubRip subtitles: at most two lines of 42 characters, 5/6 s to 7 s each, never two at once.
+/// Writes SubRip subtitles: at most two lines of 42 characters, shown for 5/6 s to 7 s.
 ///
-/// A segment that is too long for that becomes several subtitles, timed by its tokens. SubRip has no way to quote, so what a reader
-/// could take for a line of times, a style or a position is written with look-alikes: `-->` as `→`, `<i>` as `‹i>`, `{\an8}` as
-/// `(\an8}`.
+/// A longer segment becomes several subtitles, timed by its tokens. A subtitle starts when its text
+/// is spoken. Subtitles overlap if two channels speak at once, or if one of them is shorter than
+/// 5/6 s. The channel of a segment precedes the text: `[1] Good morning.`
+///
+/// SubRip has no way to quote, so text that a reader could take for a line of times, a style or a
+/// position is written with look-alikes: `-->` as `→`, `<i>` as `‹i>`, `{\an8}` as `(\an8}`.
 #[derive(Debug)]
 pub struct Srt<W> {
     out: W,
-    cues: cue::Cues,
+    cues: Cues,
     written: u64,
 }
 
@@ -22,31 +27,49 @@ impl<W: Write> Srt<W> {
     pub fn new(out: W) -> Self {
         Self {
             out,
-            cues: cue::Cues::default(),
+            cues: Cues::new(ChannelMark::Prefix),
             written: 0,
         }
     }
 
-    /// Returns what was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.out
+    }
+
+    fn write(&mut self, cues: &[Cue]) -> io::Result<()> {
+        for cue in cues {
+            self.written += 1;
+            let (start, end) = (clock(cue.start_ms), clock(cue.end_ms));
+            write!(self.out, "{}\n{start} --> {end}\n", self.written)?;
+            if let Some(channel) = cue.channel {
+                write!(self.out, "[{channel}] ")?;
+            }
+            write!(self.out, "{}\n\n", plain(&cue.text))?;
+        }
+        self.out.flush()
     }
 }
 
 impl<W: Write> Sink for Srt<W> {
     fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
-        for cue in self.cues.divide(segment) {
-            self.written += 1;
-            let (start, end) = (clock(cue.start_ms), clock(cue.end_ms));
-            let text = plain(&cue.text);
-            write!(self.out, "{}\n{start} --> {end}\n{text}\n\n", self.written)?;
-        }
-        self.out.flush()?;
+        let cues = self.cues.take(segment);
+        self.write(&cues)?;
         Ok(true)
+    }
+
+    fn reached(&mut self, time: Time) -> io::Result<()> {
+        let cues = self.cues.take_until(time);
+        self.write(&cues)
+    }
+
+    fn finish(&mut self, _: &Ending) -> io::Result<()> {
+        let cues = self.cues.take_rest();
+        self.write(&cues)
     }
 }
 
-/// Writes what readers would not show with look-alikes.
+/// Replaces markup, which readers would not show, by look-alikes.
 fn plain(text: &str) -> String {
     let text = text.replace("-->", "→").replace("{\\", "(\\");
     let behind = text.chars().skip(1).chain([' ']);
@@ -58,7 +81,7 @@ fn plain(text: &str) -> String {
     plain.collect()
 }
 
-/// Writes `hh:mm:ss,mmm`.
+/// Formats `hh:mm:ss,mmm`.
 fn clock(ms: u64) -> String {
     let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
     format!("{hours:02}:{minutes:02}:{seconds:02},{:03}", ms % 1_000)

@@ -1,4 +1,4 @@
-//! How each format looks, and that independent readers find in it what was written.
+//! Tests the output of each format, also with independent readers of SRT, WebVTT and CSV.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -80,7 +80,8 @@ fn lrc_counts_minutes_and_hundredths() {
 
 #[test]
 fn csv_quotes_the_text() {
-    let expected = "id,start_s,end_s,text,confidence,no_speech_prob,avg_logprob,compression_ratio,temperature\r\n\
+    let expected = "id,start_s,end_s,text,\
+                    confidence,no_speech_prob,avg_logprob,compression_ratio,temperature\r\n\
                     0,0.5,2,\"One, \"\"two\"\"\n<b> & --> three\",0.5,,-0.25,,\r\n\
                     1,360000,360001.25,\"[4] Ünï 漢字\",,,,,\r\n";
     check(Format::Csv, &two(), expected);
@@ -93,7 +94,8 @@ fn json_is_one_document_with_a_line_for_each_segment() {
     let expected = concat!(
         r#"{"file":"a \"b\".wav","segments":["#,
         "\n",
-        r#"{"id":0,"start_s":0.5,"end_s":2.0,"text":"One, \"two\"\n<b> & --> three","confidence":0.5,"#,
+        r#"{"id":0,"start_s":0.5,"end_s":2.0,"text":"One, \"two\"\n<b> & --> three","#,
+        r#""confidence":0.5,"#,
         r#""avg_logprob":-0.25,"tokens":[]},"#,
         "\n",
         r#"{"id":1,"start_s":360000.0,"end_s":360001.25,"text":"[4] Ünï 漢字","#,
@@ -133,6 +135,41 @@ fn a_channel_is_written_where_there_is_one() {
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["channel"].clone())
         .collect();
     assert_eq!(channels, [0, 1]);
+    for (format, expected) in [
+        (Format::Text, "[0] One.\n[1] Two.\n"),
+        (
+            Format::Srt,
+            "1\n00:00:00,000 --> 00:00:01,000\n[0] One.\n\n\
+             2\n00:00:01,000 --> 00:00:02,000\n[1] Two.\n\n",
+        ),
+        (
+            Format::Vtt,
+            "WEBVTT\n\n00:00:00.000 --> 00:00:01.000\n<v channel 0>One.\n\n\
+             00:00:01.000 --> 00:00:02.000\n<v channel 1>Two.\n\n",
+        ),
+        (Format::Lrc, "[00:00.00](0) One.\n[00:01.00](1) Two.\n"),
+    ] {
+        check(format, &segments, expected);
+    }
+}
+
+/// One person speaks for 14 s, another answers meanwhile.
+#[test]
+fn subtitles_of_two_channels_start_when_they_are_spoken() {
+    let mut long = segment(0, 0, 14_000, "one two three four five six");
+    long.channel = Some(0);
+    let mut answer = segment(1, 2_000, 3_000, "Yes.");
+    answer.channel = Some(1);
+    let expected = "1\n00:00:00,000 --> 00:00:07,000\n[0] one two three\n\n\
+                    2\n00:00:02,000 --> 00:00:03,000\n[1] Yes.\n\n\
+                    3\n00:00:07,000 --> 00:00:14,000\n[0] four five six\n\n";
+    check(Format::Srt, &[long.clone(), answer.clone()], expected);
+    // What is behind the time that was reached is written without waiting for the end.
+    let mut srt = Srt::new(Vec::new());
+    srt.segment(&long).unwrap();
+    srt.segment(&answer).unwrap();
+    srt.reached(ms(8_000)).unwrap();
+    assert_eq!(String::from_utf8(srt.into_inner()).unwrap(), expected);
 }
 
 #[test]
@@ -211,7 +248,7 @@ fn formats_are_found_by_extension() {
     let unknown = "docx".parse::<Format>().unwrap_err();
     assert_eq!(
         unknown.to_string(),
-        "unknown format \"docx\", must be txt, srt, vtt, json, jsonl, csv or lrc"
+        "unknown format \"docx\"; expected one of txt, srt, vtt, json, jsonl, csv, lrc"
     );
 }
 
@@ -253,6 +290,10 @@ fn read_vtt(text: &str) -> Vec<Read> {
     let body = text.strip_prefix("WEBVTT\n\n").unwrap();
     let blocks = body.split("\n\n").filter(|block| !block.is_empty());
     let unescape = |text: String| {
+        let text = match text.strip_prefix("<v channel ") {
+            Some(voice) => voice.split_once('>').unwrap().1.to_owned(),
+            None => text,
+        };
         assert!(!text.contains(['<', '>']));
         text.replace("&lt;", "<")
             .replace("&gt;", ">")
@@ -285,16 +326,16 @@ fn read_csv(text: &str) -> Vec<Vec<String>> {
     records
 }
 
-/// What any subtitle must keep to, whatever the segments were.
+/// Checks the rules of subtitles, which hold for any segments.
 fn check_cues(cues: &[Read]) {
-    let mut last_end_ms = 0;
+    let mut last_start_ms = 0;
     for (start_ms, end_ms, text) in cues {
-        assert!(*start_ms >= last_end_ms, "overlap at {start_ms}");
+        assert!(*start_ms >= last_start_ms, "order at {start_ms}");
         assert!(
             (CUE_MS_MIN..=CUE_MS_MAX).contains(&(end_ms - start_ms)),
             "{start_ms} {end_ms}"
         );
-        last_end_ms = *end_ms;
+        last_start_ms = *start_ms;
         let lines: Vec<&str> = text.split('\n').collect();
         assert!(lines.len() <= 2, "{text:?}");
         for line in lines {
@@ -307,7 +348,7 @@ fn check_cues(cues: &[Read]) {
     }
 }
 
-/// All characters but white space and control characters, which is what every format keeps.
+/// Returns all characters that every format keeps: no white space, no control characters.
 fn visible<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     texts.flat_map(words).collect()
 }
@@ -323,8 +364,10 @@ fn any_text() -> impl Strategy<Value = String> {
         1 => "\\PC{0,12}",
         1 => any::<String>(),
         1 => "[漢字、。]{1,60}",
-        1 => prop::sample::select(vec!["-->", "\"", "\n", "\r\n\r\n", "&amp;", "[00:01.00]", "\u{301}\u{200d}"])
-            .prop_map(str::to_owned),
+        1 => prop::sample::select(vec![
+            "-->", "\"", "\n", "\r\n\r\n", "&amp;", "[00:01.00]", "\u{301}\u{200d}",
+        ])
+        .prop_map(str::to_owned),
     ];
     vec(word, 0..30).prop_map(|words| words.join(" "))
 }
@@ -342,9 +385,10 @@ prop_compose! {
         let mut segment = Segment::new(start, start + length, text.clone());
         segment.id = id;
         let chars: Vec<char> = text.chars().collect();
-        let pieces = if spelled { chars.len().div_ceil(times.len().max(1)).max(1) } else { 3 };
+        let even = chars.len().div_ceil(times.len().max(1)).max(1);
+        let pieces = if spelled { even } else { 3 };
         let pieces = chars.chunks(pieces).map(String::from_iter);
-        let token = |(text, (from, to)): (String, &(Time, Time))| Token::new(1, text, 0.5, *from, *to);
+        let token = |(text, &(from, to)): (String, &_)| Token::new(1, text, 0.5, from, to);
         segment.tokens = pieces.zip(&times).map(token).collect();
         segment
     }
@@ -360,12 +404,15 @@ proptest! {
         prop_assert_eq!(visible(vtt.iter().map(|cue| cue.2.as_str())), said.clone());
         let srt = read_srt(&written(Format::Srt, &segments, &ending));
         check_cues(&srt);
-        // What a reader would not show is written with look-alikes.
-        let alike = |text: String| text.replace("-->", "→").replace('<', "‹").replace("{\\", "(\\");
+        // Markup is written with look-alikes.
+        let alike =
+            |text: String| text.replace("-->", "→").replace('<', "‹").replace("{\\", "(\\");
         prop_assert_eq!(alike(visible(srt.iter().map(|cue| cue.2.as_str()))), alike(said.clone()));
         for (_, _, text) in &srt {
-            let is_tag = |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
-            prop_assert!(!text.split('<').skip(1).any(is_tag) && !text.contains("{\\"), "{}", text);
+            let is_tag =
+                |part: &str| part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/');
+            let has_tag = text.split('<').skip(1).any(is_tag);
+            prop_assert!(!has_tag && !text.contains("{\\"), "{}", text);
         }
         let text = written(Format::Text, &segments, &ending);
         prop_assert_eq!(visible(text.lines()), said.clone());
@@ -373,6 +420,31 @@ proptest! {
         let lines = lrc.lines().map(|line| line.split_once(']').unwrap().1);
         let round = |text: String| text.replace('[', "(").replace(']', ")");
         prop_assert_eq!(round(visible(lines)), round(said));
+    }
+
+    #[test]
+    fn channels_change_no_rule_and_lose_nothing(
+        segments in vec((any_segment(), prop::option::of(0..40_u8)), 0..6),
+    ) {
+        let segments: Vec<Segment> = segments
+            .into_iter()
+            .map(|(segment, channel)| Segment { channel, ..segment })
+            .collect();
+        let ending = Ending::default();
+        for cues in [
+            read_srt(&written(Format::Srt, &segments, &ending)),
+            read_vtt(&written(Format::Vtt, &segments, &ending)),
+        ] {
+            check_cues(&cues);
+        }
+        let sorted = |text: String| {
+            let mut chars: Vec<char> = text.chars().collect();
+            chars.sort_unstable();
+            chars
+        };
+        let said = visible(segments.iter().map(|segment| segment.text.as_str()));
+        let vtt = read_vtt(&written(Format::Vtt, &segments, &ending));
+        prop_assert_eq!(sorted(visible(vtt.iter().map(|cue| cue.2.as_str()))), sorted(said));
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use super::{Sink, cue};
 use crate::transcript::Segment;
 
-/// Writes the text alone, each segment on a line of its own. White space inside a segment becomes single spaces and
-/// control characters are left out, so that a transcript cannot steer the terminal that shows it. Where a segment has a channel, its
-/// number stands before the text: `[1] Good morning.`
+/// Writes only the text, each segment on a line of its own. White space within a segment becomes
+/// single spaces. Control characters are left out, so that a transcript cannot control the terminal
+/// that shows it. The channel of a segment precedes the text: `[1] Good morning.`
 ///
 /// # Examples
 ///
@@ -31,7 +31,7 @@ impl<W: Write> Text<W> {
         Self { out }
     }
 
-    /// Returns what was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.out
     }

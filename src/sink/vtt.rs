@@ -2,18 +2,21 @@
 
 use std::io::{self, Write};
 
-use super::{Sink, cue};
+use super::Sink;
+use super::cue::{ChannelMark, Cue, Cues};
+use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
 /// Writes WebVTT subtitles, divided as [`Srt`](super::Srt) divides them.
 ///
-/// Where a segment has a channel, it is the cues' voice: `<v channel 1>`.
+/// The channel of a segment is the voice of its cues: `<v channel 1>`.
 ///
-/// Source: W3C, WebVTT: The Web Video Text Tracks Format, section 4.1 (syntax) and 4.2.2 (cue text).
+/// Source: W3C, WebVTT: The Web Video Text Tracks Format, sections 4.1 (syntax, order of cues) and
+/// 4.2.2 (cue text).
 #[derive(Debug)]
 pub struct Vtt<W> {
     out: W,
-    cues: cue::Cues,
+    cues: Cues,
     begun: bool,
 }
 
@@ -22,12 +25,12 @@ impl<W: Write> Vtt<W> {
     pub fn new(out: W) -> Self {
         Self {
             out,
-            cues: cue::Cues::default(),
+            cues: Cues::new(ChannelMark::Voice),
             begun: false,
         }
     }
 
-    /// Returns what was written to.
+    /// Returns the writer.
     pub fn into_inner(self) -> W {
         self.out
     }
@@ -39,36 +42,46 @@ impl<W: Write> Vtt<W> {
         self.begun = true;
         self.out.write_all(b"WEBVTT\n\n")
     }
-}
 
-impl<W: Write> Sink for Vtt<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
+    fn write(&mut self, cues: &[Cue]) -> io::Result<()> {
         self.begin()?;
-        for cue in self.cues.divide(segment) {
+        for cue in cues {
             let (start, end) = (clock(cue.start_ms), clock(cue.end_ms));
-            // The standard forbids the first two, and the arrow, which the third undoes.
+            // The standard forbids `&`, `<` and `-->` in text.
             let text = cue
                 .text
                 .replace('&', "&amp;")
                 .replace('<', "&lt;")
                 .replace('>', "&gt;");
             writeln!(self.out, "{start} --> {end}")?;
-            if let Some(channel) = segment.channel {
+            if let Some(channel) = cue.channel {
                 write!(self.out, "<v channel {channel}>")?;
             }
             write!(self.out, "{text}\n\n")?;
         }
-        self.out.flush()?;
-        Ok(true)
-    }
-
-    fn finish(&mut self, _: &Ending) -> io::Result<()> {
-        self.begin()?;
         self.out.flush()
     }
 }
 
-/// Writes `hh:mm:ss.mmm`.
+impl<W: Write> Sink for Vtt<W> {
+    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
+        let cues = self.cues.take(segment);
+        self.write(&cues)?;
+        Ok(true)
+    }
+
+    fn reached(&mut self, time: Time) -> io::Result<()> {
+        let cues = self.cues.take_until(time);
+        self.write(&cues)
+    }
+
+    fn finish(&mut self, _: &Ending) -> io::Result<()> {
+        let cues = self.cues.take_rest();
+        self.write(&cues)
+    }
+}
+
+/// Formats `hh:mm:ss.mmm`.
 fn clock(ms: u64) -> String {
     let (hours, minutes, seconds) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
     format!("{hours:02}:{minutes:02}:{seconds:02}.{:03}", ms % 1_000)

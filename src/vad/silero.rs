@@ -97,7 +97,7 @@ impl Silero {
         let network =
             WhisperVadContext::new(name, parameters).map_err(|source| ModelError::Refused {
                 path: path.to_owned(),
-                source,
+                source: Box::new(source),
             })?;
         Ok(Self {
             network,

@@ -236,7 +236,9 @@ fn a_pause_holds_back_the_next_window_until_it_is_resumed() {
             (summary, segments.len())
         });
         // The decoder fills the window and the pool meanwhile; the engine gets nothing.
-        wait("a full pool", || progress.decoded() >= Time::from_seconds(6.0 + 7.0));
+        wait("a full pool", || {
+            progress.decoded() >= Time::from_seconds(6.0 + 7.0)
+        });
         assert_eq!(moments.0.begun.load(Ordering::SeqCst), 0);
         assert!(!thread.is_finished());
         if ends_by_cancel {

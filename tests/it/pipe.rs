@@ -247,7 +247,11 @@ fn half_a_sample_at_the_end_of_raw_samples_is_dropped() {
 fn transcriber() -> Transcriber {
     let engine = from_fn("counts", |window, _| {
         let end = Time::from_samples(window.len() as u64);
-        Ok(Transcription::new(vec![Segment::new(Time::ZERO, end, "word")]))
+        Ok(Transcription::new(vec![Segment::new(
+            Time::ZERO,
+            end,
+            "word",
+        )]))
     });
     let mut config = Config::default();
     config.vad = Vad::Off;

@@ -12,11 +12,13 @@ use steadyscribe::engine::{
 use steadyscribe::monitor::gauge::Value;
 use steadyscribe::sink::Sink;
 use steadyscribe::{
-    Config, Ended, Error, InputError, InputOptions, Segment, Span, Summary, Time, Transcriber, Vad,
+    Config, Ended, Error, InputError, InputOptions, Journal, Segment, Span, Summary, Time,
+    Transcriber, Vad,
 };
 
 use crate::support::files::Wave;
 use crate::support::input::Pieces;
+use crate::support::sinks::Enough;
 
 /// A wav of `seconds` of 16 kHz mono noise, which the engines of these tests ignore.
 fn noise(seconds: f64) -> Pieces {
@@ -61,8 +63,8 @@ fn utterances(lengths: &[(u32, u32)]) -> Vec<ScriptedUtterance> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Whatever is said when, in windows of whatever length: each utterance comes once, in order, at
-    /// its time.
+    /// Whatever is said when, in windows of whatever length: each utterance comes once, in order,
+    /// at its time.
     #[test]
     fn every_utterance_comes_once(
         lengths in prop::collection::vec((0_u32..4_000, 200_u32..4_500), 1..40),
@@ -123,6 +125,45 @@ fn windows_are_as_long_as_configured_and_the_tail_is_short() {
 }
 
 #[test]
+fn a_sink_that_has_enough_stops_the_transcription_without_an_error() {
+    // Also when it has enough with the last segment of the input.
+    for seconds in [90.0, 600.0] {
+        let mut scribe = Transcriber::new(config(), acts(|_, window| Ok(one(window)))).unwrap();
+        let mut sink = Enough::after(3);
+        let summary = scribe.transcribe(noise(seconds), &mut sink).unwrap();
+        assert_eq!(summary.ended, Ended::Stopped);
+        sink.check_stopped();
+        assert_eq!(summary.blocks.acquired, summary.blocks.released);
+        // The next input finds the transcriber as it was.
+        let mut segments: Vec<Segment> = Vec::new();
+        let summary = scribe.transcribe(noise(60.0), &mut segments).unwrap();
+        assert_eq!((summary.ended, segments.len()), (Ended::Complete, 2));
+    }
+}
+
+#[test]
+fn a_sink_may_have_enough_of_the_segments_of_a_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(folder.path().join("a.journal")).unwrap();
+    let mut scribe = Transcriber::new(config(), acts(|_, window| Ok(one(window)))).unwrap();
+    let options = InputOptions::default();
+    for ended in [Ended::Complete, Ended::Stopped] {
+        let mut enough = Enough::after(3);
+        let mut all: Vec<Segment> = Vec::new();
+        let sink: &mut dyn Sink = match ended {
+            Ended::Complete => &mut all,
+            _ => &mut enough,
+        };
+        let summary = scribe.resume(noise(150.0), &options, &mut journal, sink);
+        assert_eq!(summary.unwrap().ended, ended);
+        assert_eq!(journal.segment_count(), 5);
+        if ended == Ended::Stopped {
+            enough.check_stopped();
+        }
+    }
+}
+
+#[test]
 fn an_input_without_a_sample_is_refused() {
     let (summary, _) = run(config(), Scripted::default(), 0.0);
     assert!(
@@ -164,11 +205,7 @@ fn a_failing_engine_ends_it_and_what_came_before_stays() {
 
 #[test]
 fn a_panicking_engine_is_an_error() {
-    let (summary, _) = run(
-        config(),
-        acts(|_, _: &[f32]| panic!("out of luck")),
-        40.0,
-    );
+    let (summary, _) = run(config(), acts(|_, _: &[f32]| panic!("out of luck")), 40.0);
     match summary {
         Err(Error::Engine(EngineError::Panicked(text))) => assert_eq!(text, "out of luck"),
         other => panic!("{other:?}"),
@@ -184,7 +221,9 @@ fn a_waiting_decoder_notices_that_the_engine_has_ended() {
         let engine = acts(move |_, _: &[f32]| {
             // A window, what is looked at behind it, and every block of the pool.
             let progress = progress.recv().unwrap();
-            until("a full pool", || progress.decoded() >= Time::from_seconds(38.0));
+            until("a full pool", || {
+                progress.decoded() >= Time::from_seconds(38.0)
+            });
             Err(EngineError::Failed("broken".into()))
         });
         let mut scribe = Transcriber::new(config(), engine).unwrap();
@@ -332,11 +371,17 @@ fn an_idle_engine_gives_its_memory_back() {
     let before = Arc::strong_count(&exists);
     scribe.transcribe(noise(40.0), &mut Vec::new()).unwrap();
     until("an unloaded model", || Arc::strong_count(&exists) == before);
-    until("an empty account", || scribe.engines().held().total_bytes() == 0);
+    until("an empty account", || {
+        scribe.engines().held().total_bytes() == 0
+    });
     let gauges = scribe.engines().gauges();
     assert_eq!(gauges.held_bytes(), 16 * 32_000 + 31 * 64_000);
     drop(scribe);
-    assert_eq!(gauges.held_bytes(), 0, "a dropped transcriber holds nothing");
+    assert_eq!(
+        gauges.held_bytes(),
+        0,
+        "a dropped transcriber holds nothing"
+    );
     assert_eq!(Arc::strong_count(&exists), 1);
 }
 
@@ -375,7 +420,8 @@ fn a_paused_transcription_can_be_unloaded_and_resumed() {
     assert_eq!(engines.held().total_bytes(), 12);
 }
 
-/// An engine that ends a window as if it were cancelled, although nobody asked, did not complete it.
+/// An engine that ends a window as if it were cancelled, although nobody asked, did not complete
+/// it.
 #[test]
 fn an_unasked_cancel_of_the_engine_is_an_error() {
     let engine = acts(|n, window: &[f32]| match n {
@@ -383,7 +429,10 @@ fn an_unasked_cancel_of_the_engine_is_an_error() {
         _ => Err(EngineError::Cancelled),
     });
     let (summary, segments) = run(config(), engine, 90.0);
-    assert!(matches!(summary, Err(Error::Engine(EngineError::Cancelled))), "{summary:?}");
+    assert!(
+        matches!(summary, Err(Error::Engine(EngineError::Cancelled))),
+        "{summary:?}"
+    );
     assert_eq!(segments.len(), 1);
 }
 
@@ -405,7 +454,9 @@ fn an_engine_that_completes_nothing_loses_nothing_silently() {
     let mut options = InputOptions::default();
     options.duration = Some(Time::from_seconds(20.0));
     let mut segments: Vec<Segment> = Vec::new();
-    let summary = scribe.transcribe_with(speech, &options, &mut segments).unwrap();
+    let summary = scribe
+        .transcribe_with(speech, &options, &mut segments)
+        .unwrap();
     assert!(segments.is_empty());
     // Spans that are shorter than half a second are breaths to a detector, and not reported.
     assert!(summary.uncovered_s > 0.8 * summary.speech_s, "{summary:?}");

@@ -1,4 +1,4 @@
-//! The bar, on a terminal as people have one.
+//! The progress bar on a terminal.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::program::{FIRST_LINE, fixture, program};
 use crate::support::files::Wave;
 
-/// Both ends of a new terminal of 120 columns.
+/// Opens a new terminal of 120 columns, and returns both ends.
 #[expect(unsafe_code, reason = "the standard library opens no terminals")]
 fn open_terminal() -> (File, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);
@@ -24,7 +24,8 @@ fn open_terminal() -> (File, OwnedFd) {
         ws_xpixel: 0,
         ws_ypixel: 0,
     };
-    // SAFETY: the pointers are to variables that live longer than the call, or null where that means nothing is asked for.
+    // SAFETY: the pointers are to variables that live longer than the call, or null where that
+    // means nothing is asked for.
     let opened = unsafe {
         libc::openpty(
             &raw mut master,
@@ -39,7 +40,8 @@ fn open_terminal() -> (File, OwnedFd) {
     unsafe { (File::from_raw_fd(master), OwnedFd::from_raw_fd(slave)) }
 }
 
-/// Runs the program with its standard error on a terminal, and its text too if `text_too`. Returns what the terminal was sent.
+/// Runs the program with its standard error on a terminal, and its text too if `text_too`. Returns
+/// what the terminal was sent.
 fn shown(words: &str, input: &Path, text_too: bool) -> String {
     let (mut master, slave) = open_terminal();
     let mut command: Command = program();

@@ -31,7 +31,7 @@ impl WhisperModel {
     ) -> Result<Self, ModelError> {
         let refused = |source| ModelError::Refused {
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         };
         quiet_logs();
         gpu::warn_if_missing(options.use_gpu);

@@ -56,7 +56,11 @@ pub(super) fn shows(
         }
         (see.lock().unwrap())(request.at.samples(), window)?;
         let end = Time::from_samples(window.len() as u64);
-        Ok(Transcription::new(vec![Segment::new(Time::ZERO, end, "text")]))
+        Ok(Transcription::new(vec![Segment::new(
+            Time::ZERO,
+            end,
+            "text",
+        )]))
     })
 }
 

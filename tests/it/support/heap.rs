@@ -1,4 +1,4 @@
-//! A heap that counts, for each thread of its own.
+//! Counts the allocations of each thread.
 
 #![expect(unsafe_code, reason = "an allocator is unsafe to implement")]
 
@@ -58,7 +58,8 @@ pub(crate) struct Heap {
     pub(crate) allocations: u64,
 }
 
-/// Keeps the panics of dependencies, which are caught, from being printed: with `RUST_BACKTRACE` one takes 50 MB of the heap.
+/// Keeps the panics of dependencies, which are caught, from being printed: with `RUST_BACKTRACE`
+/// one takes 50 MB of the heap.
 fn hush() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
