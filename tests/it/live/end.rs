@@ -134,21 +134,23 @@ fn a_duration_counts_from_the_first_push_in_every_transcription() {
         let (mut feed, mut live) = Live::start(options(0)).unwrap();
         push_ramp(&mut feed, 0, 60 * 16_000);
         drop(feed);
-        let mut config = everything();
-        config.start = Time::from_seconds(f64::from(start_s));
+        let mut part = InputOptions::default();
+        part.start = Time::from_seconds(f64::from(start_s));
         // The first transcription ends with its first window.
         let transcribed = Transcribed::default();
         let fails = keeps_until(&transcribed, 1, || EngineError::Failed("broken".into()));
-        let mut scribe = Transcriber::new(config.clone(), fails).unwrap();
+        let mut scribe = Transcriber::new(everything(), fails).unwrap();
         let mut segments: Vec<Segment> = Vec::new();
         scribe
-            .transcribe_live(&mut live, &mut segments)
+            .transcribe_live_with(&mut live, &part, &mut segments)
             .unwrap_err();
-        config.duration = Some(Time::from_seconds(f64::from(duration_s)));
+        part.duration = Some(Time::from_seconds(f64::from(duration_s)));
         transcribed.lock().unwrap().clear();
         let works = keeps_until(&transcribed, usize::MAX, || EngineError::Cancelled);
-        let mut scribe = Transcriber::new(config, works).unwrap();
-        scribe.transcribe_live(&mut live, &mut segments).unwrap();
+        let mut scribe = Transcriber::new(everything(), works).unwrap();
+        scribe
+            .transcribe_live_with(&mut live, &part, &mut segments)
+            .unwrap();
         let positions = transcribed.lock().unwrap();
         let positions: Vec<u64> = positions.iter().map(|(at, _)| *at).collect();
         let expected = expected_s.0 * 16_000..expected_s.1 * 16_000;
