@@ -1,7 +1,6 @@
 //! The command line: every option, and the settings of the library that it becomes.
 
-use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 use steadyscribe::sink::Format;
@@ -16,7 +15,14 @@ pub(crate) const FIXTURE_MODEL: &str = concat!(
     "/fixtures/model/fixture-q8_0.bin"
 );
 
-const EXIT_CODES: &str = "\
+const AFTER_HELP: &str = "\
+Examples:
+    transcribe talk.mp3                          print the text
+    transcribe -m small.en -o talk.srt talk.mp4  write subtitles, with a published model
+    transcribe -o texts/ -f txt -f json *.wav    write two formats of each file into a directory
+    transcribe --channels split call.wav         mark who speaks, with one person on each channel
+    ffmpeg -i URL -f wav - | transcribe -        transcribe while it arrives
+
 Exit codes:
     0  done
     1  failed: the engine, or writing a transcript
@@ -35,7 +41,7 @@ NAME.part.";
 
 /// Transcribes audio and video files of any length in a fixed amount of memory.
 #[derive(Debug, Parser)]
-#[command(name = "transcribe", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "transcribe", version, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -179,12 +185,13 @@ pub(crate) enum Models {
     },
 }
 
-fn vad(text: &str) -> Result<Vad, Infallible> {
-    Ok(match text {
-        "auto" => Vad::Auto,
-        "off" => Vad::Off,
-        path => Vad::Silero(path.into()),
-    })
+fn vad(text: &str) -> Result<Vad, String> {
+    match text {
+        "auto" => Ok(Vad::Auto),
+        "off" => Ok(Vad::Off),
+        path if Path::new(path).exists() => Ok(Vad::Silero(path.into())),
+        _ => Err("no such file; expected auto, off, or the file of a Silero model".into()),
+    }
 }
 
 impl Args {

@@ -217,7 +217,10 @@ impl Job {
                 }
                 Place::File(target) => {
                     if let Some(folder) = target.parent() {
-                        std::fs::create_dir_all(folder)?;
+                        std::fs::create_dir_all(folder).map_err(|error| {
+                            let message = format!("cannot create {}: {error}", folder.display());
+                            io::Error::new(error.kind(), message)
+                        })?;
                     }
                     sinks.push(Box::new(Output::create(target, *format, &file)?));
                 }
