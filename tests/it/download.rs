@@ -92,7 +92,7 @@ fn read(path: &Path) -> Vec<u8> {
 }
 
 #[test]
-fn a_model_comes_through_a_redirect_and_is_checked() {
+fn a_model_is_downloaded_through_a_redirect_and_checked() {
     let content = content(300_000);
     let sent = content.clone();
     let store = Server::start(move |_, asked| file(asked, &sent));
@@ -146,7 +146,7 @@ fn a_model_in_the_store_needs_no_network() {
 }
 
 #[test]
-fn a_cut_connection_is_taken_up_where_it_broke() {
+fn a_broken_download_continues_where_it_broke() {
     let content = content(3 << 20);
     let sent = content.clone();
     let server = Server::start(move |before, asked| Reply {
@@ -165,7 +165,7 @@ fn a_cut_connection_is_taken_up_where_it_broke() {
 }
 
 #[test]
-fn a_later_call_goes_on_where_a_cancelled_one_ended() {
+fn a_later_call_continues_where_a_cancelled_one_ended() {
     let content = content(1 << 20);
     let sent = content.clone();
     let server = Server::start(move |_, asked| file(asked, &sent));
@@ -241,7 +241,7 @@ fn a_server_that_cannot_continue_sends_the_whole_file_again() {
 }
 
 #[test]
-fn a_new_version_does_not_follow_half_of_the_old_one() {
+fn versions_of_a_file_are_not_mixed() {
     let (old, new) = (content(200_000), Arc::new(vec![9; 250_000]));
     let sent = new.clone();
     let server = Server::start(move |before, asked| match before {
@@ -288,7 +288,7 @@ fn a_file_with_another_digest_is_removed() {
 }
 
 #[test]
-fn a_published_model_is_what_its_project_says() {
+fn a_published_model_is_checked_by_its_published_size_and_digest() {
     // The server is believed in nothing that is known beforehand.
     let small = Server::start(|_, asked| file(asked, b"something else"));
     let mut place = Place::new();
@@ -364,7 +364,7 @@ fn refusals_say_what_to_do() {
 }
 
 #[test]
-fn a_server_that_does_not_encrypt_is_no_secure_one() {
+fn an_https_endpoint_that_does_not_encrypt_is_refused() {
     let server = Server::start(|_, asked| file(asked, b"model"));
     let mut hub = hub(&server);
     hub.endpoint = server.url.replace("http:", "https:");
@@ -374,9 +374,9 @@ fn a_server_that_does_not_encrypt_is_no_secure_one() {
 }
 
 #[test]
-fn without_a_network_the_answer_is_quick() {
+fn an_unreachable_server_is_not_tried_again() {
     let mut hub = Hub::default();
-    // Nobody listens at this port.
+    // This port has no server.
     hub.endpoint = "http://127.0.0.1:1".into();
     let mut place = Place::new();
     let error = place.fetch(&hub).unwrap_err();
@@ -443,7 +443,7 @@ fn a_connection_that_keeps_breaking_is_an_error_and_its_bytes_are_kept() {
 }
 
 #[test]
-fn of_two_at_once_the_second_uses_the_firsts_result() {
+fn the_second_of_two_calls_at_once_uses_the_result_of_the_first() {
     let content = content(400_000);
     let (sent, (go, gate)) = (content.clone(), mpsc::sync_channel::<()>(1));
     let gate = std::sync::Mutex::new(gate);
@@ -498,7 +498,7 @@ fn a_full_disk_is_reported_and_its_room_is_freed() {
 
 #[cfg(unix)]
 #[test]
-fn a_store_that_cannot_be_written_is_named() {
+fn an_unwritable_store_is_named_in_the_error() {
     let server = Server::start(|_, asked| file(asked, b"model"));
     let mut place = Place::new();
     fs::write(place.folder.path().join("models"), "a file").unwrap();
