@@ -4,11 +4,12 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    reason = "a test that fails should panic, and the program under observation answers on standard output"
+    reason = "a failed test panics, and the program under observation prints its answers"
 )]
 
 mod alerts;
 mod app;
+mod blind;
 #[cfg(all(feature = "cli", unix))]
 mod command;
 mod corpus;
@@ -18,6 +19,7 @@ mod dashboard;
 mod desktop;
 #[cfg(feature = "dashboard")]
 mod http;
+mod layers;
 mod leaks;
 #[cfg(feature = "ollama")]
 mod models;
