@@ -1,10 +1,14 @@
-//! Transcribes a file, gives the speech model back, hands the text to a model of Ollama that fits into the memory that is left,
-//! unloads that, and prints who held what when.
+//! Transcribes a file, and then summarizes the transcript with an Ollama model in the same memory.
 //!
-//! `cargo run --release --example ollama_cycle -- fixtures/standup.opus --llm qwen2.5:7b --llm llama3.2:3b`
+//! ```sh
+//! cargo run --release --example ollama_cycle -- fixtures/standup.opus --llm qwen2.5:7b \
+//!     --llm llama3.2:3b
+//! ```
 //!
-//! Two models that do not fit side by side fit one after the other: so the weights of one must be provably gone before
-//! the other is planned. The transcript is printed before the server is asked for anything, and is not lost without it.
+//! Two models that do not fit side by side fit one after the other. So the example unloads the
+//! speech model, leases the first language model that fits into the free memory, and verifies at
+//! the end that it has left memory. A table on standard error shows the memory after each step.
+//! The transcript is printed before the server is contacted, so it is not lost without a server.
 
 #![allow(
     clippy::print_stdout,
@@ -21,28 +25,29 @@ use std::time::Instant;
 
 use clap::Parser;
 use steadyscribe::monitor::ollama::{
-    Cancel, Client, Host, Lease, Local, Manager, ManagerError, OllamaError, Prompt, Settings,
+    Cancel, Client, Host, Lease, LocalProbe, Manager, ManagerError, OllamaError, Prompt, Settings,
 };
 use steadyscribe::monitor::reader::{self, System};
 use steadyscribe::sink::Sink;
 use steadyscribe::{Config, FileSource, Segment, Transcriber, Whisper, WhisperOptions, memory};
 
-/// Knows 360 words of synthetic speech.
+/// A speech model with 360 words of synthetic speech.
 const FIXTURE_MODEL: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/fixtures/model/fixture-q8_0.bin"
 );
 
-/// Text that is handed on: six hours of speech, and more than a desktop's model can read at once.
+/// Longest transcript to summarize: six hours of speech, which exceeds the context of a model that
+/// fits on a desktop.
 const TEXT_BYTES_MAX: usize = 360_000;
 
-/// Bytes of text for which one token of context is kept. English takes four to five; other languages take fewer.
+/// Bytes of text for each token of context. English has four to five; other languages have fewer.
 const BYTES_PER_TOKEN: usize = 3;
 
 /// Tokens of context for the question and the answer.
 const ANSWER_TOKENS: u32 = 1_024;
 
-/// Transcribes a file and lets a local model summarize it, one after the other in the same memory
+/// Transcribe a file, and summarize it with a local model in the same memory
 #[derive(Parser)]
 struct Args {
     /// The recording
@@ -50,13 +55,13 @@ struct Args {
     /// Whisper model in ggml format
     #[arg(short, long, default_value = FIXTURE_MODEL)]
     model: PathBuf,
-    /// Model of the Ollama server, largest first: the first that fits is taken
+    /// Models of the Ollama server, the largest first. The first one that fits is used
     #[arg(long, default_values = ["qwen2.5:7b", "llama3.2:3b", "llama3.2:1b"])]
     llm: Vec<String>,
-    /// The server; otherwise OLLAMA_HOST, otherwise 127.0.0.1:11434
+    /// Address of the server [default: OLLAMA_HOST, or 127.0.0.1:11434]
     #[arg(long, value_name = "ADDRESS")]
     host: Option<Host>,
-    /// What the model is asked to do with the transcript
+    /// Instruction for the model
     #[arg(long, default_value = "Summarize this transcript in three sentences:")]
     question: String,
 }
@@ -84,8 +89,8 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut settings = Settings::default();
     settings.ctx_min = settings.ctx_min.max(tokens + ANSWER_TOKENS);
     settings.ctx_max = settings.ctx_max.max(settings.ctx_min);
-    let sight = Arc::new(Local::of_host(&host));
-    let manager = Manager::new(Client::new(host), sight, settings);
+    let probe = Arc::new(LocalProbe::of_host(&host));
+    let manager = Manager::new(Client::new(host), probe, settings);
     let lease = first_that_fits(&manager, &args.llm)?;
     table.manager = Some(manager.clone());
     table.row(&format!(
@@ -103,13 +108,13 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         match &unloaded.stuck {
             Some(stuck) => return Err(stuck.remedy.clone().into()),
             None => eprintln!(
-                "{} is gone after {} ms: {:.0} MB are free again, {}",
+                "{} was unloaded in {} ms; {:.0} MB was freed, {}",
                 unloaded.name,
                 unloaded.waited_ms,
                 megabytes(unloaded.freed_bytes()),
                 match unloaded.process_ended {
                     Some(_) => "and its process has ended",
-                    None => "as the server says; its process cannot be seen from here",
+                    None => "according to the server; its process is not visible",
                 }
             ),
         }
@@ -117,7 +122,7 @@ fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the text, when the speech model has left memory.
+/// Transcribes the file, and returns the text after the speech model has left memory.
 fn transcribe(args: &Args, table: &mut Table) -> Result<String, Box<dyn Error>> {
     table.row("start");
     let source = FileSource::open(&args.file)?;
@@ -129,45 +134,45 @@ fn transcribe(args: &Args, table: &mut Table) -> Result<String, Box<dyn Error>> 
     scribe.transcribe(source, &mut lines)?;
     table.row("transcribed");
     scribe.unload();
-    drop(scribe); // its pool and window, too
+    drop(scribe); // with its pool and window
     memory::trim();
     table.row("speech model unloaded");
     if lines.is_cut {
-        eprintln!("only the first {TEXT_BYTES_MAX} bytes of the transcript are handed on");
+        eprintln!("only the first {TEXT_BYTES_MAX} bytes of the transcript are summarized");
     }
     if lines.text.is_empty() {
-        return Err("nobody speaks in this recording: there is nothing to hand on".into());
+        return Err("no speech found in this recording, so there is nothing to summarize".into());
     }
     Ok(lines.text)
 }
 
-/// Loads the first model that is installed and fits beside what the machine holds now.
+/// Leases the first model that is installed and fits into the available memory.
 fn first_that_fits(manager: &Manager, models: &[String]) -> Result<Lease, Box<dyn Error>> {
-    let (last, larger) = models.split_last().ok_or("name a model with --llm")?;
+    let (last, larger) = models.split_last().ok_or("no model specified; use --llm")?;
     for model in larger {
         match manager.lease(model, &Cancel::new()) {
             Err(
                 error @ (ManagerError::NoRoom { .. }
                 | ManagerError::Ollama(OllamaError::NotInstalled { .. })),
-            ) => eprintln!("{error}; the next one"),
+            ) => eprintln!("{error}; trying the next model"),
             done => return Ok(done?),
         }
     }
     Ok(manager.lease(last, &Cancel::new())?)
 }
 
-/// Prints the answer as it comes.
+/// Prints the answer as it arrives.
 fn answer(lease: &Lease, prompt: &str) -> Result<(), Box<dyn Error>> {
     println!();
-    for piece in lease.generate(&Prompt::text(prompt), &Cancel::new())? {
-        print!("{}", piece?.text());
+    for chunk in lease.generate(&Prompt::text(prompt), &Cancel::new())? {
+        print!("{}", chunk?.text());
         io::stdout().flush()?;
     }
     println!();
     Ok(())
 }
 
-/// Prints segments, and keeps their text.
+/// A sink that prints segments and keeps their text.
 #[derive(Default)]
 struct Lines {
     text: String,
@@ -187,17 +192,17 @@ impl Sink for Lines {
     }
 }
 
-/// Who held what when, a line at a time on standard error.
+/// The memory after each step, as a table on standard error.
 struct Table {
     started: Instant,
     system: System,
-    /// Once the server was reached.
+    /// `None` before the server is contacted.
     manager: Option<Manager>,
 }
 
 impl Table {
     fn new() -> Self {
-        eprintln!("  seconds  this process    Ollama has  machine available");
+        eprintln!("  seconds  this process        Ollama  machine available");
         Self {
             started: Instant::now(),
             system: System::host(),
@@ -205,8 +210,8 @@ impl Table {
         }
     }
 
-    /// Prints what is held now; `-` where it cannot be told.
-    fn row(&self, moment: &str) {
+    /// Prints a row; `-` stands for an unknown figure.
+    fn row(&self, step: &str) {
         let figure = |bytes: Option<u64>| {
             bytes.map_or("-".to_owned(), |bytes| {
                 format!("{:.0} MB", megabytes(bytes))
@@ -215,7 +220,7 @@ impl Table {
         let models =
             |manager: &Manager| Some(manager.get_model_memory_usage().ok()?.total_model_memory);
         eprintln!(
-            "{:9.1}  {:>12}  {:>12}  {:>17}  {moment}",
+            "{:9.1}  {:>12}  {:>12}  {:>17}  {step}",
             self.started.elapsed().as_secs_f64(),
             figure(reader::own().ok().map(|own| own.private_bytes)),
             figure(self.manager.as_ref().and_then(models)),
@@ -233,7 +238,7 @@ fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Prints an error, which says what can be done about it, with its causes.
+/// Prints an error with its causes.
 fn explain(error: &(dyn Error + 'static)) {
     eprint!("error: {error}");
     let mut cause = error.source();

@@ -1,13 +1,15 @@
-// What `steadyscribe-monitor ollama … --json` prints and the module `ollama` serializes. A test holds the names against the
-// program. Bytes are numbers; times are RFC 3339.
+// The JSON of `steadyscribe-monitor ollama` with `--json`, and of the module `ollama`. A test
+// compares it with the program. Times are RFC 3339.
 
-export type ModelState = 'Absent' | 'Loading' | 'Resident' | 'Stopping' | 'Ghost' | 'Orphan' | 'ForeignReload'
+export type ModelState =
+  | 'Absent' | 'Loading' | 'Unlisted' | 'Resident' | 'Stopping' | 'Ghost' | 'Orphan'
+  | 'ForeignReload'
 
 /** `ollama status --json`, `load --json`, and a line of `watch --json`. */
 export interface ModelMemoryReport {
   loadedModels: LoadedModel[]
   totalModelMemory: number
-  /** Of models that nobody uses now. */
+  /** Bytes of models that no lease uses. */
   cacheMemoryUsage: number
   memoryMappingEnabled: boolean
   contextWindowSize: number
@@ -16,20 +18,20 @@ export interface ModelMemoryReport {
 
 export interface LoadedModel {
   name: string
-  /** Private bytes of its process, or the server's claim where the process cannot be seen. */
+  /** Private bytes of its process, or the server's claim if the process is not visible. */
   memoryUsage: number
-  /** `null`: another program's. */
+  /** `null` for a model of another program. */
   lastUsed: string | null
   isMemoryMapped: boolean
   contextSize: number
   state: ModelState
-  isOurs: boolean
-  users: number
+  isManaged: boolean
+  leases: number
   claimedBytes: number | null
   privateBytes: number | null
   reclaimableBytes: number | null
   unclaimedBytes: number | null
-  /** Why claim and process differ. */
+  /** Why claim and measurement differ. */
   difference: string | null
   pid: number | null
 }
@@ -51,10 +53,10 @@ export interface UnloadedModel {
   killed: boolean
   memoryBack: boolean | null
   waitedMs: number
-  /** Why claim and process differed. */
+  /** Why claim and measurement differed. */
   difference?: string
   wasOrphan: boolean
-  /** Only where it does not go. */
+  /** Only of a stuck model. */
   stuck?: Stuck
 }
 
@@ -76,7 +78,7 @@ export interface KeptModel {
 /** `ollama plan --json`. */
 export interface PlanLine {
   model: string
-  /** `null`: not even the smallest context fits, and the estimate is its. */
+  /** `null` if not even the smallest context fits; the estimate belongs to that context then. */
   numCtx: number | null
   numBatch: number
   estimate: Estimate

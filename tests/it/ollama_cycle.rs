@@ -1,4 +1,5 @@
-//! The example `ollama_cycle` as people run it, against the fake server of the monitor's tests and processes that are real.
+//! Runs the example `ollama_cycle` against the fake server of the monitor's tests with real
+//! processes.
 
 use std::path::Path;
 use std::process::Output;
@@ -25,7 +26,7 @@ mod helper;
 
 const WEIGHTS_BYTES: u64 = 24 << 20;
 
-/// Starts a server with a model that fits nowhere and one that fits everywhere.
+/// Starts a server with one model that fits no machine, and one that fits every machine.
 fn serve(folder: &Path) -> Fake {
     let mut small = Model::small("small:1b", WEIGHTS_BYTES);
     let blob = folder.join(format!("sha256-{}", small.digest));
@@ -46,15 +47,15 @@ fn run(host: &str, words: &str) -> Output {
 }
 
 #[test]
-fn transcript_is_handed_on_and_every_model_is_gone_at_the_end() {
+fn transcript_is_summarized_and_every_model_is_unloaded() {
     let folder = TempDir::new().unwrap();
     let fake = serve(folder.path());
     let words = "--llm none:1b --llm huge:400b --llm small:1b --question Shorten:";
     let output = run(&fake.host().to_string(), words);
-    let (out, said) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{said}");
+    let (out, errors) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{errors}");
 
-    // The transcript, then what the model made of it.
+    // The transcript, then the answer of the model.
     assert!(out.starts_with(FIRST_LINE), "{out}");
     assert!(out.ends_with("\none two three\n"), "{out}");
     let bodies = fake.bodies("/api/generate");
@@ -67,7 +68,7 @@ fn transcript_is_handed_on_and_every_model_is_gone_at_the_end() {
         asked[0].starts_with(&format!("Shorten:\n\n{FIRST_LINE}")),
         "{asked:?}"
     );
-    assert!(asked[0].lines().count() > 10, "all of it, {asked:?}");
+    assert!(asked[0].lines().count() > 10, "the whole transcript, {asked:?}");
     assert_eq!(
         bodies.iter().filter(|body| body["keep_alive"] == 0).count(),
         1
@@ -78,7 +79,7 @@ fn transcript_is_handed_on_and_every_model_is_gone_at_the_end() {
         "neither of the others was tried"
     );
 
-    // Who held what when.
+    // The table.
     let moments = [
         "start",
         "speech model loaded",
@@ -88,30 +89,30 @@ fn transcript_is_handed_on_and_every_model_is_gone_at_the_end() {
         "answered",
         "model unloaded",
     ];
-    let mut lines = said.lines();
+    let mut lines = errors.lines();
     for moment in moments {
         assert!(
             lines.any(|line| line.ends_with(moment)),
-            "{moment} in {said}"
+            "{moment} in {errors}"
         );
     }
-    let held = |moment: &str| figures(said, moment);
+    let held = |moment: &str| figures(errors, moment);
     let (own, _) = held("speech model loaded");
     let (own_after, none) = held("speech model unloaded");
     assert!(own_after < own, "{own_after} after {own} MB");
-    assert_eq!(none, None, "the server was not asked before");
+    assert_eq!(none, None, "the server was not contacted before");
     let (_, theirs) = held("small:1b loaded, 8192 tokens");
     assert!(theirs >= Some(WEIGHTS_BYTES / 1_000_000), "{theirs:?} MB");
-    assert!(said.contains("huge:400b does not fit"), "{said}");
-    assert!(said.contains("none:1b is not installed"), "{said}");
-    assert!(said.contains("small:1b is gone after"), "{said}");
-    assert!(said.contains("and its process has ended"), "{said}");
+    assert!(errors.contains("huge:400b does not fit"), "{errors}");
+    assert!(errors.contains("none:1b is not installed"), "{errors}");
+    assert!(errors.contains("small:1b was unloaded in"), "{errors}");
+    assert!(errors.contains("and its process has ended"), "{errors}");
     assert!(fake.shared.scheduler.names().is_empty());
 }
 
-/// Megabytes that the program and the server held at a moment.
-fn figures(said: &str, moment: &str) -> (u64, Option<u64>) {
-    let line = said.lines().find(|line| line.ends_with(moment)).unwrap();
+/// Returns the megabytes of the program and the server in a row of the table.
+fn figures(errors: &str, moment: &str) -> (u64, Option<u64>) {
+    let line = errors.lines().find(|line| line.ends_with(moment)).unwrap();
     let numbers = line.trim_end_matches(moment).replace(" MB", "");
     let mut numbers = numbers.split_whitespace().skip(1);
     let own = numbers.next().unwrap().parse().unwrap();
@@ -119,24 +120,24 @@ fn figures(said: &str, moment: &str) -> (u64, Option<u64>) {
 }
 
 #[test]
-fn transcript_is_not_lost_without_a_server() {
+fn transcript_is_printed_without_a_server() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let host = free.local_addr().unwrap().to_string();
     drop(free);
     let output = run(&host, "--llm small:1b");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stdout).starts_with(FIRST_LINE));
-    let said = text(&output.stderr);
-    assert!(said.contains("start it with `ollama serve`"), "{said}");
+    let errors = text(&output.stderr);
+    assert!(errors.contains("start it with `ollama serve`"), "{errors}");
 }
 
 #[test]
-fn nothing_that_fits_is_an_error_with_what_to_do() {
+fn error_contains_the_remedy_if_no_model_fits() {
     let folder = TempDir::new().unwrap();
     let fake = serve(folder.path());
     let output = run(&fake.host().to_string(), "--llm huge:400b");
     assert_eq!(output.status.code(), Some(1));
-    let said = text(&output.stderr);
-    assert!(said.contains("take a smaller model"), "{said}");
+    let errors = text(&output.stderr);
+    assert!(errors.contains("use a smaller model"), "{errors}");
     assert_eq!(fake.bodies("/api/generate"), Vec::<Value>::new());
 }

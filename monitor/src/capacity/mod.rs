@@ -7,7 +7,7 @@
 //! |---|---|
 //! | total | memory of the machine or the limit of the control group, whichever is less |
 //! | available | what a new allocation of this process can still have without swapping |
-//! | reserve | what should stay available, so that the machine does not become critical |
+//! | reserve | what should stay available after a load, so that it does not cause High pressure |
 //! | budget | what the app allows itself in all; exceeding it is no emergency of the machine |
 //! | headroom | what the app may still allocate: within available less reserve, and the budget |
 
@@ -18,6 +18,10 @@ use crate::reading::Reading;
 
 pub use thresholds::{Thresholds, ThresholdsError};
 
+/// Largest reserve, as a divisor of the total. On a small machine the threshold of High pressure
+/// would leave no room for any model.
+const RESERVE_DIVISOR: u64 = 3;
+
 /// The app's memory limits at one moment, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -27,7 +31,8 @@ pub struct Capacity {
     /// What this process can still have: the machine's available memory or the room in its control
     /// group, whichever is less.
     pub available_bytes: Reading<u64>,
-    /// What should stay available. Below it, pressure is Critical.
+    /// What should stay available after a load, so that it does not cause High pressure; at most a
+    /// third of the total.
     pub reserve_bytes: Reading<u64>,
     /// What the app may use in all. `None`: as much as there is.
     pub budget_bytes: Option<u64>,
@@ -67,10 +72,15 @@ impl Capacity {
                 Thresholds::for_machine(total, has_free_swap(machine))
             });
         let thresholds = settings.thresholds.map_or(by_size, Reading::Known);
+        let reserve_bytes = thresholds
+            .clone()
+            .zip_with(total_bytes.clone(), |thresholds, total| {
+                thresholds.high_bytes.min(total / RESERVE_DIVISOR)
+            });
         Self {
             total_bytes,
             available_bytes,
-            reserve_bytes: thresholds.clone().map(|t| t.critical_bytes),
+            reserve_bytes,
             budget_bytes: settings.budget_bytes.filter(|bytes| *bytes > 0),
             thresholds,
         }

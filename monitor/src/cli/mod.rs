@@ -3,6 +3,8 @@
 mod alerts;
 mod analyze;
 mod logging;
+#[cfg(feature = "ollama")]
+mod ollama;
 mod record;
 mod report;
 #[cfg(feature = "dashboard")]
@@ -111,9 +113,9 @@ enum Command {
         #[arg(long)]
         acknowledge: Option<u64>,
     },
-    /// Shows the memory of Ollama's models, plans contexts that fit, loads and unloads
+    /// Plans, loads, unloads and reports the models of an Ollama server
     #[cfg(feature = "ollama")]
-    Ollama(steadyscribe_monitor::ollama::command::OllamaArgs),
+    Ollama(ollama::OllamaArgs),
     /// Serves the dashboard on this machine
     #[cfg(feature = "dashboard")]
     Serve(serve::ServeArgs),
@@ -156,7 +158,7 @@ pub(crate) fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         Command::Ollama(args) => {
             let mut out = std::io::stdout();
             let is_terminal = std::io::IsTerminal::is_terminal(&out);
-            steadyscribe_monitor::ollama::command::run(&args, &mut out, is_terminal)?;
+            ollama::run(&args, &mut out, is_terminal)?;
             Ok(())
         }
         #[cfg(feature = "dashboard")]

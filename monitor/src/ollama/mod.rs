@@ -1,95 +1,84 @@
-//! Ollama's models: in memory only when they pay for it, and provably out again.
+//! Loads the models of an Ollama server when they are needed, and verifies that they leave memory.
 //!
 //! ```text
-//!  Manager ──▶ plan ──▶ Estimate ◀── ModelShape ◀── show        what fits, before anything is loaded
-//!     │──────▶ Lease ──▶ Client ──▶ the server                  one LoadProfile in every request
-//!     │──────▶ unload ─▶ list + process + free memory           gone, or stuck with a remedy
-//!     └──────▶ ModelMemoryReport                                what the server claims beside what the system shows
+//!  Manager ──▶ plan ──▶ Estimate ◀── ModelShape ◀── show     what fits, before anything is loaded
+//!     │──────▶ Lease ──▶ Client ──▶ server                   one LoadProfile in every request
+//!     │──────▶ unload ─▶ list + process + free memory        gone, or stuck with a remedy
+//!     └──────▶ ModelMemoryReport                             claimed and measured, side by side
 //! ```
 //!
 //! | question | file |
 //! |---|---|
-//! | What may be sent, what comes back? | `client`, `wire`, `answers`, `profile`, `keep_alive`, `host` |
-//! | How is it sent, and for how long is it waited? | `exchange`, `transport`, `cancel` |
-//! | What went wrong, and what now? | `error` |
-//! | How much memory, and which context fits? | `info`, `shape`, `estimate`, `plan`, `quantization` |
-//! | Who goes first, when is a model unloaded? | `manager/books`, `manager/admit` (policy), `manager/load`, `manager/unloading` (deeds) |
-//! | Is it really gone? In which state is it? | `unload`, `outcome`, `state`, `sight` |
-//! | What does it cost? | `report`, `advice`, `manager/usage` |
-//! | A server of our own | `serve` |
+//! | How are requests sent, and what do they contain? | `client` |
+//! | How are amounts of memory put into words? | `figures` |
+//! | How much memory does a model take, and which context fits? | `plan` |
+//! | What do the machine and its processes show? | `probe` |
+//! | Which model is it, and in which state? | `state` |
+//! | What was the result, and why did something fail? | `outcome` |
+//! | How is an unload verified? | `unload` |
+//! | What do models cost, and what would save memory? | `report` |
+//! | When is a model loaded, shared and unloaded? | `manager` |
+//! | How is a server of the app's own started? | `own_server` |
 //!
-//! It blocks, speaks plain HTTP to loopback, and uses no thread of its own: call it from a thread that may wait.
+//! Each module uses only modules above it in this table.
+//!
+//! All calls block. The module starts no thread, and connects over plain HTTP.
 //!
 //! # Examples
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use steadyscribe_monitor::ollama::{Cancel, Client, Host, Local, Manager, Prompt, Settings};
+//! use steadyscribe_monitor::ollama::{Cancel, Client, Host, LocalProbe, Manager, Prompt, Settings};
 //!
 //! let host = Host::from_env()?;
-//! let sight = Arc::new(Local::of_host(&host));
-//! let manager = Manager::new(Client::new(host), sight, Settings::default());
-//! let lease = manager.lease("llama3.2:3b", &Cancel::new())?; // planned, admitted, loaded once for all callers
-//! let (text, _) = lease.generate(&Prompt::text("Why is the sky blue?"), &Cancel::new())?.whole()?;
-//! lease.finish()?; // frees what the job left in the process
-//! let result = manager.unload_unused_models()?; // list, process and memory say that it is gone
-//! println!("{text}, and {} bytes are free again", result.memory_freed);
+//! let probe = Arc::new(LocalProbe::of_host(&host));
+//! let manager = Manager::new(Client::new(host), probe, Settings::default());
+//! let lease = manager.lease("llama3.2:3b", &Cancel::new())?; // plans a context, then loads
+//! let prompt = Prompt::text("Why is the sky blue?");
+//! let (text, _) = lease.generate(&prompt, &Cancel::new())?.collect_text()?;
+//! lease.finish()?; // unloads the model if its process has grown too large
+//! let result = manager.unload_unused_models()?; // verified by list, process and free memory
+//! println!("{text}\n{} bytes were freed", result.memory_freed);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! # Invariants
 //!
-//! A model that is leased is never unloaded, under whichever of its names. A model is loaded once, with one profile,
-//! which every request repeats. The estimates of all models stay within the limit at every load. No process is ever
-//! killed but a server of our own with its models' processes and, where the user has allowed that, one that holds a
-//! model and does not go, or whose server has ended.
+//! * A leased model is never unloaded, under any of its names.
+//! * A model is loaded once, with one profile, which every request repeats.
+//! * At every load, the estimates of all managed models stay within the limit.
+//! * No process is killed, with two exceptions: an [`OwnServer`] with its runners, and, if the user
+//!   allows it, a runner that is stuck or whose server has ended.
 
-mod advice;
-mod answers;
-mod cancel;
 mod client;
-#[cfg(feature = "cli")]
-pub mod command;
-mod error;
-mod estimate;
-mod exchange;
-mod host;
-mod info;
-mod keep_alive;
+mod figures;
 mod manager;
 mod outcome;
+mod own_server;
 mod plan;
-mod profile;
-mod quantization;
+mod probe;
 mod report;
-mod serve;
-mod shape;
-mod sight;
 mod state;
-mod transport;
 mod unload;
-mod version;
-mod wire;
 
-pub use answers::{Answers, Line};
-pub use cancel::Cancel;
+pub use client::error::OllamaError;
+pub use client::profile::{KeepAlive, LoadProfile, NUM_BATCH};
+pub use client::server::{Host, HostError, Version};
+pub use client::stream::ResponseStream;
+pub use client::transport::{Cancel, StallPolicy, StallTimeout};
+pub use client::wire::{
+    Chunk, InstalledModel, Message, ModelDescription, ModelDetails, PullProgress, RunningModel,
+};
 pub use client::{Client, Prompt};
-pub use error::OllamaError;
-pub use estimate::{Estimate, KvType, ServerTraits};
-pub use host::{Host, HostError};
-pub use info::{Info, ModelInfo};
-pub use keep_alive::KeepAlive;
-pub use manager::{Event, Lease, Manager, ManagerError, Settings, UnloadReason};
-pub use outcome::{KeptModel, ModelUnloadResult, Stuck, UnloadedModel};
-pub use plan::{CTX_STEPS, DoesNotFit, Plan, PlanOptions, plan};
-pub use profile::{LoadProfile, NUM_BATCH};
-pub use quantization::{Quantization, QuantizationAdvice, recommend};
+pub use manager::{Lease, Manager, Settings};
+pub use outcome::{
+    KeptModel, ManagerError, ModelEvent, ModelUnloadResult, Stuck, UnloadReason, UnloadedModel,
+};
+pub use own_server::{OwnServer, ServerPreset, StartError};
+pub use plan::estimate::{Estimate, KvType, ServerTraits};
+pub use plan::quantization::{Quantization, QuantizationAdvice};
+pub use plan::shape::{ModelShape, ShapeError};
+pub use plan::{DoesNotFit, Plan, PlanOptions, plan};
+pub use probe::{Capacity, LocalProbe, Probe, Runner};
 pub use report::{LoadedModel, ModelMemoryReport};
-pub use serve::{OwnServer, Preset, ServeError};
-pub use shape::{ModelShape, ShapeError};
-pub use sight::{Local, Runner, Sight};
 pub use state::ModelState;
-pub use transport::{Patience, Within};
-
-pub use version::Version;
-pub use wire::{Details, InstalledModel, Message, Piece, PullStep, RunningModel, Show, is_cloud};

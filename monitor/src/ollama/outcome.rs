@@ -1,44 +1,51 @@
-//! What became of models that were unloaded.
+//! Results of the manager: unloaded models, events, and errors.
 
 use serde::Serialize;
 
-use super::RunningModel;
-use super::plan::gib;
-use super::sight::Runner;
+use super::client::error::OllamaError;
+use super::client::profile::LoadProfile;
+use super::client::wire::RunningModel;
+use super::figures::gib;
+use super::plan::DoesNotFit;
+use super::plan::shape::ShapeError;
+use super::probe::Runner;
 use crate::reader::ProcessId;
 
-/// What became of one model that was unloaded. Both figures of its size are given: what the server claimed, and what
-/// the system showed.
+/// The result of unloading one model.
+///
+/// Its size is given twice: as the server claimed it, and as the system measured it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct UnloadedModel {
     /// Its name.
     pub name: String,
-    /// Bytes of main memory that the server claimed for it. `None`: it was not listed.
+    /// Bytes of main memory that the server claimed for it. `None` if it was not listed.
     pub claimed_bytes: Option<u64>,
-    /// Private bytes of its process before. `None`: the process could not be seen.
+    /// Private bytes of its process before the unload. `None` if the process was not visible.
     pub private_bytes: Option<u64>,
-    /// Bytes that became available on the whole machine meanwhile; negative where others took more. File pages of the
-    /// weights stay in the page cache and count as available both times.
+    /// Change of the available memory during the unload; negative if other programs took more.
+    /// File pages of the weights stay in the page cache, and count as available both times.
     pub available_change_bytes: Option<i64>,
-    /// Whether the server lists it no more.
+    /// Whether the server stopped listing it.
     pub gone_from_list: bool,
-    /// Whether its process has ended. `None`: it could not be seen.
+    /// Whether its process has ended. `None` if the process was not visible.
     pub process_ended: Option<bool>,
-    /// Whether its process did not go and was killed, which [`Settings::kill_stuck`](super::Settings::kill_stuck) allowed.
-    /// The server may list it until the next request for it.
+    /// Whether its process was stuck and has been killed, as
+    /// [`Settings::kill_stuck`](super::Settings::kill_stuck) allows. The server may list the model
+    /// until the next request for it.
     pub killed: bool,
-    /// Whether at least 80 % of the private bytes became available within two seconds of the end. `None`: unknown.
+    /// Whether at least 80 % of the private bytes became available within two seconds after the
+    /// process ended. `None` if that is unknown.
     pub memory_back: Option<bool>,
-    /// Time from the request to the end of the process, or to giving up.
+    /// Time from the request to the end of the process, or until the manager gave up.
     pub waited_ms: u64,
-    /// Why the figures differ, in one sentence. `None`: there is only one of them.
+    /// Why the two sizes differ, in one sentence. `None` if only one of them is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub difference: Option<String>,
-    /// Whether its process had been left behind by a server that has ended, so that no server could be asked.
+    /// Whether it was an orphan: its server had ended, so there was no server to ask.
     pub was_orphan: bool,
-    /// The process that is still there, and what can be done: only where it is stuck.
+    /// The remaining process and the remedy. `None` unless the model is stuck.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stuck: Option<Stuck>,
 }
@@ -62,19 +69,20 @@ impl UnloadedModel {
         }
     }
 
-    /// Returns whether the model is out of memory as far as can be seen.
+    /// Returns whether the model has left memory, as far as that is visible.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.stuck.is_none()
     }
 
-    /// Returns whether anything held it before.
+    /// Returns whether the model was in memory before.
     #[must_use]
     pub fn was_in_memory(&self) -> bool {
         self.claimed_bytes.is_some() || self.private_bytes.is_some()
     }
 
-    /// Bytes that its process gave back.
+    /// Returns the bytes that were freed: the measured size, or the claimed one. A stuck model
+    /// frees nothing.
     #[must_use]
     pub fn freed_bytes(&self) -> u64 {
         if self.is_gone() {
@@ -85,29 +93,31 @@ impl UnloadedModel {
     }
 }
 
-/// A model that did not go within the time, and whose process was not killed, or could not be.
+/// A model that did not leave memory in time, and whose process was not or could not be killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Stuck {
-    /// The process that holds it, where it can be seen.
+    /// The process that holds it, if it is visible.
     pub process: Option<ProcessId>,
-    /// What a user can do.
+    /// What the user can do.
     pub remedy: String,
 }
 
 impl Stuck {
-    pub(super) fn of_server(unloaded: &UnloadedModel, runner: Option<&Runner>) -> Self {
+    /// A model whose server still runs.
+    pub(super) fn with_server(unloaded: &UnloadedModel, runner: Option<&Runner>) -> Self {
         let name = &unloaded.name;
         let remedy = match runner.map(|runner| runner.id.pid) {
             Some(pid) if unloaded.gone_from_list => {
-                format!("the server has let go of {name}, but process {pid} still runs: end it")
+                format!("the server no longer lists {name}, but process {pid} still runs; end it")
             }
             Some(pid) => format!(
-                "a request of another program may still use {name}: wait for it, restart Ollama, or end process {pid}"
+                "a request of another program may still use {name}; wait for it, restart Ollama, \
+                 or end process {pid}"
             ),
             None => format!(
-                "a request of another program may still use {name}: wait for it, or restart Ollama"
+                "a request of another program may still use {name}; wait for it, or restart Ollama"
             ),
         };
         Self {
@@ -116,39 +126,43 @@ impl Stuck {
         }
     }
 
-    pub(super) fn of_nobody(name: &str, runner: &Runner) -> Self {
+    /// A process whose server has ended.
+    pub(super) fn orphan(name: &str, runner: &Runner) -> Self {
         Self {
             process: Some(runner.id),
             remedy: format!(
-                "process {} holds {} of {name} for a server that has ended, and no server will end it: end it yourself, or \
-                 allow that (Settings::kill_stuck, --allow-kill)",
+                "process {} holds {} of {name}, and its server has ended; end the process, or \
+                 allow the manager to kill it (Settings::kill_stuck, --allow-kill)",
                 runner.id.pid,
                 gib(runner.private_bytes())
             ),
         }
     }
 
+    /// A model that another program loaded again during the unload.
     pub(super) fn loaded_again(name: &str, process: ProcessId) -> Self {
         let pid = process.pid;
         Self {
             process: Some(process),
             remedy: format!(
-                "{name} was unloaded, and another program has loaded it again, into process {pid}: end that program"
+                "{name} was unloaded, but another program has loaded it again into process {pid}; \
+                 end that program"
             ),
         }
     }
 }
 
-/// What became of several models that were unloaded.
+/// The result of unloading several models.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ModelUnloadResult {
-    /// The models that were asked to go, stuck ones among them.
+    /// The models whose unload was requested, including stuck ones.
     pub unloaded: Vec<UnloadedModel>,
-    /// The models that stay, and why.
+    /// The models that stay in memory.
     pub kept: Vec<KeptModel>,
-    /// Private bytes that the ended processes gave back; the server's claim where a process could not be seen.
+    /// Private bytes of the processes that ended; the server's claim for processes that were not
+    /// visible.
     pub memory_freed: u64,
 }
 
@@ -161,6 +175,7 @@ impl ModelUnloadResult {
     /// Adds another result to this one.
     pub fn append(&mut self, other: Self) {
         for unloaded in other.unloaded {
+            // The same stuck orphan may be found once by its name and once by its process.
             let is_known = self.unloaded.iter().any(|known| {
                 known.was_orphan && known.stuck == unloaded.stuck && known.stuck.is_some()
             });
@@ -171,7 +186,7 @@ impl ModelUnloadResult {
         self.kept.extend(other.kept);
     }
 
-    /// Returns whether nothing is stuck.
+    /// Returns whether no model is stuck.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.unloaded.iter().all(UnloadedModel::is_gone)
@@ -187,4 +202,140 @@ pub struct KeptModel {
     pub name: String,
     /// Why it stays.
     pub reason: &'static str,
+}
+
+/// An event in the life of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(
+    tag = "event",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
+#[non_exhaustive]
+pub enum ModelEvent {
+    /// The manager loaded a model.
+    Loaded {
+        /// Its name.
+        model: String,
+        /// Its profile.
+        profile: LoadProfile,
+    },
+    /// The manager unloaded a model.
+    Unloaded {
+        /// Its name.
+        model: String,
+        /// Why.
+        reason: UnloadReason,
+    },
+    /// A model of the manager disappeared: the server restarted, or another program unloaded it.
+    Vanished {
+        /// Its name.
+        model: String,
+    },
+    /// Another program loaded a model of the manager with a different context. Configure the same
+    /// context in both programs.
+    ForeignReload {
+        /// Its name.
+        model: String,
+        /// The context that the manager loaded it with.
+        expected_ctx: u32,
+        /// The context that the server lists.
+        actual_ctx: u64,
+    },
+    /// The file of a model could not be mapped. From now on the model is loaded without mapping.
+    MapFailed {
+        /// Its name.
+        model: String,
+    },
+    /// The server ran out of memory with the planned context. The next smaller one was used.
+    SteppedDown {
+        /// Its name.
+        model: String,
+        /// The context that failed.
+        from_ctx: u32,
+    },
+}
+
+/// Why the manager unloaded a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum UnloadReason {
+    /// The caller requested it.
+    Asked,
+    /// It was unused for the idle time.
+    Idle,
+    /// Another model needed the memory, and this one was unused for the longest time.
+    LeastRecentlyUsed,
+    /// Its process had grown beyond the server's claim.
+    Bloated,
+    /// Memory is short: it is loaded again with a smaller context.
+    Shrunk,
+    /// The limit of all models was lowered.
+    Limit,
+}
+
+/// Why a model could not be leased.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// The request to the server failed.
+    #[error(transparent)]
+    Ollama(#[from] OllamaError),
+    /// The model does not fit beside the models in use, so nothing was loaded: wait for those
+    /// models, or use a smaller one.
+    #[error("model {model} does not fit{}", beside(in_use))]
+    NoRoom {
+        /// The model.
+        model: String,
+        /// The required and the available memory.
+        #[source]
+        source: DoesNotFit,
+        /// The models in use, which cannot be unloaded.
+        in_use: Vec<String>,
+    },
+    /// The server holds as many models as it may, and none of them can be unloaded: wait for those
+    /// in use, or raise `OLLAMA_MAX_LOADED_MODELS` together with
+    /// [`Settings::models_max`](super::Settings::models_max).
+    #[error(
+        "model {model} would exceed the {models_max} models that the server holds at once{}",
+        beside(in_use)
+    )]
+    TooMany {
+        /// The model.
+        model: String,
+        /// The limit.
+        models_max: usize,
+        /// The models in use, which cannot be unloaded.
+        in_use: Vec<String>,
+    },
+    /// The memory of the model cannot be estimated, so it is not loaded.
+    #[error("the memory of model {model} cannot be estimated")]
+    Unplannable {
+        /// The model.
+        model: String,
+        /// The missing figure.
+        #[source]
+        source: ShapeError,
+    },
+    /// A model that must be unloaded first is stuck: follow the remedy.
+    #[error(
+        "model {} cannot be unloaded: {}",
+        model.name, model.stuck.as_ref().map_or("", |stuck| &stuck.remedy)
+    )]
+    Stuck {
+        /// The stuck model, with its process and the remedy.
+        model: Box<UnloadedModel>,
+    },
+}
+
+/// Lists the models in use, with the remedy.
+fn beside(in_use: &[String]) -> String {
+    if in_use.is_empty() {
+        return String::new();
+    }
+    format!(
+        " beside the models in use ({}); wait for them",
+        in_use.join(", ")
+    )
 }

@@ -1,194 +1,204 @@
-//! Out of memory, and how we know.
+//! Unloads one model, and verifies it three ways.
 //!
-//! The server answers an unload at once and does it later; `/api/ps` proves less than it seems; so three things are
-//! looked at: the list, the process (by number and start time), and the machine's free memory.
+//! The server acknowledges an unload at once and performs it later, and `/api/ps` alone proves
+//! little. So an unload is verified against the server's list, the process (by number and start
+//! time), and the available memory of the machine.
 
 use std::time::Duration;
 
-use super::advice::difference;
+use super::client::Client;
+use super::client::error::OllamaError;
+use super::figures::claim_difference;
 use super::outcome::{Stuck, UnloadedModel};
-use super::sight::{Runner, Sight};
-use super::state::find_listed;
-use super::{Client, OllamaError};
+use super::probe::{Probe, Runner};
+use super::state::ModelId;
 use crate::reader::ProcessId;
 
-/// How often the server and the processes are looked at.
+/// Interval between two looks at the server and the processes.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A model that is still listed after this time is asked to go again: the server does nothing to one that loads.
-const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// Interval between two requests for a model that stays listed. The server ignores a request for a
+/// model that is still loading.
+const REQUEST_AGAIN: Duration = Duration::from_secs(2);
 
-/// A reaped process of 0.5 GB took 190 ms; what is not back after this time was taken by somebody else.
+/// Longest time until the memory of an ended process is available again. Reaping a process of
+/// 0.5 GB took 190 ms.
 const MEMORY_BACK_MAX: Duration = Duration::from_secs(2);
 
-/// Share of the private bytes, in percent, that must be free again for the memory to count as back: other programs
-/// take and give at the same time.
+/// Percentage of the private bytes that must become available. Other programs allocate and free
+/// memory at the same time.
 const MEMORY_BACK_PERCENT: u64 = 80;
 
-/// A killed process has ended by then, or hangs in the kernel.
+/// Longest time until a killed process has ended.
 const KILL_MAX: Duration = Duration::from_secs(5);
 
-/// What is done about a model that does not go.
+/// The limits of one unload.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
-    /// How long it is waited for.
+pub(super) struct UnloadLimits {
+    /// How long to wait.
     pub(super) time_max: Duration,
-    /// Whether its process may then be killed.
+    /// Whether to kill the process after that time.
     pub(super) may_kill: bool,
+    /// Whether to send requests. The server rejects them if it does not know the model's name.
+    pub(super) may_request: bool,
 }
 
-/// A model that was asked to go.
-#[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) name: String,
-    pub(super) digest: String,
-    pub(super) blob: Option<String>,
-}
-
-/// Asks for an unload and waits, at most the time of `limit`, until it has happened.
+/// Requests an unload, and waits until it is verified or the model is stuck.
 pub(super) fn unload(
     client: &Client,
-    sight: &dyn Sight,
-    target: &Target,
-    limit: Limit,
+    probe: &dyn Probe,
+    model: &ModelId,
+    limits: UnloadLimits,
 ) -> Result<UnloadedModel, OllamaError> {
     let list = client.running()?;
-    let listed = find_listed(&list, &target.name, &target.digest);
-    let runner = runner_of(sight, target).flatten();
-    let before = Before {
-        at: sight.now(),
-        available_bytes: sight.available_bytes(),
-    };
-    let mut unloaded = UnloadedModel::new(&target.name, listed, runner.as_ref());
+    let runner = model.runner(probe);
+    let before = Before::look(probe);
+    let listed = model.find_listed(&list);
+    let mut unloaded = UnloadedModel::new(&model.name, listed, runner.as_ref());
     let reclaimable_bytes = runner
         .as_ref()
         .and_then(|runner| runner.memory?.reclaimable_bytes);
-    wait_until_gone(client, sight, target, limit, runner.as_ref(), &mut unloaded)?;
-    before.compare(sight, &mut unloaded);
+    let mut unload = Unload {
+        client,
+        probe,
+        model,
+        limits,
+        runner: runner.as_ref(),
+    };
+    unload.run(&mut unloaded)?;
+    before.compare(probe, &mut unloaded);
     unloaded.difference = match (unloaded.claimed_bytes, unloaded.private_bytes) {
         (Some(claimed), Some(private)) => {
-            Some(difference(claimed, private, reclaimable_bytes, None))
+            Some(claim_difference(claimed, private, reclaimable_bytes, None))
         }
         _ => None,
     };
     Ok(unloaded)
 }
 
-/// Asks, and looks until the model is gone or stuck.
-fn wait_until_gone(
-    client: &Client,
-    sight: &dyn Sight,
-    target: &Target,
-    limit: Limit,
-    runner: Option<&Runner>,
-    unloaded: &mut UnloadedModel,
-) -> Result<(), OllamaError> {
-    let mut asked_at = sight.now();
-    let mut deadline = asked_at.saturating_add(limit.time_max);
-    client.request_unload(&target.name)?;
-    loop {
-        let list = client.running()?;
-        unloaded.gone_from_list = find_listed(&list, &target.name, &target.digest).is_none();
-        unloaded.process_ended = runner.map(|runner| !lives(sight, runner.id));
-        // The server does not notice by itself that a process was killed, and goes on listing it.
-        let is_unlisted = unloaded.gone_from_list || unloaded.killed;
-        let has_ended = unloaded.process_ended != Some(false);
-        if is_unlisted && has_ended {
-            return Ok(());
-        }
-        if runner.is_some()
-            && has_ended
-            && let Some(other) = runner_of(sight, target).flatten()
-        {
-            unloaded.stuck = Some(Stuck::loaded_again(&target.name, other.id));
-            return Ok(());
-        }
-        let now = sight.now();
-        if now >= deadline {
-            let kill = limit.may_kill && !unloaded.killed;
-            if let Err(stuck) = last_resort(sight, unloaded, runner, kill) {
-                unloaded.stuck = Some(stuck);
+/// An unload in progress.
+struct Unload<'a> {
+    client: &'a Client,
+    probe: &'a dyn Probe,
+    model: &'a ModelId,
+    limits: UnloadLimits,
+    runner: Option<&'a Runner>,
+}
+
+impl Unload<'_> {
+    /// Requests the unload, and polls until the model is gone or stuck.
+    fn run(&mut self, unloaded: &mut UnloadedModel) -> Result<(), OllamaError> {
+        let probe = self.probe;
+        let mut requested_at = probe.now();
+        let mut deadline = requested_at.saturating_add(self.limits.time_max);
+        self.request()?;
+        loop {
+            let list = self.client.running()?;
+            unloaded.gone_from_list = self.model.find_listed(&list).is_none();
+            unloaded.process_ended = self.runner.map(|runner| !is_alive(probe, runner.id));
+            // A server does not notice that its process was killed, and still lists the model.
+            let is_unlisted = unloaded.gone_from_list || unloaded.killed;
+            let has_ended = unloaded.process_ended != Some(false);
+            if is_unlisted && has_ended {
                 return Ok(());
             }
-            deadline = sight.now().saturating_add(KILL_MAX);
-        } else if !unloaded.gone_from_list && now.saturating_sub(asked_at) >= ASK_AGAIN {
-            client.request_unload(&target.name)?;
-            asked_at = now;
+            if self.runner.is_some()
+                && has_ended
+                && let Some(other) = self.model.runner(probe)
+            {
+                unloaded.stuck = Some(Stuck::loaded_again(&self.model.name, other.id));
+                return Ok(());
+            }
+            let now = probe.now();
+            if now >= deadline {
+                if let Err(stuck) = self.kill_stuck(unloaded) {
+                    unloaded.stuck = Some(stuck);
+                    return Ok(());
+                }
+                deadline = probe.now().saturating_add(KILL_MAX);
+            } else if !unloaded.gone_from_list && now.saturating_sub(requested_at) >= REQUEST_AGAIN
+            {
+                self.request()?;
+                requested_at = now;
+            }
+            probe.sleep(POLL);
         }
-        sight.sleep(POLL);
+    }
+
+    fn request(&self) -> Result<(), OllamaError> {
+        if self.limits.may_request {
+            self.client.request_unload(&self.model.name)?;
+        }
+        Ok(())
+    }
+
+    /// Kills the process once, if that is allowed and the process is still there.
+    fn kill_stuck(&self, unloaded: &mut UnloadedModel) -> Result<(), Stuck> {
+        let stuck = Stuck::with_server(unloaded, self.runner);
+        let may_kill = self.limits.may_kill && !unloaded.killed;
+        let is_there = unloaded.process_ended == Some(false);
+        match stuck.process.filter(|_| may_kill && is_there) {
+            Some(id) => kill(self.probe, id, unloaded, &stuck),
+            None => Err(stuck),
+        }
     }
 }
 
-/// Kills the process where that is allowed and it is still there.
-fn last_resort(
-    sight: &dyn Sight,
-    unloaded: &mut UnloadedModel,
-    runner: Option<&Runner>,
-    may_kill: bool,
-) -> Result<(), Stuck> {
-    let stuck = Stuck::of_server(unloaded, runner);
-    let is_there = unloaded.process_ended == Some(false);
-    match stuck.process.filter(|_| may_kill && is_there) {
-        Some(id) => kill(sight, id, unloaded, &stuck),
-        None => Err(stuck),
-    }
-}
-
-/// Kills a process, or says with the remedy why it could not be.
+/// Kills a process, or adds to the remedy why that failed.
 fn kill(
-    sight: &dyn Sight,
+    probe: &dyn Probe,
     id: ProcessId,
     unloaded: &mut UnloadedModel,
     stuck: &Stuck,
 ) -> Result<(), Stuck> {
-    sight.kill(id).map_err(|error| Stuck {
+    probe.kill(id).map_err(|error| Stuck {
         process: stuck.process,
-        remedy: format!("{}; it could not be killed: {error}", stuck.remedy),
+        remedy: format!("{}; the process could not be killed: {error}", stuck.remedy),
     })?;
     unloaded.killed = true;
     Ok(())
 }
 
-/// The process that holds the model: `None` where processes cannot be seen, `Some(None)` where there is none.
-pub(super) fn runner_of(sight: &dyn Sight, target: &Target) -> Option<Option<Runner>> {
-    let blob = target.blob.as_deref()?;
-    let runners = sight.runners()?;
-    Some(
-        runners
-            .into_iter()
-            .find(|runner| runner.model_path == blob && !runner.is_orphan),
-    )
-}
-
-fn lives(sight: &dyn Sight, id: ProcessId) -> bool {
-    sight
+fn is_alive(probe: &dyn Probe, id: ProcessId) -> bool {
+    probe
         .runners()
         .is_some_and(|runners| runners.iter().any(|runner| runner.id == id))
 }
 
-/// How things stood when an unload began.
+fn available_bytes(probe: &dyn Probe) -> Option<u64> {
+    Some(probe.capacity()?.available_bytes)
+}
+
+/// The situation at the start of an unload.
 struct Before {
     at: Duration,
     available_bytes: Option<u64>,
 }
 
 impl Before {
-    /// Enters how long it took, and what became available since.
-    fn compare(&self, sight: &dyn Sight, unloaded: &mut UnloadedModel) {
-        let waited = sight.now().saturating_sub(self.at);
+    fn look(probe: &dyn Probe) -> Self {
+        Self {
+            at: probe.now(),
+            available_bytes: available_bytes(probe),
+        }
+    }
+
+    /// Records the duration of the unload, and the memory that became available.
+    fn compare(&self, probe: &dyn Probe, unloaded: &mut UnloadedModel) {
+        let waited = probe.now().saturating_sub(self.at);
         unloaded.waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
         if unloaded.is_gone()
             && let Some(before) = self.available_bytes
         {
-            wait_for_memory(sight, before, unloaded);
+            wait_for_memory(probe, before, unloaded);
         }
     }
 }
 
-fn wait_for_memory(sight: &dyn Sight, before: u64, unloaded: &mut UnloadedModel) {
-    let since = sight.now();
+fn wait_for_memory(probe: &dyn Probe, before: u64, unloaded: &mut UnloadedModel) {
+    let since = probe.now();
     loop {
-        let Some(available) = sight.available_bytes() else {
+        let Some(available) = available_bytes(probe) else {
             return;
         };
         let change = i128::from(available) - i128::from(before);
@@ -198,60 +208,57 @@ fn wait_for_memory(sight: &dyn Sight, before: u64, unloaded: &mut UnloadedModel)
         };
         let is_back = change * 100 >= i128::from(private) * i128::from(MEMORY_BACK_PERCENT);
         unloaded.memory_back = Some(is_back);
-        if is_back || sight.now().saturating_sub(since) >= MEMORY_BACK_MAX {
+        if is_back || probe.now().saturating_sub(since) >= MEMORY_BACK_MAX {
             return;
         }
-        sight.sleep(POLL);
+        probe.sleep(POLL);
     }
 }
 
-/// Ends a process that a server has left behind, where that is allowed: there is nobody to ask.
+/// Ends a process whose server has ended, if that is allowed. There is no server to ask.
 pub(super) fn end_orphan(
-    sight: &dyn Sight,
+    probe: &dyn Probe,
     name: &str,
     orphan: &Runner,
     may_kill: bool,
 ) -> UnloadedModel {
-    let before = Before {
-        at: sight.now(),
-        available_bytes: sight.available_bytes(),
-    };
+    let before = Before::look(probe);
     let mut unloaded = UnloadedModel::new(name, None, Some(orphan));
-    unloaded.process_ended = Some(!is_orphan(sight, orphan.id));
+    unloaded.process_ended = Some(!is_orphan(probe, orphan.id));
     if unloaded.process_ended == Some(false)
-        && let Err(stuck) = kill_orphan(sight, &mut unloaded, orphan, may_kill)
+        && let Err(stuck) = kill_orphan(probe, &mut unloaded, orphan, may_kill)
     {
         unloaded.stuck = Some(stuck);
     }
-    before.compare(sight, &mut unloaded);
+    before.compare(probe, &mut unloaded);
     unloaded
 }
 
 fn kill_orphan(
-    sight: &dyn Sight,
+    probe: &dyn Probe,
     unloaded: &mut UnloadedModel,
     orphan: &Runner,
     may_kill: bool,
 ) -> Result<(), Stuck> {
-    let stuck = Stuck::of_nobody(&unloaded.name, orphan);
+    let stuck = Stuck::orphan(&unloaded.name, orphan);
     if !may_kill {
         return Err(stuck);
     }
-    kill(sight, orphan.id, unloaded, &stuck)?;
-    let deadline = sight.now().saturating_add(KILL_MAX);
-    while lives(sight, orphan.id) {
-        if sight.now() >= deadline {
+    kill(probe, orphan.id, unloaded, &stuck)?;
+    let deadline = probe.now().saturating_add(KILL_MAX);
+    while is_alive(probe, orphan.id) {
+        if probe.now() >= deadline {
             return Err(stuck);
         }
-        sight.sleep(POLL);
+        probe.sleep(POLL);
     }
     unloaded.process_ended = Some(true);
     Ok(())
 }
 
-/// Whether the process still lives, and nobody has come to own it.
-fn is_orphan(sight: &dyn Sight, id: ProcessId) -> bool {
-    sight.runners().is_some_and(|runners| {
+/// Returns whether the process is alive and still an orphan.
+fn is_orphan(probe: &dyn Probe, id: ProcessId) -> bool {
+    probe.runners().is_some_and(|runners| {
         let mut same = runners.iter().filter(|runner| runner.id == id);
         same.any(|runner| runner.is_orphan)
     })

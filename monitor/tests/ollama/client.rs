@@ -1,10 +1,10 @@
-//! Requests, answers and errors.
+//! Requests, responses and errors.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{
-    Cancel, Client, KeepAlive, LoadProfile, Message, OllamaError, Prompt, Within,
+    Cancel, Client, KeepAlive, LoadProfile, Message, OllamaError, Prompt, StallTimeout,
 };
 
 use crate::fake::clock::Clock;
@@ -24,8 +24,19 @@ fn load(client: &Client, num_ctx: u32) -> Result<(), OllamaError> {
     client.load("m:1b", &LoadProfile::new(num_ctx), KeepAlive::Forever, None)
 }
 
+/// Waits until a condition holds. The limit only ends a test that would hang.
+fn eventually(condition: impl Fn() -> bool) {
+    for _ in 0..12_000 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the condition never held");
+}
+
 #[test]
-fn answers_of_every_version_are_read() {
+fn responses_of_every_version_are_parsed() {
     for (minor, has_context) in [(9, false), (24, true), (33, true)] {
         let fake = start(Setup { minor, ..small() });
         let client = fake.client();
@@ -33,7 +44,6 @@ fn answers_of_every_version_are_read() {
             client.version().unwrap().to_string(),
             format!("0.{minor}.0")
         );
-        assert_eq!(client.version().unwrap().lists_context(), has_context);
         assert_eq!(client.installed().unwrap()[0].size_bytes, 1 << 20);
         assert!(client.running().unwrap().is_empty());
         load(&client, 2048).unwrap();
@@ -41,7 +51,7 @@ fn answers_of_every_version_are_read() {
         assert_eq!(running[0].context_length, has_context.then_some(2048));
         assert!(
             running[0].expiry().unwrap().year() > 2300,
-            "for ever is 292 years"
+            "forever is 292 years"
         );
         assert_eq!(running[0].host_bytes(), running[0].size_bytes);
         let show = client.show("m:1b", false).unwrap();
@@ -65,10 +75,10 @@ fn every_request_of_a_profile_reuses_the_process() {
             .option("num_ctx", 4),
         Prompt::chat(vec![Message::new("user", "hello")]),
     ] {
-        let answers = client
+        let chunks = client
             .generate("m:1b", &profile, KeepAlive::Forever, &prompt)
             .unwrap();
-        let (text, last) = answers.whole().unwrap();
+        let (text, last) = chunks.collect_text().unwrap();
         assert_eq!((text.as_str(), last.eval_count), ("one two three", Some(3)));
     }
     assert_eq!(fake.shared.scheduler.loads(), 1);
@@ -81,7 +91,7 @@ fn every_request_of_a_profile_reuses_the_process() {
 }
 
 #[test]
-fn errors_tell_what_to_do() {
+fn errors_are_classified_by_the_reaction() {
     let mut embedding = Model::small("e:1b", 1);
     embedding.can_generate = false;
     let mut setup = small();
@@ -141,21 +151,21 @@ fn broken_streams_are_errors_after_their_text() {
     for fault in [Fault::ErrorInStream, Fault::Truncated] {
         fake.fault(fault);
         let prompt = Prompt::text("hello");
-        let mut answers = client
+        let mut chunks = client
             .generate("m:1b", &LoadProfile::new(2048), KeepAlive::Forever, &prompt)
             .unwrap();
-        assert_eq!(answers.next().unwrap().unwrap().text(), "one ");
-        let error = answers.next().unwrap().unwrap_err();
+        assert_eq!(chunks.next().unwrap().unwrap().text(), "one ");
+        let error = chunks.next().unwrap().unwrap_err();
         assert!(
             matches!(error, OllamaError::RunnerEnded { .. }),
             "{fault:?}: {error}"
         );
-        assert!(answers.next().is_none());
+        assert!(chunks.next().is_none());
     }
 }
 
 #[test]
-fn nobody_there_is_not_running() {
+fn missing_server_is_not_running() {
     let host = {
         let fake = start(small());
         fake.host()
@@ -166,7 +176,7 @@ fn nobody_there_is_not_running() {
 }
 
 #[test]
-fn another_program_is_not_taken_for_the_server() {
+fn another_program_is_foreign() {
     let fake = start(small());
     let host = format!("{}/somewhere", fake.host()).parse().unwrap();
     let error = Client::new(host).running().unwrap_err();
@@ -179,47 +189,36 @@ fn another_program_is_not_taken_for_the_server() {
 #[test]
 fn cancel_stops_a_load_and_the_server_aborts_it() {
     let fake = start(Setup {
-        load_ms: 20_000,
+        load_ms: 600_000,
         ..small()
     });
     let cancel = Cancel::new();
     let client = fake.client().with_cancel(cancel.clone());
-    let since = Instant::now();
     std::thread::scope(|scope| {
         let loading = scope.spawn(|| load(&client, 2048));
-        std::thread::sleep(Duration::from_millis(100));
+        eventually(|| fake.shared.scheduler.loads() > 0);
         cancel.cancel();
         assert!(matches!(
             loading.join().unwrap(),
             Err(OllamaError::Cancelled)
         ));
     });
-    assert!(since.elapsed() < Duration::from_secs(2));
-    let fresh = fake.client();
-    for _ in 0..200 {
-        if fake.shared.scheduler.names().is_empty() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert!(fresh.running().unwrap().is_empty());
-    assert!(
-        fake.shared.scheduler.names().is_empty(),
-        "the process of the load has ended"
-    );
+    // Both the client and the server stop long before the load would end.
+    eventually(|| fake.shared.scheduler.names().is_empty());
+    assert!(fake.client().running().unwrap().is_empty());
 }
 
 #[test]
-fn silent_load_is_given_up_when_patience_ends() {
+fn silent_load_is_aborted_by_the_stall_policy() {
     let fake = start(Setup {
-        load_ms: 20_000,
+        load_ms: 600_000,
         ..small()
     });
-    let patience = Arc::new(Within::new(Duration::from_millis(200)));
+    let policy = Arc::new(StallTimeout::new(Duration::from_millis(200)));
     let profile = LoadProfile::new(2048);
     let error = fake
         .client()
-        .load("m:1b", &profile, KeepAlive::Forever, Some(patience))
+        .load("m:1b", &profile, KeepAlive::Forever, Some(policy))
         .unwrap_err();
     assert!(
         matches!(error, OllamaError::Stalled { silent, .. } if silent.as_millis() >= 200),
@@ -228,7 +227,7 @@ fn silent_load_is_given_up_when_patience_ends() {
 }
 
 #[test]
-fn pull_shows_its_progress_and_its_failure() {
+fn pull_reports_progress_and_failure() {
     let fake = start(small());
     let client = fake.client();
     let steps: Result<Vec<_>, _> = client.pull("new:1b").unwrap().collect();
@@ -244,31 +243,30 @@ fn pull_shows_its_progress_and_its_failure() {
     assert_eq!(message, "pull model manifest: file does not exist");
 }
 
-/// Generates with `prompt` on a server that needs long for each token, and cancels after the first.
+/// Generates on a server with slow tokens, and cancels after the first one.
 fn cancelled_after_the_first(prompt: &Prompt) -> (Fake, OllamaError) {
     let fake = start(Setup {
-        token_ms: 20_000,
+        token_ms: 600_000,
         ..small()
     });
     let cancel = Cancel::new();
     let client = fake.client().with_cancel(cancel.clone());
-    let mut answers = client
+    let mut chunks = client
         .generate("m:1b", &LoadProfile::new(2048), KeepAlive::Forever, prompt)
         .unwrap();
-    assert_eq!(answers.next().unwrap().unwrap().text(), "one ");
+    assert_eq!(chunks.next().unwrap().unwrap().text(), "one ");
     let error = std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| answers.next().unwrap().unwrap_err());
+        let waiting = scope.spawn(|| chunks.next().unwrap().unwrap_err());
         std::thread::sleep(Duration::from_millis(100));
         cancel.cancel();
         waiting.join().unwrap()
     });
-    assert!(answers.next().is_none(), "nothing follows");
+    assert!(chunks.next().is_none(), "nothing follows");
     (fake, error)
 }
 
 #[test]
 fn cancel_stops_a_stream_between_its_tokens() {
-    let since = Instant::now();
     for prompt in [
         Prompt::text("hello"),
         Prompt::chat(vec![Message::new("user", "hello")]),
@@ -276,37 +274,27 @@ fn cancel_stops_a_stream_between_its_tokens() {
         let (_fake, error) = cancelled_after_the_first(&prompt);
         assert!(matches!(error, OllamaError::Cancelled), "{error}");
     }
-    assert!(
-        since.elapsed() < Duration::from_secs(15),
-        "and not at its end"
-    );
 }
 
 #[test]
-fn dropped_answer_stops_the_server() {
+fn dropped_stream_stops_the_server() {
     let fake = start(Setup {
-        token_ms: 60_000,
+        token_ms: 600_000,
         ..small()
     });
     let client = fake.client();
     let prompt = Prompt::text("hello");
     let profile = LoadProfile::new(2048);
-    let mut answers = client
+    let mut chunks = client
         .generate("m:1b", &profile, KeepAlive::UNLOAD, &prompt)
         .unwrap();
-    answers.next().unwrap().unwrap();
-    drop(answers);
-    for _ in 0..500 {
-        if fake.shared.scheduler.names().is_empty() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("the model is still in use");
+    chunks.next().unwrap().unwrap();
+    drop(chunks);
+    eventually(|| fake.shared.scheduler.names().is_empty());
 }
 
 #[test]
-fn runner_that_stops_before_its_first_token_is_said_so() {
+fn runner_that_ends_before_its_first_token_is_an_error() {
     let fake = start(small());
     fake.fault(Fault::RunnerStopped);
     let profile = LoadProfile::new(2048);
@@ -320,7 +308,7 @@ fn runner_that_stops_before_its_first_token_is_said_so() {
 }
 
 #[test]
-fn old_server_refuses_what_does_not_fit_and_a_new_one_does_not_look() {
+fn only_an_old_server_checks_memory() {
     let error = |minor| {
         let fake = start(Setup {
             minor,
@@ -334,7 +322,7 @@ fn old_server_refuses_what_does_not_fit_and_a_new_one_does_not_look() {
 }
 
 #[test]
-fn embedding_model_is_loaded_by_others_and_unloaded_by_us() {
+fn embedding_model_can_be_unloaded() {
     let mut embedding = Model::small("e:1b", 1 << 20);
     embedding.can_generate = false;
     let fake = start(Setup::of([embedding]));
@@ -342,17 +330,11 @@ fn embedding_model_is_loaded_by_others_and_unloaded_by_us() {
     let client = fake.client();
     assert_eq!(client.running().unwrap()[0].name, "e:1b");
     client.request_unload("e:1b").unwrap();
-    for _ in 0..500 {
-        if client.running().unwrap().is_empty() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("it stays");
+    eventually(|| client.running().unwrap().is_empty());
 }
 
 #[test]
-fn expiry_lies_in_the_past_while_a_model_works() {
+fn expiry_may_lie_in_the_past_while_a_model_works() {
     let clock = Clock::default();
     let fake = Fake::start(
         Setup {
@@ -370,12 +352,12 @@ fn expiry_lies_in_the_past_while_a_model_works() {
     client.load("m:1b", &profile, minute, None).unwrap();
     let before = client.running().unwrap()[0].expiry().unwrap();
     let prompt = Prompt::text("hello");
-    let mut answers = client.generate("m:1b", &profile, minute, &prompt).unwrap();
-    answers.next().unwrap().unwrap();
+    let mut chunks = client.generate("m:1b", &profile, minute, &prompt).unwrap();
+    chunks.next().unwrap().unwrap();
     clock.advance(Duration::from_secs(600));
     let during = client.running().unwrap()[0].expiry().unwrap();
-    assert_eq!(during, before, "nine minutes ago, and it works");
-    answers.whole().unwrap();
+    assert_eq!(during, before, "nine minutes ago, and the model works");
+    chunks.collect_text().unwrap();
     let after = client.running().unwrap()[0].expiry().unwrap();
     assert!(after > before + Duration::from_secs(500));
 }

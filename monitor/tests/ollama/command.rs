@@ -1,4 +1,4 @@
-//! `steadyscribe-monitor ollama` as a user runs it, against the fake server with processes that are real.
+//! Runs `steadyscribe-monitor ollama` against the fake server with real processes.
 
 use std::process::{Command, Output};
 
@@ -17,30 +17,30 @@ fn run(host: &Host, words: &str) -> Output {
         .unwrap()
 }
 
-fn said(output: &Output) -> (String, String) {
+fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// Runs a command that must succeed; returns what it prints.
+/// Runs a command that must succeed, and returns its output.
 fn check(world: &World, words: &str) -> String {
     let output = run(&world.fake.host(), words);
-    let (out, err) = said(&output);
+    let (out, err) = texts(&output);
     assert!(output.status.success(), "{words}: {out}{err}");
     assert_eq!(err, "", "{words}");
     out
 }
 
-/// Runs a command that must fail with `code`; returns what it prints and what it says.
+/// Runs a command that must fail with `code`, and returns its output and its errors.
 fn check_fails(host: &Host, words: &str, code: i32) -> (String, String) {
     let output = run(host, words);
     assert_eq!(
         output.status.code(),
         Some(code),
         "{words}: {:?}",
-        said(&output)
+        texts(&output)
     );
-    said(&output)
+    texts(&output)
 }
 
 fn json(text: &str) -> Value {
@@ -51,7 +51,7 @@ fn world() -> World {
     World::new(0, Settings::default())
 }
 
-/// What another program loads and keeps.
+/// Loads the model as another program would.
 fn load(world: &World) {
     let client = world.fake.client();
     let profile = LoadProfile::new(2048);
@@ -61,7 +61,7 @@ fn load(world: &World) {
 }
 
 #[test]
-fn load_status_and_unload_tell_one_story() {
+fn load_status_and_unload_agree() {
     let world = world();
     let text = check(&world, "status");
     assert!(
@@ -92,20 +92,20 @@ fn load_status_and_unload_tell_one_story() {
 }
 
 #[test]
-fn load_sizes_the_context_by_itself_and_gives_json() {
+fn load_chooses_the_context_and_prints_json() {
     let world = world();
     let report = json(&check(&world, "load m:1b --json"));
-    // As much as it was trained for: the machine has more than that needs.
+    // The trained context, which needs less memory than the machine has.
     assert_eq!(report["loadedModels"][0]["contextSize"], 32768);
-    assert_eq!(report["loadedModels"][0]["isOurs"], true);
-    // Others may have left processes behind on this machine, which this reports and does not touch.
-    let (text, _) = said(&run(&world.fake.host(), "unload --all"));
-    assert!(text.contains("m:1b is gone after"), "{text}");
+    assert_eq!(report["loadedModels"][0]["isManaged"], true);
+    // Other tests may have orphans on this machine, which are reported but not killed.
+    let (text, _) = texts(&run(&world.fake.host(), "unload --all --wait 1"));
+    assert!(text.contains("m:1b was unloaded in"), "{text}");
     assert_eq!(world.runners(), 0);
 }
 
 #[test]
-fn plan_says_what_would_fit_without_loading() {
+fn plan_prints_what_fits_without_loading() {
     let world = world();
     let line = json(&check(&world, "plan m:1b --available 200MiB"));
     let keys: Vec<&String> = line.as_object().unwrap().keys().collect();
@@ -136,14 +136,14 @@ fn plan_says_what_would_fit_without_loading() {
     let (out, err) = check_fails(&world.fake.host(), "plan m:1b --available 50MiB", 1);
     assert_eq!(json(&out)["numCtx"], Value::Null);
     assert!(
-        err.contains("the smallest context, 2048 tokens, needs"),
+        err.contains("the smallest context of 2048 tokens needs"),
         "{err}"
     );
     assert_eq!(world.fake.shared.scheduler.loads(), 0);
 }
 
 #[test]
-fn watch_shows_the_status_again_and_outlives_a_break() {
+fn watch_survives_a_broken_connection() {
     let world = world();
     let text = check(&world, "watch --interval 1 --count 2 --json");
     let lines: Vec<Value> = text.lines().map(json).collect();
@@ -162,14 +162,14 @@ fn stuck_model_is_killed_with_allow_kill_only() {
     let host = world.fake.host();
     let (out, err) = check_fails(&host, "unload m:1b --wait 1", 1);
     assert!(
-        out.contains("m:1b does not go") && out.contains("end process"),
+        out.contains("m:1b is stuck") && out.contains("end process"),
         "{out}"
     );
-    assert!(err.contains("not every model is gone"), "{err}");
+    assert!(err.contains("some models could not be unloaded"), "{err}");
     let (out, _) = check_fails(&host, "unload m:1b --wait 1 --json", 1);
     let stuck = &json(&out)["unloaded"][0]["stuck"];
     assert!(stuck["process"]["pid"].is_u64(), "{stuck}");
-    assert_eq!(world.runners(), 1, "it was not touched");
+    assert_eq!(world.runners(), 1, "it is still running");
 
     let text = check(&world, "unload m:1b --wait 1 --allow-kill");
     assert!(text.contains("killed"), "{text}");
@@ -189,14 +189,14 @@ fn orphan_is_reported_without_a_server_and_killed_with_allow_kill_only() {
         out.contains(&named) && out.contains("--allow-kill"),
         "{out}"
     );
-    // All that are left behind on this machine, those of other tests among them: nothing is killed.
-    let output = run(&host, "unload --all");
+    // This includes the orphans of other tests, so nothing may be killed.
+    let output = run(&host, "unload --all --wait 1");
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).0.contains(&named));
+    assert!(texts(&output).0.contains(&named));
     assert_eq!(world.runners(), 1);
     let text = check(&world, "unload m:1b --allow-kill");
     assert!(
-        text.contains("left behind by an ended server and killed"),
+        text.contains("was killed, after its server had ended"),
         "{text}"
     );
     assert_eq!(world.runners(), 0);
@@ -204,7 +204,7 @@ fn orphan_is_reported_without_a_server_and_killed_with_allow_kill_only() {
 }
 
 #[test]
-fn server_that_is_gone_is_said_with_what_it_left_behind() {
+fn missing_server_is_reported_with_its_orphans() {
     let world = world();
     let (mut parent, pid) = world.processes.start_orphan(&world.blob, 32 * MIB);
     let input = parent.stdin.take();
@@ -218,15 +218,15 @@ fn server_that_is_gone_is_said_with_what_it_left_behind() {
 }
 
 #[test]
-fn errors_say_what_to_do() {
+fn errors_contain_the_remedy() {
     let world = world();
     let host = world.fake.host();
     let (_, err) = check_fails(&host, "load none:1b", 1);
-    assert!(err.contains("`ollama pull none:1b` fetches it"), "{err}");
+    assert!(err.contains("fetch it with `ollama pull none:1b`"), "{err}");
     let (_, err) = check_fails(&host, "load", 2);
     assert!(err.contains("<MODEL>"), "{err}");
     let (_, err) = check_fails(&host, "load m:1b --num-ctx many", 2);
-    assert!(err.contains("a number of tokens, or auto"), "{err}");
+    assert!(err.contains("a number of tokens, or `auto`"), "{err}");
     let (_, err) = check_fails(&host, "unload m:1b --all", 2);
     assert!(err.contains("--all"), "{err}");
     let (_, err) = check_fails(&host, "plan --show-file /none.json", 1);
@@ -239,17 +239,17 @@ fn errors_say_what_to_do() {
     std::fs::write(&file, answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
     let words = format!("plan --show-file {}", file.display());
     let (_, err) = check_fails(&host, &words, 1);
-    assert!(err.contains("holds no \"size\""), "{err}");
+    assert!(err.contains("lacks \"size\""), "{err}");
     let https = Command::new(env!("CARGO_BIN_EXE_steadyscribe-monitor"))
         .args(["ollama", "status"])
         .env("OLLAMA_HOST", "https://example.com")
         .output()
         .unwrap();
-    assert!(said(&https).1.contains("needs TLS"), "{:?}", said(&https));
+    assert!(texts(&https).1.contains("needs TLS"), "{:?}", texts(&https));
 }
 
 #[test]
-fn host_comes_from_the_servers_own_variable() {
+fn host_comes_from_the_environment() {
     let world = world();
     let output = Command::new(env!("CARGO_BIN_EXE_steadyscribe-monitor"))
         .args(["ollama", "status"])
@@ -257,7 +257,7 @@ fn host_comes_from_the_servers_own_variable() {
         .output()
         .unwrap();
     assert!(
-        said(&output)
+        texts(&output)
             .0
             .contains("Ollama 0.33.0 at http://127.0.0.1")
     );
@@ -269,5 +269,25 @@ fn slow_unload_is_waited_for() {
     load(&world);
     world.fake.shared.setup.lock().unwrap().unload_ms = 1500;
     let text = check(&world, "unload m:1b");
-    assert!(text.contains("m:1b is gone after"), "{text}");
+    assert!(text.contains("m:1b was unloaded in"), "{text}");
+}
+
+#[test]
+fn unload_all_finds_a_process_that_the_server_does_not_list() {
+    let world = world();
+    load(&world);
+    world.fake.shared.scheduler.lose("m:1b");
+    let text = check(&world, "status");
+    assert!(text.contains("Unlisted"), "{text}");
+    // Other tests may have orphans on this machine, so nothing may be killed with `--all`.
+    let (out, err) = check_fails(&world.fake.host(), "unload --all --wait 1", 1);
+    assert!(
+        out.contains("m:1b is stuck") && out.contains("end it"),
+        "{out}"
+    );
+    assert!(err.contains("some models could not be unloaded"), "{err}");
+    assert_eq!(world.runners(), 1);
+    let text = check(&world, "unload m:1b --wait 1 --allow-kill");
+    assert!(text.contains("m:1b was killed"), "{text}");
+    assert_eq!(world.runners(), 0);
 }

@@ -1,8 +1,8 @@
-//! The process that holds a model, started by `fake::process::Real`: it allocates and maps for true.
+//! The process that stands for a runner. It really allocates and maps memory.
 
 #![allow(
     clippy::print_stdout,
-    reason = "the helper tells its parent how far it is"
+    reason = "the helper reports its progress to its parent"
 )]
 
 use std::io::BufRead;
@@ -17,7 +17,7 @@ use super::fake::model::Model;
 use super::fake::real::Real;
 use super::fake::{Fake, Setup};
 
-/// Not a test: the body of a helper process, which ends when its input does.
+/// Not a test: the body of a helper process, which ends with its input.
 #[test]
 #[ignore = "the body of a helper process"]
 fn holds_memory() {
@@ -32,7 +32,7 @@ fn holds_memory() {
     let map = (!path.is_empty()).then(|| {
         let file = std::fs::File::open(path).unwrap();
         #[expect(unsafe_code, reason = "mapping is what this helper is for")]
-        // SAFETY: the file was written before the helper started and is not changed while it runs.
+        // SAFETY: the file was written before the helper started, and no one changes it meanwhile.
         let map = unsafe { memmap2::Mmap::map(&file) }.unwrap();
         let sum: u64 = map.iter().step_by(4096).map(|byte| u64::from(*byte)).sum();
         std::hint::black_box(sum);
@@ -46,7 +46,7 @@ fn holds_memory() {
     std::hint::black_box((held, map));
 }
 
-/// Not a test: the body of a process that stands for `ollama serve`, and ends when it is killed.
+/// Not a test: the body of a process that stands for `ollama serve`, until it is killed.
 #[test]
 #[ignore = "the body of a helper process"]
 fn serves() {
@@ -60,10 +60,11 @@ fn serves() {
     let processes = Arc::new(Real::new(blob.parent().unwrap()));
     let setup = Setup::of([model]);
     let _fake = Fake::start_at(host.port(), setup, Clock::default(), processes);
-    std::thread::sleep(Duration::from_secs(60)); // far longer than the test; the bound if that dies
+    // Longer than any test. It only bounds the life of the process if the test dies.
+    std::thread::sleep(Duration::from_secs(60));
 }
 
-/// Memory whose every page was written to.
+/// Returns memory whose pages have all been written.
 fn touched(bytes: usize) -> Vec<u8> {
     let mut memory = vec![0u8; bytes];
     for byte in memory.iter_mut().step_by(4096) {
@@ -72,7 +73,7 @@ fn touched(bytes: usize) -> Vec<u8> {
     memory
 }
 
-/// Starts a helper that inherits the input, and ends before it.
+/// Starts a helper that inherits the input, and returns before that helper ends.
 fn leave_an_orphan() {
     let mut command = Command::new(std::env::args().next().unwrap());
     command

@@ -1,27 +1,27 @@
-//! When models are loaded, shared, and unloaded.
+//! Loading, sharing and unloading of models.
 //!
-//! The server, its processes and time are made up here, so that hours pass in milliseconds.
+//! Server, processes and time are simulated, so hours pass in milliseconds.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{
-    Cancel, Event, Lease, Manager, ManagerError, Prompt, Settings, UnloadReason,
+    Cancel, Lease, Manager, ManagerError, ModelEvent, Prompt, Settings, UnloadReason,
 };
 
 use crate::fake::clock::Clock;
 use crate::fake::model::Model;
+use crate::fake::probe::FakeProbe;
 use crate::fake::process::Counted;
-use crate::fake::sight::MadeUp;
 use crate::fake::{Fake, Fault, Setup};
 
 pub const MIB: u64 = 1 << 20;
 
-/// A machine of 2 GiB with a server and a manager.
+/// A machine with 2 GiB, a server and a manager.
 pub struct World {
     pub fake: Fake,
     pub manager: Manager,
-    pub sight: Arc<MadeUp>,
+    pub probe: Arc<FakeProbe>,
     pub clock: Clock,
 }
 
@@ -34,16 +34,12 @@ impl World {
         let clock = Clock::default();
         let processes = Counted::default();
         let fake = Fake::start(setup, clock.clone(), Arc::new(processes.clone()));
-        let sight = Arc::new(MadeUp {
-            clock: clock.clone(),
-            processes,
-            total_bytes: Mutex::new(2048 * MIB),
-        });
-        let manager = Manager::new(fake.client(), sight.clone(), settings);
+        let probe = Arc::new(FakeProbe::new(clock.clone(), processes, 2048 * MIB));
+        let manager = Manager::new(fake.client(), probe.clone(), settings);
         Self {
             fake,
             manager,
-            sight,
+            probe,
             clock,
         }
     }
@@ -71,7 +67,7 @@ pub fn models(sizes_mib: &[u64]) -> Setup {
 }
 
 #[test]
-fn nothing_is_loaded_until_somebody_asks() {
+fn nothing_is_loaded_before_a_lease() {
     let world = World::new(models(&[100]));
     assert_eq!(world.loads(), 0);
     let lease = world.lease("m0:1b").unwrap();
@@ -86,7 +82,7 @@ fn nothing_is_loaded_until_somebody_asks() {
     let answers = lease
         .generate(&Prompt::text("hello"), &Cancel::new())
         .unwrap();
-    assert_eq!(answers.whole().unwrap().0, "one two three");
+    assert_eq!(answers.collect_text().unwrap().0, "one two three");
     assert_eq!(world.loads(), 1, "the generation used the loaded process");
 }
 
@@ -107,19 +103,19 @@ fn ten_callers_share_one_load() {
         assert_eq!(leases.len(), 10);
         assert_eq!(world.loads(), 1);
     });
-    assert_eq!(world.sight.processes.most_at_once(), 1);
+    assert_eq!(world.probe.processes.most_at_once(), 1);
 }
 
 #[test]
-fn unused_model_goes_after_its_time_and_not_before() {
+fn unused_model_is_unloaded_after_the_idle_time_and_not_before() {
     let world = World::new(models(&[100]));
     let lease = world.lease("m0:1b").unwrap();
     for _ in 0..10 {
         world.pass(150);
         let result = world.manager.tick().unwrap();
-        assert!(result.unloaded.is_empty(), "in use for long");
+        assert!(result.unloaded.is_empty(), "it is in use");
     }
-    assert_eq!(world.loads(), 1, "and the server kept it");
+    assert_eq!(world.loads(), 1, "the server kept it");
     drop(lease);
     world.pass(299);
     assert!(world.manager.tick().unwrap().unloaded.is_empty());
@@ -137,7 +133,7 @@ fn unused_model_goes_after_its_time_and_not_before() {
 }
 
 #[test]
-fn server_unloads_by_itself_when_we_are_gone() {
+fn server_unloads_by_itself_without_a_manager() {
     let world = World::new(models(&[100]));
     drop(world.lease("m0:1b").unwrap());
     let body = world.fake.bodies("/api/generate").pop().unwrap();
@@ -147,8 +143,8 @@ fn server_unloads_by_itself_when_we_are_gone() {
 }
 
 #[test]
-fn model_that_was_used_longest_ago_goes_first() {
-    // The server itself would go by its keep_alive and the path; with room for two, ours goes by use.
+fn least_recently_used_model_is_unloaded_first() {
+    // The server would decide by keep-alive time and path.
     let world = World::new(models(&[500, 500, 500]));
     for name in ["m0:1b", "m1:1b", "m0:1b"] {
         drop(world.lease(name).unwrap());
@@ -158,13 +154,15 @@ fn model_that_was_used_longest_ago_goes_first() {
     let mut names = world.names();
     names.sort();
     assert_eq!(names, ["m0:1b", "m2:1b"]);
-    let reasons: Vec<_> = world.manager.events();
-    assert!(reasons.iter().any(|event| matches!(event,
-        Event::Unloaded { model, reason: UnloadReason::LeastRecentlyUsed } if model == "m1:1b")));
+    let reasons = world.manager.events();
+    assert!(reasons.contains(&ModelEvent::Unloaded {
+        model: "m1:1b".to_owned(),
+        reason: UnloadReason::LeastRecentlyUsed,
+    }));
 }
 
 #[test]
-fn model_in_use_never_goes() {
+fn model_in_use_is_never_unloaded() {
     let world = World::new(models(&[600, 600, 1000]));
     let first = world.lease("m0:1b").unwrap();
     let second = world.lease("m1:1b").unwrap();
@@ -181,7 +179,7 @@ fn model_in_use_never_goes() {
 }
 
 #[test]
-fn server_never_has_to_choose_who_goes() {
+fn server_never_has_to_choose_a_victim() {
     let world = World::new(models(&[100, 100, 100, 100]));
     let mut leases: Vec<Lease> = ["m0:1b", "m1:1b", "m2:1b"]
         .into_iter()
@@ -198,7 +196,7 @@ fn server_never_has_to_choose_who_goes() {
 }
 
 #[test]
-fn nothing_goes_where_that_would_not_help() {
+fn nothing_is_unloaded_if_that_would_not_help() {
     let world = World::new(models(&[300, 5000]));
     drop(world.lease("m0:1b").unwrap());
     assert!(matches!(
@@ -213,13 +211,14 @@ fn context_is_sized_to_what_is_left_and_shrinks_between_jobs() {
     let world = World::new(models(&[1000]));
     let lease = world.lease("m0:1b").unwrap();
     assert_eq!(lease.profile().num_ctx, 8192);
-    // Others take memory: less than the reserve is left. The job goes on; the next one gets less context.
-    world.sight.set_total(1590 * MIB);
+    // Other programs take memory, until less than the reserve is left. The lease continues, and the
+    // next one gets a smaller context.
+    world.probe.set_total(1590 * MIB);
     let second = world.lease("m0:1b").unwrap();
     assert_eq!(
         second.profile().num_ctx,
         8192,
-        "shared with a job in progress"
+        "shared with the first lease"
     );
     drop((lease, second));
     let lease = world.lease("m0:1b").unwrap();
@@ -228,7 +227,7 @@ fn context_is_sized_to_what_is_left_and_shrinks_between_jobs() {
 }
 
 #[test]
-fn smaller_limit_of_context_acts_at_the_next_job() {
+fn smaller_context_limit_applies_to_the_next_lease() {
     let world = World::new(models(&[100]));
     let lease = world.lease("m0:1b").unwrap();
     world.manager.optimize_context_window(2048);
@@ -252,11 +251,11 @@ fn failed_mapping_is_remembered() {
         world.lease("m0:1b").unwrap().profile().use_mmap,
         Some(false)
     );
-    assert_eq!(world.loads(), 3, "mapped and failed, unmapped, unmapped");
+    assert_eq!(world.loads(), 3, "mapped (failed), not mapped, not mapped");
 }
 
 #[test]
-fn killed_load_is_tried_with_a_smaller_context() {
+fn killed_load_is_retried_with_a_smaller_context() {
     let world = World::new(models(&[100]));
     world.fake.fault(Fault::LoadKilled);
     world.fake.fault(Fault::LoadKilled);
@@ -276,11 +275,11 @@ fn clock_that_jumps_neither_hangs_nor_unloads_what_is_in_use() {
     drop(world.lease("m1:1b").unwrap());
     world.clock.set_back(Duration::from_secs(1 << 30));
     assert!(world.manager.tick().unwrap().unloaded.is_empty());
-    // The machine slept so long that the server has let go of both.
+    // During a long suspend, the server has unloaded both models.
     world.pass(40_000);
     world.manager.tick().unwrap();
     let prompt = Prompt::text("hello");
     let answers = used.generate(&prompt, &Cancel::new()).unwrap();
-    assert_eq!(answers.whole().unwrap().0, "one two three");
+    assert_eq!(answers.collect_text().unwrap().0, "one two three");
     assert_eq!(world.names(), ["m0:1b"]);
 }

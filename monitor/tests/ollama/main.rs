@@ -1,4 +1,4 @@
-//! The Ollama client against a server that behaves as the real one does.
+//! Tests the Ollama module against a fake server that behaves like a real one.
 
 #![expect(unreachable_pub, reason = "a test program has no outside")]
 #![expect(clippy::unwrap_used, reason = "the fake server is part of the tests")]

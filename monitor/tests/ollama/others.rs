@@ -1,7 +1,7 @@
-//! What other programs and other versions of the server do to our models.
+//! Effects of other programs and of other server versions.
 
 use steadyscribe_monitor::ollama::{
-    Cancel, Estimate, Event, LoadProfile, ManagerError, ModelState, OllamaError, Prompt,
+    Cancel, Estimate, LoadProfile, ManagerError, ModelEvent, ModelState, OllamaError, Prompt,
     Quantization, ServerTraits, Settings,
 };
 
@@ -10,13 +10,13 @@ use crate::fake::model::Model;
 use crate::lifecycle::{MIB, World, models};
 
 #[test]
-fn restart_of_the_server_is_noticed() {
+fn server_restart_is_noticed() {
     let world = World::new(models(&[100]));
     drop(world.lease("m0:1b").unwrap());
     world.fake.restart();
     world.lease("m0:1b").unwrap();
     assert_eq!(world.loads(), 2);
-    assert!(world.manager.events().contains(&Event::Vanished {
+    assert!(world.manager.events().contains(&ModelEvent::Vanished {
         model: "m0:1b".to_owned()
     }));
 }
@@ -29,7 +29,7 @@ fn ghost_is_loaded_again() {
     assert_eq!(
         world.fake.client().running().unwrap().len(),
         1,
-        "the list does not notice"
+        "the list still contains it"
     );
     let report = world.manager.get_model_memory_usage().unwrap();
     assert_eq!(report.loaded_models[0].state, ModelState::Ghost);
@@ -38,7 +38,7 @@ fn ghost_is_loaded_again() {
 }
 
 #[test]
-fn other_programs_context_is_taken_over_when_it_is_larger() {
+fn larger_context_of_another_program_is_adopted() {
     let world = World::new(models(&[100]));
     world.manager.optimize_context_window(4096);
     drop(world.lease("m0:1b").unwrap());
@@ -59,19 +59,19 @@ fn other_programs_context_is_taken_over_when_it_is_larger() {
     assert_eq!(
         world.lease("m0:1b").unwrap().profile().num_ctx,
         16384,
-        "theirs was too small"
+        "the other context was too small"
     );
     let foreign = world.manager.events().into_iter();
     assert_eq!(
         foreign
-            .filter(|event| matches!(event, Event::ForeignReload { .. }))
+            .filter(|event| matches!(event, ModelEvent::ForeignReload { .. }))
             .count(),
         2
     );
 }
 
 #[test]
-fn old_server_is_planned_for_its_four_requests_at_once() {
+fn old_server_is_planned_with_four_parallel_requests() {
     let lease_ctx = |minor| {
         let world = World::new(Setup {
             minor,
@@ -83,7 +83,7 @@ fn old_server_is_planned_for_its_four_requests_at_once() {
 }
 
 #[test]
-fn figures_for_each_layer_are_asked_for() {
+fn per_layer_figures_are_requested() {
     let mut model = Model::small("m0:1b", 100 * MIB);
     model.info["llama.attention.head_count_kv"] = serde_json::Value::Null;
     model.arrays = serde_json::json!({"llama.attention.head_count_kv": [4, 4, 4, 4, 4, 4, 4, 4],
@@ -100,24 +100,24 @@ fn figures_for_each_layer_are_asked_for() {
 }
 
 #[test]
-fn user_of_the_other_interface_reloads_our_model_and_is_named() {
+fn reload_by_the_v1_api_is_reported() {
     let world = World::new(models(&[100]));
     drop(world.lease("m0:1b").unwrap());
     let body =
         serde_json::json!({"model": "m0:1b", "messages": [{"role": "user", "content": "hello"}]});
     let answer = world.fake.post("/v1/chat/completions", &body);
     assert!(answer.contains("chat.completion"), "{answer}");
-    assert_eq!(world.loads(), 2, "it can say no context");
+    assert_eq!(world.loads(), 2, "the request carries no context");
     assert_eq!(world.lease("m0:1b").unwrap().profile().num_ctx, 8192);
-    assert!(world.manager.events().contains(&Event::ForeignReload {
+    assert!(world.manager.events().contains(&ModelEvent::ForeignReload {
         model: "m0:1b".to_owned(),
-        our_ctx: 8192,
-        their_ctx: 4096
+        expected_ctx: 8192,
+        actual_ctx: 4096
     }));
 }
 
 #[test]
-fn server_is_asked_for_its_version_at_each_load() {
+fn version_is_queried_at_each_load() {
     let world = World::new(Setup {
         minor: 9,
         ..models(&[1000])
@@ -129,7 +129,7 @@ fn server_is_asked_for_its_version_at_each_load() {
 }
 
 #[test]
-fn model_of_another_computer_is_not_managed() {
+fn cloud_model_is_not_managed() {
     let mut model = Model::small("far:70b", MIB);
     model.remote_host = Some("https://ollama.com:443".to_owned());
     let world = World::new(Setup::of([model]));
@@ -144,7 +144,7 @@ fn model_of_another_computer_is_not_managed() {
     }
     assert!(
         world.fake.bodies("/api/generate").is_empty(),
-        "nothing was sent for it"
+        "nothing was sent"
     );
 }
 
@@ -166,7 +166,7 @@ fn smaller_quantization_is_recommended_with_what_it_saves() {
     assert_eq!(world.manager.quantization_advice("m:3b").unwrap(), None);
     let _lease = world.lease("m:3b-fp16").unwrap();
     let report = world.manager.get_model_memory_usage().unwrap();
-    let line = "m:3b-fp16: m:3b is installed and saves 400 MiB of weights".to_owned();
+    let line = "m:3b is installed, and saves 400 MiB of weights compared with m:3b-fp16".to_owned();
     assert!(
         report.optimization_opportunities.contains(&line),
         "{:?}",
@@ -174,7 +174,7 @@ fn smaller_quantization_is_recommended_with_what_it_saves() {
     );
 }
 
-/// Holds the keys of an object against an interface of the TypeScript declarations.
+/// Compares the keys of an object with an interface of the TypeScript declarations.
 fn check_declared(interface: &str, value: &serde_json::Value) {
     let text = include_str!("../../types/ollama.d.ts");
     let start = format!("export interface {interface} {{");
@@ -199,7 +199,7 @@ fn check_declared(interface: &str, value: &serde_json::Value) {
 }
 
 #[test]
-fn reports_have_the_documents_names() {
+fn json_matches_the_declarations() {
     let world = World::new(models(&[100]));
     drop(world.lease("m0:1b").unwrap());
     let report = world.manager.get_model_memory_usage().unwrap();
@@ -230,7 +230,7 @@ fn reports_have_the_documents_names() {
     assert_eq!(report["totalModelMemory"], model["memoryUsage"]);
     assert_eq!(
         report["cacheMemoryUsage"], model["memoryUsage"],
-        "nobody uses it now"
+        "it is not in use"
     );
     assert!(model["claimedBytes"].is_u64() && model["privateBytes"].is_u64());
 
@@ -253,7 +253,7 @@ fn reports_have_the_documents_names() {
 }
 
 #[test]
-fn short_time_of_another_program_does_not_break_a_lease() {
+fn short_keep_alive_of_another_program_does_not_break_a_lease() {
     let world = World::new(models(&[100]));
     let lease = world.lease("m0:1b").unwrap();
     let body = serde_json::json!({"model": "m0:1b", "keep_alive": "1s", "options":
@@ -263,11 +263,11 @@ fn short_time_of_another_program_does_not_break_a_lease() {
     world.pass(2);
     assert!(
         world.fake.client().running().unwrap().is_empty(),
-        "the server let it go"
+        "the server unloaded it"
     );
     world.manager.tick().unwrap();
     let answers = lease.generate(&Prompt::text("hello"), &Cancel::new());
-    assert_eq!(answers.unwrap().whole().unwrap().0, "one two three");
+    assert_eq!(answers.unwrap().collect_text().unwrap().0, "one two three");
     assert_eq!(world.loads(), 2);
     drop(lease);
     assert!(world.manager.unload_unused_models().unwrap().is_clean());
@@ -275,7 +275,7 @@ fn short_time_of_another_program_does_not_break_a_lease() {
 }
 
 #[test]
-fn ghost_is_named_in_the_report() {
+fn ghost_is_reported() {
     let world = World::new(models(&[100]));
     drop(world.lease("m0:1b").unwrap());
     world.fake.shared.scheduler.crash("m0:1b");

@@ -64,13 +64,14 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// The world, and what must hold in it.
+/// The world, and the invariants that must hold in it.
 struct Play {
     world: World,
     leases: Vec<Lease>,
-    /// Leased models that others took away; the next request brings them back.
+    /// Leased models that another program unloaded. The next request loads them again.
     taken_away: BTreeSet<String>,
-    /// Other programs have loaded something since the server started, and the manager cannot keep places from them.
+    /// Whether another program has loaded a model since the server started. The manager cannot
+    /// reserve places against other programs.
     others_load: bool,
     limit_bytes: u64,
     ctx_max: u32,
@@ -97,10 +98,10 @@ impl Play {
             Act::Generate(n) if *n < self.leases.len() => self.generate(*n)?,
             Act::Tick => drop(self.world.manager.tick()),
             Act::Pass(seconds) => {
-                // An app calls tick twice in an idle time, or the server lets go of what is leased but silent.
+                // An app calls tick twice in an idle time, so that the server keeps silent leases.
                 self.world.clock.advance(Duration::from_secs(*seconds));
                 if self.world.manager.tick().is_err() {
-                    self.world.manager.tick().ok(); // an app's next one comes a second later
+                    self.world.manager.tick().ok(); // the app's next one, a second later
                 }
             }
             Act::Restart => {
@@ -121,7 +122,7 @@ impl Play {
                     .load(name(n), &profile, KeepAlive::Forever, None)
                     .ok();
                 self.others_load = true;
-                // The server makes room among four models for three by its own rules.
+                // With four models for three places, the server chooses a victim by its own rules.
                 self.taken_away
                     .extend(MODELS.map(|model| model.0.to_owned()));
             }
@@ -137,7 +138,7 @@ impl Play {
                 self.ctx_max = *ctx;
                 self.world.manager.optimize_context_window(*ctx);
             }
-            Act::Machine(mib) => self.world.sight.set_total(mib * MIB),
+            Act::Machine(mib) => self.world.probe.set_total(mib * MIB),
             Act::Break(fault) => self.world.fake.fault(*fault),
             Act::Unload(n) => drop(self.world.manager.unload(name(n))),
             _ => {}
@@ -168,11 +169,16 @@ impl Play {
             self.taken_away.remove(name);
         }
         if self.loads() > loads {
-            let ours = self.ours_bytes()?;
-            prop_assert!(ours <= self.limit_bytes, "{} of {}", ours, self.limit_bytes);
-            let available = *self.world.sight.total_bytes.lock().unwrap();
+            let managed = self.managed_bytes()?;
             prop_assert!(
-                self.world.sight.processes.bytes() <= available,
+                managed <= self.limit_bytes,
+                "{} of {}",
+                managed,
+                self.limit_bytes
+            );
+            let available = *self.world.probe.total_bytes.lock().unwrap();
+            prop_assert!(
+                self.world.probe.processes.bytes() <= available,
                 "machine is overfull"
             );
         }
@@ -187,9 +193,9 @@ impl Play {
             .option("temperature", 0.1);
         let answered = lease
             .generate(&prompt, &Cancel::new())
-            .and_then(|answers| answers.whole());
+            .and_then(|answers| answers.collect_text());
         if self.others_load && self.loads() > loads {
-            // It had gone, and coming back it took the place of any other.
+            // It was gone, and its reload may have taken the place of any other model.
             self.taken_away
                 .extend(MODELS.map(|model| model.0.to_owned()));
         }
@@ -205,16 +211,16 @@ impl Play {
         Ok(())
     }
 
-    fn ours_bytes(&self) -> Result<u64, TestCaseError> {
+    fn managed_bytes(&self) -> Result<u64, TestCaseError> {
         let report = self.world.manager.get_model_memory_usage();
         let report = report.map_err(|error| TestCaseError::fail(error.to_string()))?;
-        let ours = report.loaded_models.iter().filter(|model| model.is_ours);
-        Ok(ours.map(|model| model.memory_usage).sum())
+        let managed = report.loaded_models.iter().filter(|model| model.is_managed);
+        Ok(managed.map(|model| model.memory_usage).sum())
     }
 
     fn check(&self) -> Result<(), TestCaseError> {
         prop_assert!(
-            self.world.sight.processes.most_at_once() <= 1,
+            self.world.probe.processes.most_at_once() <= 1,
             "no model is loaded twice"
         );
         let names = self.world.fake.shared.scheduler.names();
@@ -229,7 +235,7 @@ impl Play {
         Ok(())
     }
 
-    /// When nobody wants anything any more, nothing of ours is left, and the books say what the server says.
+    /// Checks that no managed model is left once all leases have ended.
     fn end(mut self) -> Result<(), TestCaseError> {
         self.world.fake.clear_faults();
         self.leases.clear();
@@ -241,21 +247,26 @@ impl Play {
             .map_err(|error| TestCaseError::fail(error.to_string()))?;
         prop_assert!(ended.is_clean());
         prop_assert!(ended.kept.is_empty());
-        prop_assert_eq!(self.ours_bytes()?, 0);
+        prop_assert_eq!(self.managed_bytes()?, 0);
         Ok(())
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 120, max_shrink_iters: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 120, max_shrink_iters: 200, ..ProptestConfig::default()
+    })]
 
     /// Feature: meetily-memory-optimization, Property 2: Ollama Model Lifecycle Management
     ///
-    /// Loaded only when asked for; unloaded after the idle time and never while in use; shared, never loaded twice;
-    /// batch and context pinned in every request; context and sum of sizes within the limits at every load; whatever
-    /// others do to the server, the books come to say what it says.
+    /// Models are loaded only on request, shared, and never loaded twice. They are unloaded after
+    /// the idle time, and never while they are in use. Every request repeats batch and context. At
+    /// every load, context and sum of sizes are within the limits. Whatever other programs do, the
+    /// manager converges to the state of the server.
     #[test]
-    fn models_are_loaded_on_demand_shared_and_gone_when_unused(acts in prop::collection::vec(act(), 5..25)) {
+    fn models_are_loaded_on_demand_shared_and_gone_when_unused(
+        acts in prop::collection::vec(act(), 5..25),
+    ) {
         let mut play = Play::new();
         prop_assert_eq!(play.loads(), 0);
         for act in &acts {
@@ -266,7 +277,7 @@ proptest! {
 }
 
 #[test]
-fn model_that_a_restart_took_away_keeps_its_place() {
+fn leased_model_keeps_its_place_across_a_restart() {
     let mut play = Play::new();
     let before = [Act::Lease(0), Act::Lease(2), Act::Lease(2), Act::Drop(0)];
     let after = [Act::Lease(0), Act::Restart, Act::Generate(2), Act::Lease(1)];
@@ -274,7 +285,7 @@ fn model_that_a_restart_took_away_keeps_its_place() {
         play.act(act).unwrap();
     }
     assert_eq!(play.leases.len(), 4);
-    // Three models are in use, though the server lists two: a fourth would push one of them out.
+    // Three models are in use, although the server lists two. A fourth one would replace one.
     play.act(&Act::Lease(3)).unwrap();
     assert_eq!(play.leases.len(), 4, "refused");
     play.act(&Act::Generate(0)).unwrap();
@@ -283,22 +294,23 @@ fn model_that_a_restart_took_away_keeps_its_place() {
 }
 
 #[test]
-fn model_that_is_leased_again_late_outlives_the_first_timer() {
+fn late_second_lease_resets_the_timer() {
     let mut play = Play::new();
     let unused = [Act::Lease(0), Act::Drop(0), Act::Pass(150), Act::Pass(149)];
     for act in unused.iter().chain(&[Act::Lease(0), Act::Pass(150)]) {
         play.act(act).unwrap();
     }
-    assert_eq!(play.loads(), 1, "and nothing was loaded anew");
+    assert_eq!(play.loads(), 1, "nothing was loaded again");
     play.end().unwrap();
 }
 
-/// A number after another, the same ones every time.
+/// A reproducible sequence of numbers.
 struct Numbers(u64);
 
 impl Numbers {
     fn next(&mut self, below: u64) -> u64 {
-        // xorshift64*. Source: Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016.
+        // xorshift64*. Source: Vigna, "An experimental exploration of Marsaglia's xorshift
+        // generators, scrambled", 2016.
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -344,18 +356,18 @@ fn ten_callers_of_a_hundred_operations_converge() {
             });
         }
     });
-    assert_eq!(done.into_inner(), 1000, "nobody hangs");
+    assert_eq!(done.into_inner(), 1000, "no caller hangs");
     assert!(
-        world.sight.processes.most_at_once() <= 1,
+        world.probe.processes.most_at_once() <= 1,
         "no model is loaded twice"
     );
     world.fake.clear_faults();
     world.clock.advance(Duration::from_secs(IDLE_S));
     let ended = world.manager.tick().unwrap();
     assert!(ended.is_clean() && ended.kept.is_empty(), "{ended:?}");
-    // What is left is not ours, and the report says what the server has: ghosts as such, and what is alive.
+    // No remaining model is managed, and apart from ghosts the report equals the server's list.
     let report = world.manager.get_model_memory_usage().unwrap();
-    assert!(report.loaded_models.iter().all(|model| !model.is_ours));
+    assert!(report.loaded_models.iter().all(|model| !model.is_managed));
     let mut listed: Vec<String> = report
         .loaded_models
         .into_iter()
@@ -368,7 +380,7 @@ fn ten_callers_of_a_hundred_operations_converge() {
     assert_eq!(listed, held);
 }
 
-/// One thing that a caller, another program or the world does.
+/// Performs one operation of a caller, of another program, or of the machine.
 fn operate(world: &World, numbers: &mut Numbers) {
     let name = MODELS[usize::try_from(numbers.next(4)).unwrap()].0;
     match numbers.next(12) {
@@ -376,7 +388,7 @@ fn operate(world: &World, numbers: &mut Numbers) {
             if let Ok(lease) = world.lease(name) {
                 let prompt = Prompt::text("hello");
                 let answers = lease.generate(&prompt, &Cancel::new());
-                drop(answers.map(|answers| answers.whole()));
+                drop(answers.map(|answers| answers.collect_text()));
                 if numbers.next(2) == 0 {
                     drop(lease.finish());
                 }

@@ -1,11 +1,11 @@
-//! Unloads, ghosts and orphans as the system itself shows them: processes that allocate and map.
+//! Unloads, ghosts and orphans with real processes that allocate and map memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{
-    Cancel, Host, LoadedModel, Local, Manager, ModelState, OwnServer, Preset, Prompt, ServeError,
-    Settings, Sight,
+    Cancel, Host, LoadedModel, LocalProbe, Manager, ModelState, OwnServer, Probe, Prompt,
+    ServerPreset, Settings, StartError,
 };
 use steadyscribe_monitor::reader::{ProcessId, System};
 use tempfile::TempDir;
@@ -22,7 +22,7 @@ pub struct World {
     pub fake: Fake,
     manager: Manager,
     pub processes: Arc<Real>,
-    sight: Arc<Local>,
+    probe: Arc<LocalProbe>,
     pub blob: String,
     _folder: TempDir,
 }
@@ -44,12 +44,12 @@ impl World {
             ..Setup::of([model])
         };
         let fake = Fake::start(setup, Clock::default(), processes.clone());
-        let sight = Arc::new(Local::new(System::host(), fake.port()));
+        let probe = Arc::new(LocalProbe::new(System::host(), fake.port()));
         Self {
-            manager: Manager::new(fake.client(), sight.clone(), settings),
+            manager: Manager::new(fake.client(), probe.clone(), settings),
             fake,
             processes,
-            sight,
+            probe,
             blob,
             _folder: folder,
         }
@@ -60,9 +60,9 @@ impl World {
         report.loaded_models.into_iter().find(wanted).unwrap()
     }
 
-    /// Processes that hold this world's model; other tests have theirs.
+    /// Returns the number of processes that hold this world's model. Other tests have their own.
     pub fn runners(&self) -> usize {
-        let runners = self.sight.runners().unwrap();
+        let runners = self.probe.runners().unwrap();
         runners
             .iter()
             .filter(|runner| runner.model_path == self.blob)
@@ -71,7 +71,7 @@ impl World {
 }
 
 #[test]
-fn unloaded_model_has_given_its_memory_back() {
+fn unloaded_model_frees_its_memory() {
     let world = World::new(0, Settings::default());
     let lease = world.manager.lease("m:1b", &Cancel::new()).unwrap();
     let model = world.model(|model| model.name == "m:1b");
@@ -83,7 +83,7 @@ fn unloaded_model_has_given_its_memory_back() {
         "{private} of {claimed}"
     );
     assert_eq!(
-        (model.state, model.users, model.is_memory_mapped),
+        (model.state, model.leases, model.is_memory_mapped),
         (ModelState::Resident, 1, false)
     );
     drop(lease);
@@ -127,7 +127,7 @@ fn crashed_process_is_a_ghost_until_the_next_job() {
 fn orphan_is_reported_with_its_process() {
     let world = World::new(0, Settings::default());
     let (mut parent, pid) = world.processes.start_orphan(&world.blob, 32 * MIB);
-    let input = parent.stdin.take(); // waiting would close it, at which the orphan ends
+    let input = parent.stdin.take(); // waiting would close it, and so end the orphan
     parent.wait().unwrap();
     let model = world.model(|model| model.pid == Some(pid));
     assert_eq!(model.state, ModelState::Orphan);
@@ -140,14 +140,14 @@ fn orphan_is_reported_with_its_process() {
             .any(|line| line.contains(&format!("process {pid} "))),
         "{advice:?}"
     );
-    // An orphan is no reason to take a model for loaded.
+    // An orphan does not make its model loaded.
     let _lease = world.manager.lease("m:1b", &Cancel::new()).unwrap();
     assert_eq!(world.fake.shared.scheduler.loads(), 1);
     drop(input);
 }
 
 #[test]
-fn orphan_is_killed_where_the_user_allows_it_and_only_there() {
+fn orphan_is_killed_only_if_the_user_allows_it() {
     let world = World::new(0, Settings::default());
     let (mut parent, pid) = world.processes.start_orphan(&world.blob, 32 * MIB);
     let input = parent.stdin.take();
@@ -161,11 +161,11 @@ fn orphan_is_killed_where_the_user_allows_it_and_only_there() {
         "{}",
         stuck.remedy
     );
-    assert_eq!(world.runners(), 1, "it lives");
+    assert_eq!(world.runners(), 1, "it is alive");
 
     let mut settings = Settings::default();
     settings.kill_stuck = true;
-    let allowed = Manager::new(world.fake.client(), world.sight.clone(), settings);
+    let allowed = Manager::new(world.fake.client(), world.probe.clone(), settings);
     let lease = allowed.lease("m:1b", &Cancel::new()).unwrap();
     assert_eq!(world.runners(), 2);
     drop(lease);
@@ -178,7 +178,7 @@ fn orphan_is_killed_where_the_user_allows_it_and_only_there() {
     assert_eq!(
         killed,
         [false, true],
-        "the living one was asked, the orphan was not"
+        "the runner was unloaded, and the orphan killed"
     );
     assert!(result.is_clean());
     assert_eq!(world.runners(), 0);
@@ -206,15 +206,15 @@ fn own_server_has_its_environment_and_leaves_nothing_behind() {
         .unwrap();
     let host: Host = free.to_string().parse().unwrap();
 
-    let preset = Preset::default();
+    let preset = ServerPreset::default();
     let server = OwnServer::start(&program, &host, &preset).unwrap();
     let taken = OwnServer::start(&program, &host, &preset).unwrap_err();
-    assert!(matches!(taken, ServeError::Taken { .. }), "{taken}");
-    let sight = Arc::new(Local::of_host(&host));
-    let manager = Manager::new(server.client().clone(), sight.clone(), preset.settings());
+    assert!(matches!(taken, StartError::Taken { .. }), "{taken}");
+    let probe = Arc::new(LocalProbe::of_host(&host));
+    let manager = Manager::new(server.client().clone(), probe.clone(), preset.settings());
     drop(manager.lease("m:1b", &Cancel::new()).unwrap());
     let of_blob = || {
-        let runners = sight.runners().unwrap();
+        let runners = probe.runners().unwrap();
         runners.into_iter().find(|runner| runner.model_path == blob)
     };
     let pid = of_blob().unwrap().id.pid;
@@ -232,11 +232,11 @@ fn own_server_has_its_environment_and_leaves_nothing_behind() {
     assert_eq!(stopped.unloaded[0].process_ended, Some(true));
     assert!(of_blob().is_none());
     let missing = OwnServer::start(&folder.path().join("none"), &host, &preset).unwrap_err();
-    assert!(matches!(missing, ServeError::NotRun { .. }), "{missing}");
+    assert!(matches!(missing, StartError::NotRun { .. }), "{missing}");
 }
 
 #[test]
-fn hidden_cache_is_measured_and_freed() {
+fn prompt_cache_is_measured_and_freed() {
     let mut settings = Settings::default();
     settings.unclaimed_bytes_max = 32 * MIB;
     let world = World::new(96 * MIB, settings);
@@ -245,10 +245,10 @@ fn hidden_cache_is_measured_and_freed() {
     lease
         .generate(&prompt, &Cancel::new())
         .unwrap()
-        .whole()
+        .collect_text()
         .unwrap();
     let model = world.model(|model| model.name == "m:1b");
-    // The process overhead that the estimate allows for, 27 MiB, is not held by a helper.
+    // A helper lacks the process overhead of 27 MiB that the estimate contains.
     assert!(model.unclaimed_bytes.unwrap() >= 60 * MIB);
     let freed = lease.finish().unwrap().unwrap();
     assert!(freed.freed_bytes() >= WEIGHTS_BYTES + 96 * MIB);
@@ -256,7 +256,7 @@ fn hidden_cache_is_measured_and_freed() {
 }
 
 #[test]
-fn stuck_process_is_killed_where_the_user_allows_it_and_only_there() {
+fn stuck_process_is_killed_only_if_the_user_allows_it() {
     let mut settings = Settings::default();
     settings.unload_max = Duration::from_millis(300);
     let world = World::new(0, settings.clone());
@@ -268,12 +268,12 @@ fn stuck_process_is_killed_where_the_user_allows_it_and_only_there() {
     assert_eq!(world.runners(), 1);
     // Another process with the same number would have started at another time.
     let later = ProcessId::new(process.pid, process.start_time + 1);
-    let error = world.sight.kill(later).unwrap_err();
+    let error = world.probe.kill(later).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     assert_eq!(world.runners(), 1);
 
     settings.kill_stuck = true;
-    let allowed = Manager::new(world.fake.client(), world.sight.clone(), settings);
+    let allowed = Manager::new(world.fake.client(), world.probe.clone(), settings);
     let result = allowed.unload("m:1b").unwrap();
     let unloaded = &result.unloaded[0];
     assert!(unloaded.is_gone() && unloaded.killed && !unloaded.gone_from_list);

@@ -1,17 +1,16 @@
-//! Out of memory: what is verified, asked again, reported as stuck, and killed where that is allowed.
+//! Unloads: verified, requested again, reported as stuck, and killed only if that is allowed.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{
-    Cancel, KeepAlive, Lease, LoadProfile, Manager, ModelState, Prompt, Runner, Settings, Sight,
+    Cancel, KeepAlive, Lease, LoadProfile, Manager, ModelState, ModelUnloadResult, OllamaError,
+    Prompt, Settings,
 };
-use steadyscribe_monitor::reader::ProcessId;
-use time::OffsetDateTime;
 
 use crate::fake::Setup;
 use crate::fake::model::Model;
-use crate::fake::sight::MadeUp;
+use crate::fake::process::Processes;
 use crate::lifecycle::{MIB, World, models};
 
 #[test]
@@ -36,7 +35,7 @@ fn stuck_unload_is_reported_with_its_process_and_never_killed() {
     assert!(stuck.remedy.contains("process 1"), "{}", stuck.remedy);
     assert!(result.unloaded[0].waited_ms >= 30_000);
     assert_eq!(result.memory_freed, 0);
-    assert_eq!(world.sight.processes.runners().len(), 1);
+    assert_eq!(world.probe.processes.runners().len(), 1);
 }
 
 #[test]
@@ -67,13 +66,13 @@ fn hidden_cache_is_freed_after_the_job() {
         lease
             .generate(&Prompt::text("hello"), &Cancel::new())
             .unwrap()
-            .whole()
+            .collect_text()
             .unwrap();
         let freed = lease.finish().unwrap();
         assert_eq!(
             freed.is_some(),
             jobs == 2,
-            "800 MiB are more than the 512 allowed"
+            "800 MiB exceeds the limit of 512 MiB"
         );
     }
     assert!(world.names().is_empty());
@@ -87,7 +86,7 @@ fn hidden_cache_is_freed_by_a_tick_after_the_job() {
     });
     let lease = world.lease("m0:1b").unwrap();
     let answers = lease.generate(&Prompt::text("hello"), &Cancel::new());
-    answers.unwrap().whole().unwrap();
+    answers.unwrap().collect_text().unwrap();
     assert!(world.manager.tick().unwrap().unloaded.is_empty(), "in use");
     drop(lease);
     let result = world.manager.tick().unwrap();
@@ -100,7 +99,7 @@ fn hidden_cache_is_freed_by_a_tick_after_the_job() {
 }
 
 #[test]
-fn stuck_process_is_killed_where_that_is_allowed() {
+fn stuck_process_is_killed_if_that_is_allowed() {
     let mut settings = Settings::default();
     settings.kill_stuck = true;
     let world = World::with(models(&[100]), settings);
@@ -109,7 +108,7 @@ fn stuck_process_is_killed_where_that_is_allowed() {
     let result = world.manager.unload("m0:1b").unwrap();
     let unloaded = &result.unloaded[0];
     assert!(unloaded.killed && unloaded.is_gone());
-    assert!(unloaded.waited_ms >= 30_000, "and not before its time");
+    assert!(unloaded.waited_ms >= 30_000, "not before the limit");
     assert_eq!(unloaded.process_ended, Some(true));
 }
 
@@ -126,11 +125,11 @@ fn alias_shares_the_process_and_the_lease_of_the_first_name() {
     let alias = world.lease("n:1b").unwrap();
     assert_eq!((alias.model(), alias.profile()), ("n:1b", first.profile()));
     let answers = alias.generate(&Prompt::text("hello"), &Cancel::new());
-    answers.unwrap().whole().unwrap();
+    answers.unwrap().collect_text().unwrap();
     assert_eq!(
         world.loads(),
         1,
-        "another context would have ended the first"
+        "another context would have reloaded the first"
     );
     drop(first);
     let kept = world.manager.unload_unused_models().unwrap();
@@ -160,9 +159,9 @@ fn model_in_use_is_not_unloaded_under_another_name() {
 }
 
 #[test]
-fn model_that_others_are_loading_is_asked_again_until_it_goes() {
+fn unload_of_a_loading_model_is_requested_until_it_succeeds() {
     let mut settings = Settings::default();
-    settings.unload_max = Duration::from_secs(1200); // half a minute here at most
+    settings.unload_max = Duration::from_secs(1200); // simulated time
     for minor in [24, 33] {
         let setup = Setup {
             minor,
@@ -186,69 +185,27 @@ fn model_that_others_are_loading_is_asked_again_until_it_goes() {
     }
 }
 
-/// A sight in whose first sleep something happens.
-struct Interrupted {
-    sight: Arc<MadeUp>,
-    deed: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-}
-
-impl std::fmt::Debug for Interrupted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.sight.fmt(f)
-    }
-}
-
-impl Sight for Interrupted {
-    fn available_bytes(&self) -> Option<u64> {
-        self.sight.available_bytes()
-    }
-
-    fn runners(&self) -> Option<Vec<Runner>> {
-        self.sight.runners()
-    }
-
-    fn now(&self) -> Duration {
-        self.sight.now()
-    }
-
-    fn wall(&self) -> OffsetDateTime {
-        self.sight.wall()
-    }
-
-    fn sleep(&self, time: Duration) {
-        let deed = self.deed.lock().unwrap().take();
-        deed.map_or_else(|| self.sight.sleep(time), |deed| deed());
-    }
-
-    fn kill(&self, id: ProcessId) -> std::io::Result<()> {
-        self.sight.kill(id)
-    }
-}
-
 #[test]
-fn model_that_others_load_again_is_neither_waited_for_nor_killed() {
+fn model_that_another_program_reloads_is_neither_waited_for_nor_killed() {
     let world = World::new(models(&[100]));
     drop(world.lease("m0:1b").unwrap());
     world.fake.shared.setup.lock().unwrap().unload_ms = 60_000;
     let fake = Arc::new(world.fake);
     let (server, others) = (Arc::clone(&fake), fake.client());
     let deed = move || {
-        // The process ends, and another program is at once the next one.
+        // The process ends, and another program loads the model at once.
         server.restart();
         let profile = LoadProfile::new(4096);
         others
             .load("m0:1b", &profile, KeepAlive::Forever, None)
             .unwrap();
     };
-    let sight = Interrupted {
-        sight: Arc::clone(&world.sight),
-        deed: Mutex::new(Some(Box::new(deed))),
-    };
+    world.probe.on_sleep(deed);
     let mut settings = world.manager.settings();
     settings.kill_stuck = true;
-    let manager = Manager::new(fake.client(), Arc::new(sight), settings);
+    let manager = Manager::new(fake.client(), world.probe.clone(), settings);
     let unloaded = manager.unload("m0:1b").unwrap().unloaded.remove(0);
-    assert_eq!(unloaded.process_ended, Some(true), "ours has");
+    assert_eq!(unloaded.process_ended, Some(true), "the managed one");
     assert!(!unloaded.killed && unloaded.waited_ms < 30_000);
     let stuck = unloaded.stuck.unwrap();
     assert_eq!(stuck.process.unwrap().pid, 2);
@@ -257,7 +214,11 @@ fn model_that_others_load_again_is_neither_waited_for_nor_killed() {
         "{}",
         stuck.remedy
     );
-    assert_eq!(world.sight.processes.runners()[0].id.pid, 2, "theirs lives");
+    assert_eq!(
+        world.probe.processes.runners()[0].id.pid,
+        2,
+        "the other one is alive"
+    );
 }
 
 #[test]
@@ -282,7 +243,7 @@ fn every_state_is_reported() {
         );
         assert!(
             model.private_bytes >= Some(100 * MIB),
-            "it is there, though not listed"
+            "it is in memory, although it is not listed"
         );
         let lease = loading.join().unwrap();
         assert_eq!(state(), ModelState::Resident);
@@ -305,12 +266,12 @@ fn every_state_is_reported() {
     world.fake.restart();
     assert_eq!(state(), ModelState::Absent);
     let blob = Model::small("m0:1b", 0).blob;
-    world.sight.processes.leave_orphan(&blob, 50 * MIB);
+    world.probe.processes.leave_orphan(&blob, 50 * MIB);
     assert_eq!(state(), ModelState::Orphan);
 }
 
 #[test]
-fn orphans_are_reported_and_killed_only_where_that_is_allowed() {
+fn orphans_are_reported_and_killed_only_if_that_is_allowed() {
     let blob = Model::small("m0:1b", 0).blob;
     for may_kill in [false, true] {
         let mut settings = Settings::default();
@@ -318,9 +279,9 @@ fn orphans_are_reported_and_killed_only_where_that_is_allowed() {
         let world = World::with(models(&[100]), settings);
         let lease = world.lease("m0:1b").unwrap();
         let orphans = [
-            world.sight.processes.leave_orphan(&blob, 50 * MIB),
+            world.probe.processes.leave_orphan(&blob, 50 * MIB),
             world
-                .sight
+                .probe
                 .processes
                 .leave_orphan("/m/blobs/sha256-other", 30 * MIB),
         ];
@@ -342,27 +303,27 @@ fn orphans_are_reported_and_killed_only_where_that_is_allowed() {
                 .map(|stuck| stuck.process.unwrap().pid);
             assert_eq!(stuck, (!may_kill).then_some(pid));
         }
-        assert_eq!(result.unloaded[0].name, "m0:1b", "by its file");
+        assert_eq!(result.unloaded[0].name, "m0:1b", "named by its file");
         assert_eq!(result.memory_freed, if may_kill { 80 * MIB } else { 0 });
         assert_eq!(result.is_clean(), may_kill);
         assert_eq!(
             world.names(),
             ["m0:1b"],
-            "the living process of the same file stays"
+            "the process of a running server stays"
         );
         drop(lease);
     }
 }
 
 #[test]
-fn orphan_of_a_model_goes_with_it() {
+fn orphan_of_a_model_is_unloaded_with_it() {
     let mut settings = Settings::default();
     settings.kill_stuck = true;
     let world = World::with(models(&[100]), settings);
     let blob = Model::small("m0:1b", 0).blob;
-    world.sight.processes.leave_orphan(&blob, 50 * MIB);
+    world.probe.processes.leave_orphan(&blob, 50 * MIB);
     world
-        .sight
+        .probe
         .processes
         .leave_orphan("/m/blobs/sha256-other", 30 * MIB);
     let result = world.manager.unload("m0:1b").unwrap();
@@ -370,20 +331,21 @@ fn orphan_of_a_model_goes_with_it() {
     assert_eq!(
         world.manager.orphans().len(),
         1,
-        "the other one was not asked for"
+        "the other one was not requested"
     );
 }
 
 #[test]
-fn listed_model_of_a_server_that_is_not_recognised_is_no_orphan() {
+fn listed_model_of_an_unrecognized_server_is_kept() {
     let mut settings = Settings::default();
     settings.kill_stuck = true;
     let world = World::with(models(&[100]), settings);
     drop(world.lease("m0:1b").unwrap());
-    // As seen where the server runs under another name: the only process of a listed model has a foreign parent.
+    // The server may run under another name. Then the only process of a listed model has an unknown
+    // parent.
     let blob = Model::small("m0:1b", 0).blob;
-    world.sight.processes.kill(1);
-    world.sight.processes.leave_orphan(&blob, 100 * MIB);
+    world.probe.processes.kill(1);
+    world.probe.processes.leave_orphan(&blob, 100 * MIB);
     let result = world.manager.unload_orphans().unwrap();
     assert!(result.unloaded.is_empty());
     let kept = result.kept.last().unwrap();
@@ -392,15 +354,109 @@ fn listed_model_of_a_server_that_is_not_recognised_is_no_orphan() {
 }
 
 #[test]
-fn orphans_are_ended_where_no_server_runs() {
+fn orphans_are_ended_without_a_server() {
     let mut settings = Settings::default();
     settings.kill_stuck = true;
     let world = World::with(models(&[100]), settings);
     world
-        .sight
+        .probe
         .processes
         .leave_orphan("/m/blobs/sha256-other", 30 * MIB);
     let World { fake, manager, .. } = world;
     drop(fake);
     assert!(manager.unload_orphans().unwrap().unloaded[0].killed);
+}
+
+/// A model whose process the server has forgotten, without ending it.
+fn with_unlisted(settings: Settings) -> World {
+    let world = World::with(models(&[100]), settings);
+    drop(world.lease("m0:1b").unwrap());
+    world.fake.shared.scheduler.lose("m0:1b");
+    world
+}
+
+#[test]
+fn process_that_the_server_does_not_list_is_not_loading() {
+    let world = with_unlisted(Settings::default());
+    let state = world.manager.model_state("m0:1b").unwrap();
+    assert_eq!(format!("{state:?}"), "Unlisted");
+    let report = world.manager.get_model_memory_usage().unwrap();
+    let model = &report.loaded_models[0];
+    assert_eq!(format!("{:?}", model.state), "Unlisted");
+    assert_eq!(model.pid, Some(1));
+    let advice = report.optimization_opportunities.join(" ");
+    assert!(advice.contains("process 1 holds"), "{advice}");
+}
+
+#[test]
+fn unlisted_process_that_grows_is_loading() {
+    let world = with_unlisted(Settings::default());
+    let grow = |world: &World| {
+        let processes = world.probe.processes.clone();
+        world.probe.on_sleep(move || processes.grow(1, MIB));
+    };
+    grow(&world);
+    let state = world.manager.model_state("m0:1b").unwrap();
+    assert_eq!(state, ModelState::Loading);
+    grow(&world);
+    let report = world.manager.get_model_memory_usage().unwrap();
+    assert_eq!(report.loaded_models[0].state, ModelState::Loading);
+}
+
+/// Unloads from inside a load, in a callback of the probe, and returns the result.
+fn unload_inside_a_load(
+    world: &World,
+    call: impl FnOnce(Manager) -> Result<ModelUnloadResult, OllamaError> + Send + 'static,
+) -> Result<ModelUnloadResult, OllamaError> {
+    drop(world.lease("m1:1b").unwrap());
+    let result = Arc::new(Mutex::new(None));
+    let (manager, slot) = (world.manager.clone(), Arc::clone(&result));
+    world
+        .probe
+        .on_capacity(move || *slot.lock().unwrap() = Some(call(manager)));
+    drop(world.lease("m0:1b").unwrap());
+    let result = result.lock().unwrap().take();
+    result.unwrap()
+}
+
+#[test]
+fn unload_from_inside_a_load_is_refused_instead_of_deadlocking() {
+    let world = World::new(models(&[100, 100]));
+    let refused = unload_inside_a_load(&world, |manager| manager.unload("m1:1b"));
+    let error = refused.unwrap_err();
+    assert!(matches!(error, OllamaError::InFlight { .. }), "{error}");
+    assert!(error.to_string().contains("try again when it has returned"));
+    assert_eq!(world.names(), ["m1:1b", "m0:1b"]);
+    // Once the load has returned, the same call succeeds.
+    assert!(world.manager.unload("m1:1b").unwrap().is_clean());
+    assert_eq!(world.names(), ["m0:1b"]);
+}
+
+#[test]
+fn unload_on_another_thread_does_not_deadlock_a_load_that_waits_for_it() {
+    let mut settings = Settings::default();
+    settings.unload_max = Duration::from_millis(10);
+    let world = World::with(models(&[100, 100]), settings);
+    let refused = unload_inside_a_load(&world, |manager| {
+        let governor = std::thread::spawn(move || manager.unload_unused_models());
+        governor.join().unwrap()
+    });
+    let error = refused.unwrap_err();
+    assert!(matches!(error, OllamaError::InFlight { .. }), "{error}");
+}
+
+#[test]
+fn every_call_from_inside_a_load_returns() {
+    let world = World::new(models(&[100, 100]));
+    let refused = unload_inside_a_load(&world, |manager| {
+        manager.tick()?;
+        manager.get_model_memory_usage()?;
+        manager.model_state("m1:1b")?;
+        let leased = manager.lease("m1:1b", &Cancel::new());
+        assert!(leased.is_err(), "a load inside a load");
+        assert!(manager.unload_orphans().is_err());
+        manager.set_model_cache_size(1000)
+    });
+    assert!(matches!(refused, Err(OllamaError::InFlight { .. })));
+    assert_eq!(world.manager.settings().models_bytes_max, 1000 * MIB);
 }

@@ -1,73 +1,77 @@
-//! A model for the time of a job.
+//! A model in use.
 
 use std::sync::Arc;
 
-use super::super::outcome::UnloadedModel;
-use super::super::{Answers, Cancel, KeepAlive, LoadProfile, OllamaError, Piece, Prompt};
-use super::{Inner, KEEP_ALIVE_SLACK, Manager, ManagerError, UnloadReason};
+use super::shared::{Inner, Manager};
+use crate::ollama::client::Prompt;
+use crate::ollama::client::error::OllamaError;
+use crate::ollama::client::profile::LoadProfile;
+use crate::ollama::client::stream::ResponseStream;
+use crate::ollama::client::transport::Cancel;
+use crate::ollama::client::wire::Chunk;
+use crate::ollama::outcome::{ManagerError, UnloadReason, UnloadedModel};
+use crate::ollama::state::full_name;
 
-/// A loaded model that stays loaded, as it is, until this is dropped.
+/// A loaded model, which stays loaded with the same profile until the lease is dropped.
 #[derive(Debug)]
 pub struct Lease {
-    pub(super) inner: Arc<Inner>,
-    pub(super) model: String,
-    /// The name by which the books hold it: an alias shares the process of the name that came first.
-    pub(super) key: String,
-    pub(super) profile: LoadProfile,
+    inner: Arc<Inner>,
+    model: String,
+    /// The name under which the model is resident: an alias shares the process of the first name.
+    key: String,
+    profile: LoadProfile,
 }
 
 impl Lease {
-    /// Returns the whole name of the model.
+    /// Returns the full name of the model.
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
     }
 
-    /// Returns what it is loaded with: its context is what a prompt with its answer must fit into.
+    /// Returns the profile. Its context must hold a prompt and the response.
     #[must_use]
     pub fn profile(&self) -> &LoadProfile {
         &self.profile
     }
 
-    /// Lets the model answer; the answer comes piece by piece and stops when `cancel` says so.
+    /// Starts a generation, and returns the stream of its chunks. Setting `cancel` ends it.
     ///
-    /// Where the server has lost the model, by a restart for instance, it loads it again by itself: its place and its
-    /// memory were kept free of our other models, but not of those that other programs loaded meanwhile.
+    /// If the server has lost the model, for instance by a restart, it loads the model again. The
+    /// manager reserves its memory against other leases, but not against other programs.
     ///
     /// # Errors
     ///
-    /// [`OllamaError::PromptTooLong`]: shorten it. [`OllamaError::RunnerEnded`]: drop the lease, take another, repeat.
+    /// [`OllamaError::PromptTooLong`]: shorten the prompt. [`OllamaError::RunnerEnded`]: drop the
+    /// lease, acquire another one, and repeat the request.
     pub fn generate(
         &self,
         prompt: &Prompt,
         cancel: &Cancel,
-    ) -> Result<Answers<Piece>, OllamaError> {
-        let keep_alive = self.inner.keep_alive();
-        self.inner.client.with_cancel(cancel.clone()).generate(
-            &self.model,
-            &self.profile,
-            keep_alive,
-            prompt,
-        )
+    ) -> Result<ResponseStream<Chunk>, OllamaError> {
+        let keep_alive = self.inner.state().settings.keep_alive();
+        let client = self.inner.client.with_cancel(cancel.clone());
+        client.generate(&self.model, &self.profile, keep_alive, prompt)
     }
 
-    /// Gives the model back, and frees at once what the job left behind: where the process now holds more beyond its
-    /// model than the settings allow and nobody else uses it, it is unloaded.
+    /// Ends the lease. If no other lease uses the model, and its process has grown beyond
+    /// [`Settings::unclaimed_bytes_max`](crate::ollama::Settings::unclaimed_bytes_max), the model
+    /// is unloaded.
     ///
     /// # Errors
     ///
-    /// [`OllamaError`] where the server does not answer; the lease is given back all the same.
+    /// [`OllamaError`] if the server does not answer, or if another load is in flight. The lease
+    /// has ended anyway, and the next [`tick`](Manager::tick) unloads the model.
     pub fn finish(self) -> Result<Option<UnloadedModel>, OllamaError> {
         let (inner, key) = (Arc::clone(&self.inner), self.key.clone());
         drop(self);
-        let _passage = inner.enter(&Cancel::new())?;
+        let _flight = inner.enter_to_unload()?;
         inner.mark_bloated(&inner.client.running()?);
-        let is_due = inner
-            .state()
-            .books
-            .held
-            .get(&key)
-            .is_some_and(|held| held.users == 0 && held.is_bloated);
+        let is_due = {
+            let state = inner.state();
+            let resident = state.residency.models.get(&key);
+            resident.is_some_and(|resident| resident.leases == 0 && resident.is_bloated)
+        };
         if is_due {
             return inner.unload(&key, UnloadReason::Bloated).map(Some);
         }
@@ -77,26 +81,28 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let (now, wall) = (self.inner.sight.now(), self.inner.sight.wall());
-        self.inner.state().books.give_back(&self.key, now, wall);
+        let (now, utc_now) = (self.inner.probe.now(), self.inner.probe.utc_now());
+        let mut state = self.inner.state();
+        state.residency.release(&self.key, now, utc_now);
     }
 }
 
 impl Manager {
-    /// Returns a model, loading it first where it is not in memory. Callers that ask for the same model at the same time
-    /// share one load. Blocks until the model is ready.
+    /// Leases a model, and loads it first if it is not in memory. Blocks until the model is ready.
+    /// Callers that request the same model at the same time share one load.
     ///
     /// # Errors
     ///
-    /// [`ManagerError::NoRoom`] with the figures, before anything is loaded; [`ManagerError::Ollama`] otherwise, and
-    /// [`OllamaError::Cancelled`] inside it when `cancel` says so.
+    /// [`ManagerError::NoRoom`] before anything is loaded, with the required and the available
+    /// memory. [`ManagerError::Ollama`] otherwise: with [`OllamaError::Cancelled`] if `cancel` was
+    /// set, and with [`OllamaError::InFlight`] if the call comes from inside another load.
     pub fn lease(&self, model: &str, cancel: &Cancel) -> Result<Lease, ManagerError> {
-        let name = super::whole_name(model);
-        // Whoever uses a model pins it: it cannot change under a second user, so there is nothing to look at.
+        let name = full_name(model);
+        // A lease pins its model, so another caller can share it without looking at the server.
         if let Some(lease) = self.share(&name) {
             return Ok(lease);
         }
-        let _passage = self.inner.enter(cancel)?;
+        let _flight = self.inner.flights.enter(cancel, None)?;
         if let Some(lease) = self.share(&name) {
             return Ok(lease);
         }
@@ -105,14 +111,14 @@ impl Manager {
         Ok(self.lease_of(name, key, profile))
     }
 
-    /// A lease of a model that somebody uses already.
+    /// Returns a lease of a model that another caller leases.
     fn share(&self, name: &str) -> Option<Lease> {
         let profile = {
             let mut state = self.inner.state();
-            if state.books.held.get(name)?.users == 0 {
+            if state.residency.models.get(name)?.leases == 0 {
                 return None;
             }
-            state.books.take(name)?.profile.clone()
+            state.residency.acquire(name)?.profile.clone()
         };
         Some(self.lease_of(name.to_owned(), name.to_owned(), profile))
     }
@@ -123,16 +129,6 @@ impl Manager {
             model,
             key,
             profile,
-        }
-    }
-}
-
-impl Inner {
-    /// What the server is told: a little more than our own idle time, since only our unload is verified.
-    pub(super) fn keep_alive(&self) -> KeepAlive {
-        match self.state().settings.idle_timeout {
-            Some(timeout) => KeepAlive::For(timeout.saturating_add(KEEP_ALIVE_SLACK)),
-            None => KeepAlive::Forever,
         }
     }
 }

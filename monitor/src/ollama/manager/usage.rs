@@ -1,68 +1,77 @@
-//! The manager's part of a report.
+//! Reports on models, of any program.
 
-use super::super::report::{Facts, ModelMemoryReport, Ours};
-use super::super::sight::Runner;
-use super::super::state::{Evidence, ModelState, find_listed, whole_name};
-use super::super::{
-    InstalledModel, ModelShape, OllamaError, Quantization, QuantizationAdvice, RunningModel,
-    recommend,
-};
-use super::{Description, Inner, Manager, ManagerError, State};
+use super::catalog::find_installed;
+use super::shared::{Inner, Manager};
+use crate::ollama::client::error::OllamaError;
+use crate::ollama::client::wire::{InstalledModel, RunningModel};
+use crate::ollama::outcome::ManagerError;
+use crate::ollama::plan::quantization::{Quantization, QuantizationAdvice, recommend};
+use crate::ollama::plan::shape::ModelShape;
+use crate::ollama::probe::Runner;
+use crate::ollama::report::{ManagedModel, ModelMemoryReport, ReportInputs};
+use crate::ollama::state::{Evidence, ModelState, full_name};
 
 impl Manager {
-    /// Looks at the server and the processes, and reports what every model costs, ours or not.
+    /// Queries the server and the processes, and reports what every model costs.
     ///
     /// # Errors
     ///
-    /// [`OllamaError`] where the server does not answer.
+    /// [`OllamaError`] if the server does not answer.
     pub fn get_model_memory_usage(&self) -> Result<ModelMemoryReport, OllamaError> {
-        let list = self.inner.client.running()?;
-        let runners = self.inner.sight.runners();
-        self.inner.state().forget_gone(&list, runners.as_deref());
-        let ours = self.inner.ours();
-        let blobs = self.inner.foreign_blobs(&list, &ours);
-        let (settings, stopping, names) = {
+        let look = self.inner.look()?;
+        let loading = self.inner.loading(look.unlisted());
+        let managed = self.inner.managed_models();
+        let (settings, stopping, mut names) = {
             let state = self.inner.state();
             (
                 state.settings.clone(),
                 state.stopping.clone(),
-                state.names(),
+                state.catalog.names(),
             )
         };
-        let smaller = self.inner.smaller_models(&list, settings.quantization)?;
-        let facts = Facts {
+        let unlisted = look.unlisted().map(|runner| &runner.model_path);
+        let unnamed = unlisted.filter(|path| names.iter().all(|(known, _)| known != *path));
+        let found: Vec<_> = unnamed
+            .filter_map(|path| Some((path.clone(), self.inner.identify_blob(path)?.name)))
+            .collect();
+        names.extend(found);
+        let smaller = self
+            .inner
+            .smaller_models(&look.list, settings.quantization)?;
+        let inputs = ReportInputs {
+            list: &look.list,
+            runners: look.runners.as_deref(),
+            managed: &managed,
             smaller: &smaller,
-            list: &list,
             stopping: &stopping,
             names: &names,
-            runners: runners.as_deref(),
-            ours: &ours,
-            blobs: &blobs,
+            blobs: &look.blobs,
+            loading: &loading,
             memory_mapping: settings.memory_mapping,
             ctx_max: settings.ctx_max,
         };
-        Ok(facts.report())
+        Ok(inputs.report())
     }
-}
 
-impl Manager {
-    /// Returns what an installed model's memory follows from, to [`plan`](super::super::plan()) with.
+    /// Returns the figures that determine the memory of an installed model, for
+    /// [`plan`](crate::ollama::plan()).
     ///
     /// # Errors
     ///
-    /// [`ManagerError::Unplannable`] where its description lacks a figure.
+    /// [`ManagerError::Unplannable`] if the model's description lacks a figure.
     pub fn shape(&self, model: &str) -> Result<ModelShape, ManagerError> {
-        self.inner.shape(&whole_name(model))
+        let description = self.inner.describe(&self.inner.client, &full_name(model))?;
+        Ok(description.shape)
     }
-}
 
-impl Manager {
-    /// Recommends a model of the level of [`Settings::quantization`](super::Settings::quantization) in place of an
-    /// installed one. `None`: it has that level already, its level is not known, or nothing is wished for.
+    /// Recommends a replacement with the level of
+    /// [`Settings::quantization`](crate::ollama::Settings::quantization) for an installed model.
+    /// Returns `None` if the model already has that level, if its level is unknown, or if no level
+    /// is set.
     ///
     /// # Errors
     ///
-    /// [`OllamaError::NotInstalled`] where no model has this name.
+    /// [`OllamaError::NotInstalled`] if no model has this name.
     pub fn quantization_advice(
         &self,
         model: &str,
@@ -70,81 +79,68 @@ impl Manager {
         let Some(wanted) = self.settings().quantization else {
             return Ok(None);
         };
-        let name = whole_name(model);
         let installed = self.inner.client.installed()?;
-        let of_name = |model: &&InstalledModel| whole_name(&model.name) == name;
-        let model = installed.iter().find(of_name);
-        let model = model.ok_or(OllamaError::NotInstalled { model: name })?;
+        let model = find_installed(&installed, &full_name(model))?;
         Ok(recommend(model, wanted, &installed))
     }
 
-    /// Looks at the server and the processes, and tells in which state a model is, ours or not.
+    /// Queries the server and the processes, and returns the state of a model of any program.
     ///
     /// # Errors
     ///
-    /// [`OllamaError::NotInstalled`] where no model has this name.
+    /// [`OllamaError::NotInstalled`] if no model has this name.
     pub fn model_state(&self, model: &str) -> Result<ModelState, OllamaError> {
-        let name = whole_name(model);
-        self.inner.describe_for_unload(&name)?;
+        let name = full_name(model);
+        let id = self.inner.identify(&name)?;
         let list = self.inner.client.running()?;
-        let runners = self.inner.sight.runners();
-        let mut state = self.inner.state();
-        state.forget_gone(&list, runners.as_deref());
-        let target = state.target(&name);
-        let of_model = |runner: &&Runner| Some(&runner.model_path) == target.blob.as_ref();
-        let seen = runners.as_deref().unwrap_or_default();
-        let listed = find_listed(&list, &name, &target.digest);
-        // An orphan does not answer for a model that is listed.
-        let runner = seen
+        let runners = self.inner.probe.runners();
+        let listed = id.find_listed(&list);
+        let of_model = |runner: &&Runner| Some(&runner.model_path) == id.blob.as_ref();
+        // A process of a running server takes precedence, and an orphan counts only if the server
+        // does not list the model.
+        let runner = runners
             .iter()
+            .flatten()
             .filter(of_model)
             .min_by_key(|runner| runner.is_orphan)
             .filter(|runner| listed.is_none() || !runner.is_orphan);
-        let (key, _, _) = state.user_count(&name);
+        // Only the state of an unlisted process depends on whether it grows.
+        let unlisted = runner.filter(|runner| listed.is_none() && !runner.is_orphan);
+        let loading = self.inner.loading(unlisted.into_iter());
+        let mut state = self.inner.state();
+        state.forget_gone(&list, runners.as_deref());
+        let (key, _) = state.resident_name(&name);
+        let resident = state.residency.models.get(&key);
         let evidence = Evidence {
             listed,
             runner,
-            sees_runners: runners.is_some() && target.blob.is_some(),
-            our_ctx: state.books.held.get(&key).map(|held| held.profile.num_ctx),
-            unload_asked: state.stopping.iter().any(|stopping| stopping.name == name),
+            sees_runners: runners.is_some() && id.blob.is_some(),
+            expected_ctx: resident.map(|resident| resident.profile.num_ctx),
+            unload_requested: state.stopping.iter().any(|stopping| stopping.name == name),
+            is_loading: !loading.is_empty(),
         };
         Ok(evidence.state())
     }
 }
 
-impl State {
-    /// Files of models, and the names that they were described under.
-    fn names(&self) -> Vec<(String, String)> {
-        let known = self.descriptions.iter();
-        let file = |known: &Description| known.blob.clone();
-        known
-            .filter_map(|(name, known)| Some((file(known)?, name.clone())))
+impl Inner {
+    fn managed_models(&self) -> Vec<ManagedModel> {
+        let state = self.state();
+        let models = state.residency.models.iter();
+        models
+            .map(|(name, model)| ManagedModel {
+                id: model.id.clone(),
+                profile: model.profile.clone(),
+                estimate: model.estimate,
+                server: model.server,
+                shape: state.catalog.get(name).map(|known| known.shape.clone()),
+                leases: model.leases,
+                last_used: model.last_used_utc,
+            })
             .collect()
     }
-}
 
-impl Inner {
-    fn ours(&self) -> Vec<Ours> {
-        let state = self.state();
-        let held = state.books.held.iter();
-        held.map(|(name, held)| Ours {
-            name: name.clone(),
-            digest: held.digest.clone(),
-            blob: held.blob.clone(),
-            profile: held.profile.clone(),
-            estimate: held.estimate,
-            server: held.server,
-            shape: state
-                .descriptions
-                .get(name)
-                .map(|known| known.shape.clone()),
-            users: held.users,
-            last_used: held.last_used_wall,
-        })
-        .collect()
-    }
-
-    /// Smaller models than those that are loaded, by the loaded ones' names.
+    /// Recommends smaller models, by the names of the loaded ones.
     fn smaller_models(
         &self,
         list: &[RunningModel],
@@ -155,27 +151,10 @@ impl Inner {
         };
         let installed = self.client.installed()?;
         let loaded = list.iter().filter_map(|model| {
-            let same = |other: &&InstalledModel| other.digest == model.digest;
-            let advice = recommend(installed.iter().find(same)?, wanted, &installed)?;
+            let is_same = |other: &&InstalledModel| other.digest == model.digest;
+            let advice = recommend(installed.iter().find(is_same)?, wanted, &installed)?;
             Some((model.name.clone(), advice))
         });
         Ok(loaded.collect())
-    }
-
-    /// Files of models that other programs loaded, so that their processes are found. A model that cannot be shown, such
-    /// as one that was just removed, stays without a process.
-    pub(super) fn foreign_blobs(
-        &self,
-        list: &[RunningModel],
-        ours: &[Ours],
-    ) -> Vec<(String, String)> {
-        let is_ours = |digest: &str| ours.iter().any(|ours| ours.digest == digest);
-        let foreign = list.iter().filter(|model| !is_ours(&model.digest));
-        foreign
-            .filter_map(|model| {
-                let show = self.client.show(&model.name, false).ok()?;
-                Some((model.digest.clone(), show.blob_path()?.to_owned()))
-            })
-            .collect()
     }
 }

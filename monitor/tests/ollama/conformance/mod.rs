@@ -1,31 +1,32 @@
-//! The same questions to the fake server and to a real one: the fake is faithful where the answers agree.
+//! Compares the responses of the fake server with those of a real one.
 //!
-//! `OLLAMA_CONFORMANCE_URL` and `OLLAMA_CONFORMANCE_MODEL` name a real server and a small model of it. What changes what
-//! is loaded is asked only where `OLLAMA_CONFORMANCE_CHANGE=1` allows it, and only if nothing is loaded before. What was
-//! asked and answered is printed (`--nocapture`) and left in the folder of the test's temporary files.
+//! `OLLAMA_CONFORMANCE_URL` and `OLLAMA_CONFORMANCE_MODEL` select a real server and a small model
+//! on it. Requests that load or unload models are sent only with `OLLAMA_CONFORMANCE_CHANGE=1`, and
+//! only if no model is loaded before. The transcript is printed (`--nocapture`) and written to the
+//! folder of the test's temporary files.
 
-#![expect(clippy::print_stdout, reason = "a skipped test says so")]
+#![expect(clippy::print_stdout, reason = "a skipped test reports that")]
 
-mod probe;
+mod question;
 #[cfg(target_os = "linux")]
 mod steps;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use steadyscribe_monitor::ollama::{Client, Host, Version};
+use steadyscribe_monitor::ollama::{Client, Host, ServerTraits, Version};
 #[cfg(target_os = "linux")]
-use steadyscribe_monitor::{ollama::Local, reader::System};
+use steadyscribe_monitor::{ollama::LocalProbe, reader::System};
 
 use crate::fake::clock::Clock;
 use crate::fake::model::Model;
 use crate::fake::process::Counted;
 use crate::fake::{Fake, Setup};
-use probe::{changing, reading, transcript};
+use question::{changing, reading, transcript};
 
 const MODEL: &str = "m:1b";
 
-fn say(line: &str) {
+fn report(line: &str) {
     println!("{line}");
 }
 
@@ -39,66 +40,99 @@ fn fake_transcripts(minor: u32, change: bool) -> Vec<String> {
 }
 
 fn ask(address: &str, model: &str, change: bool) -> Vec<String> {
-    let mut probes = reading(model);
+    let mut questions = reading(model);
     if change {
-        probes.extend(changing(model));
+        questions.extend(changing(model));
     }
-    let answers = probes.iter().map(|probe| transcript(address, probe));
+    let answers = questions
+        .iter()
+        .map(|question| transcript(address, question));
     answers.collect()
 }
 
-const LOADED: &str =
-    r#"200 application/json {"done":true,"done_reason":"load","model":"text","response":""}"#;
-const UNLOADED: &str =
-    r#"200 application/json {"done":true,"done_reason":"unload","model":"text","response":""}"#;
 const DETAILS: &str =
     r#""details":{"family":"text","parameter_size":"text","quantization_level":"text"}"#;
 
-fn check(minor: u32) {
-    let context = if minor >= 10 {
-        r#""context_length":"number","#
-    } else {
-        ""
+/// A response in JSON.
+fn ok(name: &str, body: &str) -> String {
+    format!("{name}: 200 application/json {body}")
+}
+
+/// An error in JSON.
+fn error(name: &str, status: u16, message: &str) -> String {
+    let body = serde_json::json!({ "error": message });
+    format!("{name}: {status} application/json {body}")
+}
+
+/// A load or unload by `/api/generate`.
+fn done(name: &str, reason: &str) -> String {
+    let body = format!(r#"{{"done":true,"done_reason":"{reason}","model":"text","response":""}}"#);
+    ok(name, &body)
+}
+
+/// A load or unload by `/api/chat`.
+fn done_by_chat(reason: &str) -> String {
+    let message = r#""message":{"content":"","role":"assistant"}"#;
+    let body = format!(r#"{{"done":true,"done_reason":"{reason}",{message},"model":"text"}}"#);
+    ok(&format!("{reason} by chat"), &body)
+}
+
+/// The documented responses of a version, in the order of the requests.
+fn documented(minor: u32) -> Vec<String> {
+    let not_found = "model 'there-is-none:1b' not found";
+    let not_found_embed = "model \"there-is-none:1b\" not found, try pulling it first";
+    let names = r#""model":"text","name":"text","size":"number""#;
+    let context = match minor {
+        0..10 => "",
+        _ => r#""context_length":"number","#,
     };
-    let expected = [
+    let tags = format!(r#"{{"models":[{{{DETAILS},"digest":"text",{names}}}]}}"#);
+    let show = format!(
+        r#"{{"capabilities":["text"],{DETAILS},"model_info":"object","modelfile":"text"}}"#
+    );
+    let ps = [
+        format!(r#"{{"models":[{{{context}{DETAILS},"digest":"text","expires_at":"text","#),
+        format!(r#"{names},"size_vram":"number"}}]}}"#),
+    ];
+    let stream = [
+        r#"stream: 200 application/x-ndjson {"done":false,"model":"text","response":"text"} .. "#,
+        r#"{"done":true,"done_reason":"length","model":"text","response":""}"#,
+    ];
+    let bad_time = "time: missing unit in duration \"300\"";
+    let bad_option = "option \"num_ctx\" must be of type integer";
+    vec![
         "root: 200 text/plain Ollama is running".to_owned(),
-        r#"version: 200 application/json {"version":"text"}"#.to_owned(),
+        ok("version", r#"{"version":"text"}"#),
         "head of version: 200 -".to_owned(),
-        format!(
-            r#"tags: 200 application/json {{"models":[{{{DETAILS},"digest":"text","model":"text","name":"text","size":"number"}}]}}"#
-        ),
-        r#"ps: 200 application/json {"models":[]}"#.to_owned(),
-        format!(
-            r#"show: 200 application/json {{"capabilities":["text"],{DETAILS},"model_info":"object","modelfile":"text"}}"#
-        ),
-        r#"show without model: 400 application/json {"error":"model is required"}"#.to_owned(),
-        r#"show of none: 404 application/json {"error":"model 'there-is-none:1b' not found"}"#.to_owned(),
+        ok("tags", &tags),
+        ok("ps", r#"{"models":[]}"#),
+        ok("show", &show),
+        error("show without model", 400, "model is required"),
+        error("show of none", 404, not_found),
         "unknown path: 404 text/plain 404 page not found".to_owned(),
         "wrong method: 405 text/plain 405 method not allowed".to_owned(),
         "other host: 403 -".to_owned(),
-        r#"load without body: 400 application/json {"error":"missing request body"}"#.to_owned(),
-        r#"load of none: 404 application/json {"error":"model 'there-is-none:1b' not found"}"#.to_owned(),
-        r#"chat without model: 400 application/json {"error":"model is required"}"#.to_owned(),
-        r#"chat with none: 404 application/json {"error":"model 'there-is-none:1b' not found"}"#.to_owned(),
-        r#"embed with none: 404 application/json {"error":"model \"there-is-none:1b\" not found, try pulling it first"}"#
-            .to_owned(),
-        r#"time without unit: 400 application/json {"error":"time: missing unit in duration \"300\""}"#.to_owned(),
-        r#"time of wrong type: 400 application/json {"error":"Unsupported type: 'bool'"}"#.to_owned(),
-        format!("unload of what is not loaded: {UNLOADED}"),
-        format!("load: {LOADED}"),
-        format!(
-            r#"ps with one: 200 application/json {{"models":[{{{context}{DETAILS},"digest":"text","expires_at":"text","model":"text","name":"text","size":"number","size_vram":"number"}}]}}"#
-        ),
-        format!("reload: {LOADED}"),
-        r#"stream: 200 application/x-ndjson {"done":false,"model":"text","response":"text"} .. {"done":true,"done_reason":"length","model":"text","response":""}"#
-            .to_owned(),
-        r#"bad option: 500 application/json {"error":"option \"num_ctx\" must be of type integer"}"#.to_owned(),
-        format!("unload: {UNLOADED}"),
-        r#"load by chat: 200 application/json {"done":true,"done_reason":"load","message":{"content":"","role":"assistant"},"model":"text"}"#
-            .to_owned(),
-        r#"unload by chat: 200 application/json {"done":true,"done_reason":"unload","message":{"content":"","role":"assistant"},"model":"text"}"#
-            .to_owned(),
-    ];
+        error("load without body", 400, "missing request body"),
+        error("load of none", 404, not_found),
+        error("chat without model", 400, "model is required"),
+        error("chat with none", 404, not_found),
+        error("embed with none", 404, not_found_embed),
+        error("time without unit", 400, bad_time),
+        error("time of wrong type", 400, "Unsupported type: 'bool'"),
+        done("unload of what is not loaded", "unload"),
+        done("load", "load"),
+        ok("ps with one", &ps.concat()),
+        done("reload", "load"),
+        stream.concat(),
+        error("bad option", 500, bad_option),
+        done("unload", "unload"),
+        done_by_chat("load"),
+        done_by_chat("unload"),
+    ]
+}
+
+fn check(minor: u32) {
+    let expected = documented(minor);
     let answers = fake_transcripts(minor, true);
     for (answer, expected) in answers.iter().zip(&expected) {
         assert_eq!(answer, expected, "0.{minor}");
@@ -113,7 +147,7 @@ fn fake_answers_as_documented() {
     }
 }
 
-/// The steps on a fake server whose processes are real.
+/// Runs the steps on a fake server with real processes.
 #[cfg(target_os = "linux")]
 fn fake_steps(minor: u32) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
@@ -129,7 +163,7 @@ fn fake_steps(minor: u32) -> Vec<String> {
     let fake = Fake::start(setup, Clock::default(), processes);
     let watched = steps::Watched {
         client: &fake.client(),
-        sight: Arc::new(Local::new(System::host(), fake.port())),
+        probe: Arc::new(LocalProbe::new(System::host(), fake.port())),
         model: MODEL,
     };
     watched.steps()
@@ -137,7 +171,7 @@ fn fake_steps(minor: u32) -> Vec<String> {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn fake_holds_its_models_as_documented() {
+fn fake_handles_processes_as_documented() {
     assert_eq!(
         fake_steps(33),
         [
@@ -151,17 +185,18 @@ fn fake_holds_its_models_as_documented() {
             "keep_alive \"10m\": 10 min",
             "keep_alive \"1h30m\": 90 min",
             "keep_alive null: 90 min",
-            "keep_alive -1: for ever",
-            "keep_alive \"-1m\": for ever",
+            "keep_alive -1: forever",
+            "keep_alive \"-1m\": forever",
             "unload: Resident before, Absent after",
             "unload: gone from the list true, process ended Some(true)",
         ]
     );
 }
 
-/// Which of the fake's versions a real server is held against.
+/// Returns the version of the fake that a real server is compared with.
 fn minor_like(version: &Version) -> u32 {
-    match (version.runs_llama_server(), version.lists_context()) {
+    let traits = ServerTraits::of(version);
+    match (traits.llama_server, traits.parallel == 1) {
         (true, _) => 33,
         (false, true) => 24,
         (false, false) => 9,
@@ -174,7 +209,7 @@ fn real_server_answers_as_the_fake_does() {
         std::env::var("OLLAMA_CONFORMANCE_URL"),
         std::env::var("OLLAMA_CONFORMANCE_MODEL"),
     ) else {
-        say("skipped: OLLAMA_CONFORMANCE_URL and OLLAMA_CONFORMANCE_MODEL are not set");
+        report("skipped: OLLAMA_CONFORMANCE_URL and OLLAMA_CONFORMANCE_MODEL are not set");
         return;
     };
     let host: Host = url.parse().unwrap();
@@ -194,8 +229,8 @@ fn real_server_answers_as_the_fake_does() {
     let depends = reading(&model);
     let depends: Vec<&str> = depends
         .iter()
-        .filter(|probe| probe.depends_on_others())
-        .map(|probe| probe.name)
+        .filter(|question| question.depends_on_others())
+        .map(|question| question.name)
         .collect();
     let is_of = |line: &String| {
         depends
@@ -208,15 +243,15 @@ fn real_server_answers_as_the_fake_does() {
     if change && host.is_local() {
         let watched = steps::Watched {
             client: &client,
-            sight: Arc::new(Local::of_host(&host)),
+            probe: Arc::new(LocalProbe::of_host(&host)),
             model: &model,
         };
         answers.extend(watched.steps());
         expected.extend(fake_steps(minor));
     }
     lines.extend(answers.iter().cloned());
-    lines.iter().for_each(|line| say(line));
-    std::fs::write(left_in(&version), lines.join("\n") + "\n").unwrap();
+    lines.iter().for_each(|line| report(line));
+    std::fs::write(transcript_path(&version), lines.join("\n") + "\n").unwrap();
     let differences: Vec<String> = answers
         .iter()
         .zip(&expected)
@@ -227,13 +262,13 @@ fn real_server_answers_as_the_fake_does() {
     assert_eq!(answers.len(), expected.len());
 }
 
-/// Where what was asked and answered is left.
-fn left_in(version: &Version) -> PathBuf {
+/// Returns the path of the transcript.
+fn transcript_path(version: &Version) -> PathBuf {
     let name = format!("ollama-conformance-{version}.txt");
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name.replace(['/', '\\'], "_"))
 }
 
-/// The test for a real server, as a process of its own, with another fake in the real one's place.
+/// Runs the test for a real server in a process of its own, against another fake server.
 #[cfg(target_os = "linux")]
 fn as_if_real(can_generate: bool) -> std::process::Output {
     let folder = tempfile::tempdir().unwrap();
@@ -259,13 +294,13 @@ fn as_if_real(can_generate: bool) -> std::process::Output {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn suite_for_a_real_server_runs_and_tells_one_that_differs() {
+fn suite_for_a_real_server_detects_differences() {
     let passed = as_if_real(true);
-    let said = String::from_utf8_lossy(&passed.stdout);
-    assert!(passed.status.success(), "{said}");
-    assert!(said.contains("keep_alive \"1h30m\": 90 min"), "{said}");
+    let output = String::from_utf8_lossy(&passed.stdout);
+    assert!(passed.status.success(), "{output}");
+    assert!(output.contains("keep_alive \"1h30m\": 90 min"), "{output}");
     let failed = as_if_real(false);
     assert!(!failed.status.success());
-    let said = String::from_utf8_lossy(&failed.stderr);
-    assert!(said.contains("does not support generate"), "{said}");
+    let output = String::from_utf8_lossy(&failed.stderr);
+    assert!(output.contains("does not support generate"), "{output}");
 }

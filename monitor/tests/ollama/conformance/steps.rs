@@ -1,26 +1,26 @@
-//! What a server does with the process of a model: looked at from outside, step by step.
+//! Observes step by step what a server does with the process of a model.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use steadyscribe_monitor::ollama::{
-    Cancel, Client, KeepAlive, LoadProfile, Local, Manager, Prompt, Settings, Sight,
+    Cancel, Client, KeepAlive, LoadProfile, LocalProbe, Manager, Probe, Prompt, Settings,
 };
 use time::OffsetDateTime;
 
-/// One server with the machine that it runs on.
+/// A server and its machine.
 pub struct Watched<'a> {
     pub client: &'a Client,
-    pub sight: Arc<Local>,
+    pub probe: Arc<LocalProbe>,
     pub model: &'a str,
 }
 
 impl Watched<'_> {
-    /// Loads, uses and unloads the model, and says what became of its process. The server must hold nothing before, but
-    /// may still be ending what it was asked to unload.
+    /// Loads, uses and unloads the model, and describes its process after each step. Before, the
+    /// server must hold no model, but may still be unloading one.
     pub fn steps(&self) -> Vec<String> {
         self.manager().unload(self.model).unwrap();
-        let mut said = Vec::new();
+        let mut lines = Vec::new();
         let mut last = None;
         let mut step = |name: &str, watched: &Self| {
             let now = watched.pid();
@@ -31,7 +31,7 @@ impl Watched<'_> {
                 _ => "another process",
             };
             last = now;
-            said.push(format!(
+            lines.push(format!(
                 "{name}: {process}, context {:?}",
                 watched.context()
             ));
@@ -47,13 +47,13 @@ impl Watched<'_> {
         step("a generation with the profile", self);
         self.generate(2048);
         step("a generation with another context", self);
-        said.extend(self.times());
-        said.extend(self.unload());
-        said
+        lines.extend(self.times());
+        lines.extend(self.unload());
+        lines
     }
 
     fn manager(&self) -> Manager {
-        Manager::new(self.client.clone(), self.sight.clone(), Settings::default())
+        Manager::new(self.client.clone(), self.probe.clone(), Settings::default())
     }
 
     fn load(&self, num_ctx: u32, keep_alive: KeepAlive) {
@@ -68,14 +68,14 @@ impl Watched<'_> {
         let profile = LoadProfile::new(num_ctx);
         let client = self.client.with_cancel(Cancel::new());
         let answers = client.generate(self.model, &profile, KeepAlive::Forever, &prompt);
-        answers.unwrap().whole().unwrap();
+        answers.unwrap().collect_text().unwrap();
     }
 
-    /// Number of the process that holds the model.
+    /// Returns the number of the process that holds the model.
     fn pid(&self) -> Option<u32> {
         let show = self.client.show(self.model, false).unwrap();
         let blob = show.blob_path().unwrap().to_owned();
-        let mut runners = self.sight.runners().unwrap().into_iter();
+        let mut runners = self.probe.runners().unwrap().into_iter();
         let runner = runners.find(|runner| runner.model_path == blob && !runner.is_orphan);
         runner.map(|runner| runner.id.pid)
     }
@@ -84,7 +84,7 @@ impl Watched<'_> {
         self.client.running().unwrap().first()?.context_length
     }
 
-    /// What each way to write a time to keep the model becomes.
+    /// Describes how the server parses each form of `keep_alive`.
     fn times(&self) -> Vec<String> {
         let values = [
             json!(600),
@@ -101,7 +101,7 @@ impl Watched<'_> {
             let expiry = self.client.running().unwrap()[0].expiry().unwrap();
             let minutes = (expiry - OffsetDateTime::now_utc()).whole_seconds() as f64 / 60.0;
             let kept = if minutes > 1e6 {
-                "for ever".to_owned()
+                "forever".to_owned()
             } else {
                 format!("{minutes:.0} min")
             };
@@ -110,7 +110,7 @@ impl Watched<'_> {
         times.collect()
     }
 
-    /// A request that the client would not write.
+    /// Sends a request that the client would not send.
     fn post(&self, body: &Value) {
         use std::io::{Read, Write};
         let address = self.client.host().to_string();
@@ -121,7 +121,8 @@ impl Watched<'_> {
         );
         write!(
             stream,
-            "POST /api/generate HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "POST /api/generate HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
             body.len()
         )
         .unwrap();
@@ -136,7 +137,7 @@ impl Watched<'_> {
         let result = manager.unload(self.model).unwrap();
         let unloaded = &result.unloaded[0];
         let after = manager.model_state(self.model).unwrap();
-        super::say(&format!(
+        super::report(&format!(
             "unloaded in {} ms, memory back: {:?}, {:?}",
             unloaded.waited_ms, unloaded.memory_back, unloaded.difference
         ));

@@ -1,4 +1,4 @@
-//! What each path answers.
+//! The response of each path.
 
 use std::net::TcpStream;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::http::{Chunks, Request, Response};
 use super::model::Model;
 use super::{Fault, Shared};
 
-/// Paths that want a JSON object.
+/// Paths that require a JSON object.
 const PATHS_WITH_BODY: [&str; 5] = [
     "/api/show",
     "/api/generate",
@@ -26,11 +26,11 @@ impl Shared {
         if !request.host.starts_with("127.0.0.1") && !request.host.starts_with("localhost") {
             return Response::text(403, "").write(stream);
         }
-        if let Some(fault) = self.take_fault(Fault::is_of_the_wire) {
+        if let Some(fault) = self.take_fault(Fault::is_of_connection) {
             return fail(stream, fault);
         }
         let method = match request.method.as_str() {
-            // Without a body; the rest is as for GET.
+            // Like GET, but without a body.
             "HEAD" if matches!(request.path.as_str(), "/" | "/api/version" | "/api/tags") => "GET",
             method => method,
         };
@@ -107,8 +107,11 @@ impl Shared {
             .models
             .iter()
             .map(|model| {
-                let mut tag = json!({"name": model.name, "model": model.name, "size": model.size, "digest": model.digest,
-                    "modified_at": "2026-08-21T18:48:22.123456789+02:00", "details": model.details(setup.minor)});
+                let mut tag = json!({
+                    "name": model.name, "model": model.name, "size": model.size,
+                    "digest": model.digest, "modified_at": "2026-08-21T18:48:22.123456789+02:00",
+                    "details": model.details(setup.minor)
+                });
                 if setup.minor >= 30 {
                     tag["capabilities"] = model.capabilities();
                 }
@@ -143,8 +146,9 @@ impl Shared {
             return chunks.end();
         }
         for completed in [0, 50, 100] {
-            let status = "pulling ab";
-            chunks.line(&json!({"status": status, "digest": "sha256:ab", "total": 100, "completed": completed}))?;
+            chunks.line(&json!({
+                "status": "pulling ab", "digest": "sha256:ab", "total": 100, "completed": completed
+            }))?;
         }
         self.setup
             .lock()
@@ -160,7 +164,7 @@ pub(super) fn not_found(name: &str) -> Response {
     Response::error(404, &format!("model '{name}' not found"))
 }
 
-/// Breaks an answer.
+/// Breaks a response off.
 fn fail(mut stream: &TcpStream, fault: Fault) -> std::io::Result<()> {
     use std::io::Write;
     match fault {

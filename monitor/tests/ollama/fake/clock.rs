@@ -1,4 +1,4 @@
-//! Time that tests move.
+//! A clock that tests advance.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

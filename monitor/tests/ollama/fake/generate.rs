@@ -4,19 +4,18 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use steadyscribe_monitor::ollama::is_cloud;
 
 use super::answer::not_found;
 use super::http::{Chunks, Response, is_closed};
 use super::model::{self, Model, Options};
 use super::{Fault, Shared};
 
-/// What a request asks for, as far as it is right.
-struct Asked {
+/// A valid request.
+struct GenerateRequest {
     name: String,
     model: Model,
     is_chat: bool,
-    /// It has neither prompt nor messages: it loads or unloads.
+    /// Whether it has neither prompt nor messages, and so loads or unloads the model.
     is_empty: bool,
     keep_alive: Option<Duration>,
     options: Options,
@@ -30,14 +29,14 @@ impl Shared {
         path: &str,
         body: &Value,
     ) -> std::io::Result<()> {
-        match self.asked(path, body) {
-            Ok(asked) => self.do_asked(stream, &asked),
+        match self.parse(path, body) {
+            Ok(request) => self.respond(stream, &request),
             Err(response) => response.write(stream),
         }
     }
 
-    /// Reads a request, in the order in which the server finds what is wrong with it. An unload is done on the way.
-    fn asked(&self, path: &str, body: &Value) -> Result<Asked, Response> {
+    /// Parses a request, and finds errors in the server's order. An unload happens on the way.
+    fn parse(&self, path: &str, body: &Value) -> Result<GenerateRequest, Response> {
         let is_chat = path == "/api/chat";
         let name = body["model"].as_str().unwrap_or_default().to_owned();
         if is_chat && name.is_empty() {
@@ -74,7 +73,7 @@ impl Shared {
             let message = "the input length exceeds the context length";
             return Err(Response::error(400, message));
         }
-        Ok(Asked {
+        Ok(GenerateRequest {
             name,
             model,
             is_chat,
@@ -85,38 +84,39 @@ impl Shared {
         })
     }
 
-    fn do_asked(&self, stream: &TcpStream, asked: &Asked) -> std::io::Result<()> {
+    fn respond(&self, stream: &TcpStream, request: &GenerateRequest) -> std::io::Result<()> {
         let fault = self.take_fault(|fault| match fault {
-            Fault::MapFailed => asked.options.use_mmap == Some(true),
-            Fault::ErrorInStream | Fault::Truncated | Fault::RunnerStopped => !asked.is_empty,
+            Fault::MapFailed => request.options.use_mmap == Some(true),
+            Fault::ErrorInStream | Fault::Truncated | Fault::RunnerStopped => !request.is_empty,
             _ => true,
         });
         let setup = self.setup.lock().unwrap().clone();
-        let (model, options) = (&asked.model, &asked.options);
+        let (model, options) = (&request.model, &request.options);
         let loaded =
             match self
                 .scheduler
-                .acquire(model, options, asked.keep_alive, &setup, fault, stream)
+                .acquire(model, options, request.keep_alive, &setup, fault, stream)
             {
                 Ok(loaded) => loaded,
                 Err(Some(response)) => return response.write(stream),
                 Err(None) => return Ok(()), // the client has gone, or the server restarts
             };
-        // Who reads the end of an answer may take the request for ended: so it ends before.
-        let release = || self.scheduler.release(loaded, asked.keep_alive);
-        if asked.is_empty {
+        // A client that reads the end of a response may rely on the request having ended.
+        let release = || self.scheduler.release(loaded, request.keep_alive);
+        if request.is_empty {
             release();
-            return Response::json(200, &single(&asked.name, asked.is_chat, "load")).write(stream);
+            return Response::json(200, &single(&request.name, request.is_chat, "load"))
+                .write(stream);
         }
         if fault == Some(Fault::RunnerStopped) {
             release();
-            let message = "model runner has unexpectedly stopped, this may be due to resource limitations or an internal \
-                           error, check ollama server logs for details";
+            let message = "model runner has unexpectedly stopped, this may be due to resource \
+                           limitations or an internal error, check ollama server logs for details";
             return Response::error(500, message).write(stream);
         }
         self.scheduler.grow(loaded, setup.prompt_cache_bytes);
         let answer = Answer {
-            asked,
+            request,
             fault,
             token_ms: setup.token_ms,
         };
@@ -131,7 +131,7 @@ impl Shared {
         }
     }
 
-    /// An embedding: with nothing to embed it only loads. There is no unload form of it.
+    /// Embeds nothing, which only loads the model. There is no form that unloads it.
     pub(super) fn embed(&self, stream: &TcpStream, body: &Value) -> std::io::Result<()> {
         let name = body["model"].as_str().unwrap_or_default();
         let Some(model) = self.find(name) else {
@@ -142,15 +142,19 @@ impl Shared {
         self.use_once(stream, &model, body, &answer)
     }
 
-    /// The other interface, which carries neither a context nor a time to keep the model.
+    /// Answers under `/v1`, where a request carries neither a context nor a keep-alive time.
     pub(super) fn complete(&self, stream: &TcpStream, body: &Value) -> std::io::Result<()> {
         let name = body["model"].as_str().unwrap_or_default();
         let Some(model) = self.find(name) else {
-            let error = json!({"error": {"message": format!("model '{name}' not found"), "type": "not_found_error"}});
+            let message = format!("model '{name}' not found");
+            let error = json!({"error": {"message": message, "type": "not_found_error"}});
             return Response::json(404, &error).write(stream);
         };
-        let answer = json!({"id": "chatcmpl-1", "object": "chat.completion", "model": name, "choices": [
-            {"index": 0, "message": {"role": "assistant", "content": "one two three"}, "finish_reason": "stop"}]});
+        let message = json!({"role": "assistant", "content": "one two three"});
+        let answer = json!({
+            "id": "chatcmpl-1", "object": "chat.completion", "model": name,
+            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]
+        });
         self.use_once(stream, &model, &Value::Null, &answer)
     }
 
@@ -193,21 +197,23 @@ fn single(name: &str, is_chat: bool, reason: &str) -> Value {
 fn piece(name: &str, is_chat: bool, text: &str) -> Value {
     let created_at = "2026-08-21T18:48:22.1Z";
     if is_chat {
-        json!({"model": name, "created_at": created_at, "message": {"role": "assistant", "content": text}, "done": false})
+        let message = json!({"role": "assistant", "content": text});
+        json!({"model": name, "created_at": created_at, "message": message, "done": false})
     } else {
         json!({"model": name, "created_at": created_at, "response": text, "done": false})
     }
 }
 
-/// An answer of at most three tokens.
+/// A response of at most three tokens.
 struct Answer<'a> {
-    asked: &'a Asked,
+    request: &'a GenerateRequest,
     fault: Option<Fault>,
     token_ms: u64,
 }
 
 impl Answer<'_> {
-    /// Takes the time of a token. `false`: the client has gone, at which the server stops.
+    /// Waits for the time of a token. Returns `false` if the client has gone, which ends the
+    /// generation.
     fn think(&self, stream: &TcpStream) -> bool {
         for _ in 0..self.token_ms.div_ceil(5) {
             std::thread::sleep(Duration::from_millis(5));
@@ -218,15 +224,15 @@ impl Answer<'_> {
         true
     }
 
-    /// Writes all but the last line, and returns that. `None`: it does not come to that.
+    /// Writes all lines but the last one, and returns that. `None` if the response ends before it.
     fn write<'s>(&self, stream: &'s TcpStream) -> std::io::Result<Option<(Chunks<'s>, Value)>> {
         let mut chunks = Chunks::begin(stream)?;
         let mut count = 0;
         for text in ["one ", "two ", "three"] {
-            if count == self.asked.tokens_max {
+            if count == self.request.tokens_max {
                 break;
             }
-            chunks.line(&piece(&self.asked.name, self.asked.is_chat, text))?;
+            chunks.line(&piece(&self.request.name, self.request.is_chat, text))?;
             count += 1;
             match self.fault {
                 Some(Fault::Truncated) => return chunks.end().map(|()| None),
@@ -239,14 +245,20 @@ impl Answer<'_> {
                 _ => {}
             }
         }
-        let reason = if count == self.asked.tokens_max {
+        let reason = if count == self.request.tokens_max {
             "length"
         } else {
             "stop"
         };
-        let mut last = single(&self.asked.name, self.asked.is_chat, reason);
+        let mut last = single(&self.request.name, self.request.is_chat, reason);
         last["prompt_eval_count"] = json!(4);
         last["eval_count"] = json!(count);
         Ok(Some((chunks, last)))
     }
+}
+
+/// Returns whether the server forwards a request to the cloud.
+fn is_cloud(name: &str) -> bool {
+    let tag = name.rsplit_once(':').map(|(_, tag)| tag);
+    tag.is_some_and(|tag| tag == "cloud" || tag.ends_with("-cloud"))
 }

@@ -1,4 +1,4 @@
-//! Just enough HTTP/1.1 for one request on one connection.
+//! Enough HTTP/1.1 for one request on one connection.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -45,7 +45,7 @@ pub fn read(stream: &TcpStream) -> Option<Request> {
     })
 }
 
-/// An answer in one piece.
+/// A response in one piece.
 pub struct Response {
     pub status: u16,
     pub content_type: &'static str,
@@ -76,7 +76,8 @@ impl Response {
     pub fn write(&self, mut stream: &TcpStream) -> std::io::Result<()> {
         write!(
             stream,
-            "HTTP/1.1 {} X\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+            "HTTP/1.1 {} X\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n\
+             {}",
             self.status,
             self.content_type,
             self.body.len(),
@@ -85,14 +86,15 @@ impl Response {
     }
 }
 
-/// An answer line by line.
+/// A response that is sent line by line.
 pub struct Chunks<'a>(&'a TcpStream);
 
 impl<'a> Chunks<'a> {
     pub fn begin(mut stream: &'a TcpStream) -> std::io::Result<Self> {
         write!(
             stream,
-            "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\n\
+             Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
         )?;
         Ok(Self(stream))
     }
@@ -107,7 +109,7 @@ impl<'a> Chunks<'a> {
     }
 }
 
-/// Whether the client has closed its side.
+/// Returns whether the client has closed its side.
 pub fn is_closed(stream: &TcpStream) -> bool {
     stream.set_nonblocking(true).ok();
     let closed = matches!(stream.peek(&mut [0]), Ok(0));

@@ -1,4 +1,4 @@
-//! A server that behaves as Ollama 0.9, 0.24 or 0.33 does, bodies and all, without a model.
+//! A fake server with the responses and the behaviour of Ollama 0.9, 0.24 or 0.33.
 //!
 //! Source: Ollama 0.9.6, 0.24.0 and 0.33 (server/routes.go, server/sched.go, llm/llama_server.go).
 
@@ -7,11 +7,11 @@ pub mod clock;
 mod generate;
 pub mod http;
 pub mod model;
+pub mod probe;
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod real;
 mod scheduler;
-pub mod sight;
 
 use std::collections::VecDeque;
 use std::io::{Read, Write};
@@ -28,20 +28,20 @@ use model::Model;
 use process::Processes;
 use scheduler::Scheduler;
 
-/// A thing that goes wrong once.
+/// A fault that happens once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The connection ends without an answer.
+    /// The connection ends without a response.
     Reset,
     /// The connection ends in the middle of the body.
     HalfBody,
-    /// The answer comes byte by byte and never ends.
+    /// The response arrives byte by byte and never ends.
     Drip,
-    /// 500 with a text that nobody knows.
+    /// A 500 with an unknown message.
     Unknown500,
-    /// The load ends with the kernel's killer.
+    /// The OOM killer ends the load.
     LoadKilled,
-    /// The load ends with an error of the file.
+    /// The load fails because of the file.
     LoadFailed,
     /// The file cannot be mapped; a load without mapping works.
     MapFailed,
@@ -51,14 +51,14 @@ pub enum Fault {
     ErrorInStream,
     /// The stream ends after the first token.
     Truncated,
-    /// The load shows no progress for so long that the server gives it up.
+    /// The server gives up the load, because it makes no progress.
     LoadStalled,
     /// The process ends before the first token.
     RunnerStopped,
 }
 
 impl Fault {
-    fn is_of_the_wire(self) -> bool {
+    fn is_of_connection(self) -> bool {
         matches!(
             self,
             Self::Reset | Self::HalfBody | Self::Drip | Self::Unknown500
@@ -66,7 +66,7 @@ impl Fault {
     }
 }
 
-/// How the server is set up.
+/// The configuration of the server.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub minor: u32,
@@ -74,9 +74,9 @@ pub struct Setup {
     pub load_ms: u64,
     pub unload_ms: u64,
     pub token_ms: u64,
-    /// Memory that 0.24 checks before it loads.
+    /// Memory of the machine, which 0.24 checks before a load.
     pub system_bytes: u64,
-    /// What each generation leaves in the process.
+    /// Bytes that each generation leaves in the process.
     pub prompt_cache_bytes: u64,
 }
 
@@ -112,7 +112,7 @@ pub struct Shared {
     stopped: AtomicBool,
 }
 
-/// A running server; it ends when dropped.
+/// A running server, which ends when it is dropped.
 #[derive(Debug)]
 pub struct Fake {
     pub shared: Arc<Shared>,
@@ -164,14 +164,14 @@ impl Fake {
         self.shared.faults.lock().unwrap().clear();
     }
 
-    /// Bodies of the requests to a path.
+    /// Returns the bodies of all requests to a path.
     pub fn bodies(&self, path: &str) -> Vec<Value> {
         let requests = self.shared.requests.lock().unwrap();
         let of_path = requests.iter().filter(|request| request.0 == path);
         of_path.map(|request| request.1.clone()).collect()
     }
 
-    /// A request of another program, which the client would not write.
+    /// Sends a request as another program would, and returns the response.
     pub fn post(&self, path: &str, body: &Value) -> String {
         let body = body.to_string();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
@@ -186,7 +186,7 @@ impl Fake {
         answer
     }
 
-    /// Ends every process and forgets every model, as a restart does; loads in progress break off.
+    /// Ends every process and forgets every model, like a restart. Loads in flight break off.
     pub fn restart(&self) {
         self.shared.scheduler.restart();
     }
@@ -209,7 +209,7 @@ fn serve(listener: &TcpListener, shared: &Arc<Shared>) {
         let (stream, shared) = (stream.unwrap(), Arc::clone(shared));
         std::thread::spawn(move || {
             if let Some(request) = http::read(&stream) {
-                // An error here is a client that has gone.
+                // An error means that the client has closed the connection.
                 shared.answer(&stream, &request).ok();
             }
         });

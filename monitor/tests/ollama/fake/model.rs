@@ -1,10 +1,10 @@
-//! Installed models, and what they are loaded with.
+//! Installed models, and the options of a load.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-/// 292 years: what the server makes of "for ever".
+/// 292 years, which is how the server stores "forever".
 pub const FOR_EVER: Duration = Duration::from_secs(292 * 365 * 86_400);
 
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Model {
     pub blob: String,
     pub size: u64,
     pub info: Value,
-    /// Figures for each layer, which only a verbose `show` has.
+    /// Figures of each layer, which only a verbose `show` includes.
     pub arrays: Value,
     pub trained_ctx: u64,
     pub is_vision: bool,
@@ -24,7 +24,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// A small model: 8 layers, 4 KV heads of 64, so that 1024 tokens take 8 MiB in f16.
+    /// Creates a small model with 8 layers and 4 KV heads of 64: 1024 tokens take 8 MiB in f16.
     pub fn small(name: &str, size: u64) -> Self {
         let id: u64 = name
             .bytes()
@@ -35,9 +35,10 @@ impl Model {
             blob: format!("/m/blobs/sha256-{id:016x}"),
             size,
             info: json!({
-                "general.architecture": "llama", "llama.block_count": 8, "llama.embedding_length": 512,
-                "llama.feed_forward_length": 1024, "llama.attention.head_count": 8,
-                "llama.attention.head_count_kv": 4, "llama.context_length": 32768, "llama.vocab_size": 32000,
+                "general.architecture": "llama", "llama.block_count": 8,
+                "llama.embedding_length": 512, "llama.feed_forward_length": 1024,
+                "llama.attention.head_count": 8, "llama.attention.head_count_kv": 4,
+                "llama.context_length": 32768, "llama.vocab_size": 32000,
                 "tokenizer.ggml.tokens": null
             }),
             arrays: json!({}),
@@ -49,7 +50,7 @@ impl Model {
         }
     }
 
-    /// The same weights under another name.
+    /// Returns the same model under another name.
     pub fn alias(&self, name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -57,7 +58,7 @@ impl Model {
         }
     }
 
-    /// A name made from this one, with parameters of its own: another manifest over the same file.
+    /// Returns a derived model with another manifest over the same weights.
     pub fn derived(&self, name: &str) -> Self {
         Self {
             digest: Self::small(name, 0).digest,
@@ -81,15 +82,19 @@ impl Model {
             info.as_object_mut().unwrap().extend(arrays);
         }
         json!({
-            "license": "a license", "modelfile": format!("# Modelfile\nFROM {}\nTEMPLATE {{{{ .Prompt }}}}\n", self.blob),
-            "parameters": "", "template": "{{ .Prompt }}", "details": self.details(minor), "model_info": info,
-            "capabilities": self.capabilities(), "modified_at": "2026-08-21T18:48:22.1+02:00"
+            "license": "a license",
+            "modelfile": format!("# Modelfile\nFROM {}\nTEMPLATE {{{{ .Prompt }}}}\n", self.blob),
+            "parameters": "", "template": "{{ .Prompt }}", "details": self.details(minor),
+            "model_info": info, "capabilities": self.capabilities(),
+            "modified_at": "2026-08-21T18:48:22.1+02:00"
         })
     }
 
     pub fn details(&self, minor: u32) -> Value {
-        let mut details = json!({"parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"],
-            "parameter_size": "0.1B", "quantization_level": self.quantization});
+        let mut details = json!({
+            "parent_model": "", "format": "gguf", "family": "llama", "families": ["llama"],
+            "parameter_size": "0.1B", "quantization_level": self.quantization
+        });
         if minor >= 30 {
             details["context_length"] = json!(self.trained_ctx);
             details["embedding_length"] = json!(512);
@@ -97,7 +102,7 @@ impl Model {
         details
     }
 
-    /// Bytes of the model with a context: what `/api/ps` says, and what the process takes.
+    /// Returns the bytes of the model with a context: reported by `/api/ps`, taken by the process.
     pub fn bytes(&self, options: &Options, parallel: u64) -> u64 {
         let ctx = options.ctx(self).next_multiple_of(256);
         let kv = ctx * parallel * 8 * 4 * 128 * 2;
@@ -110,7 +115,7 @@ impl Model {
     }
 }
 
-/// Options that act at load. `None`: not given.
+/// Options that take effect at a load. `None` means that the request omits the option.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Options {
     pub num_ctx: Option<u64>,
@@ -162,22 +167,22 @@ impl Options {
             .min(model.trained_ctx)
     }
 
-    /// Whether a request with `self` needs another process than the one that was started with `loaded`.
+    /// Returns whether a request with `self` must reload a model that was loaded with `loaded`.
     pub fn needs_reload(&self, loaded: &Self, model: &Model) -> bool {
         let asked_gpu = self.num_gpu.filter(|layers| *layers >= 0);
         self.ctx(model) != loaded.ctx(model)
             || self.num_batch.is_some_and(|batch| Some(batch) != loaded.num_batch)
             || asked_gpu.is_some_and(|layers| Some(layers) != loaded.num_gpu)
             || self.main_gpu != loaded.main_gpu
-            // What was chosen by hand must be repeated; what the server chose need not be.
-            || (loaded.use_mmap.is_some() || self.use_mmap.is_some()) && self.use_mmap != loaded.use_mmap
+            // An explicit choice must be repeated; the server's own choice need not be.
+            || self.use_mmap != loaded.use_mmap
             || self.num_thread != loaded.num_thread
             || self.draft_num_predict != loaded.draft_num_predict
             || self.shift.is_some_and(|shift| Some(shift) != loaded.shift)
     }
 }
 
-/// `keep_alive` as the server reads it: `Ok(None)` is "not given".
+/// Parses `keep_alive` like the server. `Ok(None)` means that the request omits it.
 pub fn keep_alive(value: Option<&Value>) -> Result<Option<Duration>, String> {
     let seconds = |number: f64| {
         if number < 0.0 {
@@ -195,7 +200,7 @@ pub fn keep_alive(value: Option<&Value>) -> Result<Option<Duration>, String> {
     }
 }
 
-/// `1h30m`, `-1m`, `0`: seconds.
+/// Parses a duration such as `1h30m`, `-1m` or `0` into seconds.
 fn go_duration(text: &str) -> Result<f64, String> {
     let invalid = || format!("time: invalid duration \"{text}\"");
     let (sign, mut rest) = match text.strip_prefix('-') {

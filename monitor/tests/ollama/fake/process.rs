@@ -1,4 +1,4 @@
-//! The processes that hold models, as a table: no process is started.
+//! Runner processes that exist only in a table.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -9,15 +9,15 @@ use steadyscribe_monitor::reader::{Basis, ProcessId, ProcessMemory};
 
 /// Starts processes for the fake server.
 pub trait Processes: Debug + Send + Sync {
-    /// Starts one with so many private bytes; `mapped`: with its weights mapped beside them.
+    /// Starts a process with this many private bytes. With `mapped`, its weights are mapped too.
     fn start(&self, blob: &str, private_bytes: u64, mapped: bool) -> u32;
-    /// Ends one and waits until it has ended.
+    /// Ends a process, and waits until it has ended.
     fn end(&self, pid: u32);
-    /// Lets one grow.
+    /// Increases the private bytes of a process.
     fn grow(&self, pid: u32, bytes: u64);
 }
 
-/// Processes that exist in a table only.
+/// Processes that exist only in a table.
 #[derive(Clone, Debug, Default)]
 pub struct Counted(Arc<Mutex<Table>>);
 
@@ -25,7 +25,7 @@ pub struct Counted(Arc<Mutex<Table>>);
 struct Table {
     last_pid: u32,
     runners: BTreeMap<u32, (String, u64)>,
-    /// What servers that have ended left behind.
+    /// Processes whose server has ended.
     orphans: BTreeMap<u32, (String, u64)>,
     most_at_once: BTreeMap<String, usize>,
 }
@@ -42,11 +42,11 @@ impl Counted {
         let alive = alive.map(|(pid, held)| runner(pid, held, false));
         let orphans = table.orphans.iter();
         let orphans = orphans.map(|(pid, held)| runner(pid, held, true));
-        // Whoever takes the first of a file must look whose it is.
+        // Orphans come first, so that a caller that takes the first process of a file fails.
         orphans.chain(alive).collect()
     }
 
-    /// A process whose server has ended.
+    /// Adds a process whose server has ended.
     pub fn leave_orphan(&self, blob: &str, bytes: u64) -> u32 {
         let mut table = self.0.lock().unwrap();
         table.last_pid += 1;
@@ -55,7 +55,7 @@ impl Counted {
         pid
     }
 
-    /// Ends a process without its server's knowledge. `false`: there is none.
+    /// Ends a process without its server's knowledge. Returns whether it existed.
     pub fn kill(&self, pid: u32) -> bool {
         let mut table = self.0.lock().unwrap();
         table.orphans.remove(&pid).is_some() || table.runners.remove(&pid).is_some()
@@ -65,7 +65,7 @@ impl Counted {
         self.0.lock().unwrap().held().map(|held| held.1).sum()
     }
 
-    /// Most processes that ever held the same weights at the same time.
+    /// Returns the highest number of processes that held the same weights at the same time.
     pub fn most_at_once(&self) -> usize {
         let table = self.0.lock().unwrap();
         table.most_at_once.values().copied().max().unwrap_or(0)
@@ -79,7 +79,7 @@ impl Table {
 }
 
 fn memory(private_bytes: u64) -> ProcessMemory {
-    // The struct is made by the reader alone; a test reads one and puts its figures in.
+    // Only the reader can create this struct, so the test overwrites the figures of a real one.
     let mut memory = steadyscribe_monitor::reader::own().unwrap();
     memory.private_bytes = private_bytes;
     memory.resident_bytes = private_bytes;

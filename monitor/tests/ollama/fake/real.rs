@@ -1,4 +1,4 @@
-//! The processes that hold models, as processes: they allocate and map.
+//! Runner processes that really run, allocate and map.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use super::process::Processes;
 
-/// The whole name of a helper's test: the module beside this folder, in whatever test program includes both.
+/// Returns the full name of a helper's test, in any test program that includes both modules.
 pub fn test_path(test: &str) -> String {
     let modules = module_path!().split("::").skip(1);
     let mut modules: Vec<&str> = modules.collect();
@@ -17,7 +17,7 @@ pub fn test_path(test: &str) -> String {
     modules.join("::")
 }
 
-/// Real processes: this test program again, under the name of the server's runner.
+/// Processes that run this test program under the name of the server's runner.
 #[derive(Debug)]
 pub struct Real {
     folder: PathBuf,
@@ -36,8 +36,8 @@ impl Real {
 
     pub fn command(&self, blob: &str, private_bytes: u64, mapped: bool) -> Command {
         let mut command = Command::new(self.folder.join("llama-server"));
-        // What follows the two dashes is a filter for the test runner, which matches nothing, and the command line that
-        // a process is known by.
+        // The test runner takes the arguments after `--` for filters that match nothing. The probe
+        // recognizes the process by them.
         command
             .args([
                 "--exact",
@@ -56,7 +56,8 @@ impl Real {
         command
     }
 
-    /// A child of a child: an orphan once its parent has ended. It ends when the returned pipe is closed.
+    /// Starts a child of a child, which is an orphan once its parent has ended. It ends when the
+    /// standard input of the returned parent is closed.
     pub fn start_orphan(&self, blob: &str, private_bytes: u64) -> (Child, u32) {
         let mut command = self.command(blob, private_bytes, false);
         command.env("HELPER_ORPHAN", "1");
@@ -66,8 +67,8 @@ impl Real {
     }
 }
 
-/// Reads a helper's output until it says `word`; returns the rest of that line. The output stays open: a helper that
-/// wrote into a closed pipe would end.
+/// Reads a helper's output until `word`, and returns the rest of that line. The output stays open,
+/// because a helper that wrote into a closed pipe would end.
 pub fn wait_for(child: &mut Child, word: &str) -> String {
     let mut reader = BufReader::new(child.stdout.as_mut().unwrap().by_ref());
     let mut line = String::new();

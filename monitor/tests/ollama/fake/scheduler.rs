@@ -1,4 +1,4 @@
-//! Which models are loaded: the server's own rules, which are not ours.
+//! Decides which models are loaded, by the rules of the real server.
 
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
@@ -25,10 +25,10 @@ struct Loaded {
     pid: u32,
     bytes: u64,
     keep_alive: Duration,
-    /// Written when a request ends.
+    /// Set when a request ends.
     expires_at: Option<Duration>,
     users: usize,
-    /// An unload was asked for: nothing takes that back.
+    /// Whether an unload was requested. It cannot be undone.
     is_dying: bool,
     is_loading: bool,
     has_crashed: bool,
@@ -46,7 +46,7 @@ struct State {
 #[derive(Debug)]
 pub struct Scheduler {
     clock: Clock,
-    /// Time of day when the clock began.
+    /// Date and time when the clock started.
     began: OffsetDateTime,
     processes: Arc<dyn Processes>,
     state: Arc<Mutex<State>>,
@@ -65,24 +65,24 @@ impl Scheduler {
         }
     }
 
-    /// How often a process was started.
+    /// Returns how often a process was started.
     pub fn loads(&self) -> usize {
         self.state.lock().unwrap().loads
     }
 
-    /// Names of what is loaded and alive.
+    /// Returns the names of loaded models whose process is alive.
     pub fn names(&self) -> Vec<String> {
         let state = self.state.lock().unwrap();
         let alive = state.loaded.iter().filter(|loaded| !loaded.has_crashed);
         alive.map(|loaded| loaded.model.name.clone()).collect()
     }
 
-    /// From now on no unload ends.
+    /// Prevents every unload from now on.
     pub fn never_end(&self) {
         self.state.lock().unwrap().never_ends = true;
     }
 
-    /// A process ends by itself; the list does not notice.
+    /// Ends a process by itself, without an effect on the list.
     pub fn crash(&self, name: &str) {
         let mut state = self.state.lock().unwrap();
         for loaded in &mut state.loaded {
@@ -91,6 +91,12 @@ impl Scheduler {
                 self.processes.end(loaded.pid);
             }
         }
+    }
+
+    /// Forgets a model whose process is alive.
+    pub fn lose(&self, name: &str) {
+        let mut state = self.state.lock().unwrap();
+        state.loaded.retain(|loaded| loaded.model.name != name);
     }
 
     pub(super) fn restart(&self) {
@@ -123,7 +129,8 @@ impl Scheduler {
                 let model = &loaded.model;
                 let mut entry = json!({
                     "name": model.name, "model": model.name, "size": loaded.bytes, "size_vram": 0,
-                    "digest": model.digest, "details": model.details(minor), "expires_at": rfc3339(self.began + expires_at)
+                    "digest": model.digest, "details": model.details(minor),
+                    "expires_at": rfc3339(self.began + expires_at)
                 });
                 if minor >= 10 {
                     entry["context_length"] = json!(loaded.options.ctx(model));
@@ -135,12 +142,12 @@ impl Scheduler {
         json!({ "models": listed.into_iter().map(|entry| entry.1).collect::<Vec<_>>() })
     }
 
-    /// Ends what has expired and nobody uses.
+    /// Ends the expired models that are unused.
     fn sweep(&self, state: &mut State) {
         let now = self.clock.now();
         let never_ends = state.never_ends;
         state.loaded.retain(|loaded| {
-            // What is dying is ended by the thread that waits for its users.
+            // A thread already waits to end a model that is dying.
             let expires = !loaded.is_dying
                 && loaded.expires_at.is_some_and(|at| at <= now)
                 && loaded.users == 0
@@ -153,7 +160,7 @@ impl Scheduler {
         });
     }
 
-    /// Answers at once; the process ends later, and not at all while it loads.
+    /// Requests an unload. The process ends later, and the request is lost during a load.
     pub(super) fn unload(&self, model: &Model, unload_ms: u64) {
         let mut state = self.state.lock().unwrap();
         let of_model = |loaded: &&mut Loaded| loaded.model.blob == model.blob && !loaded.is_loading;
@@ -169,10 +176,10 @@ impl Scheduler {
             loop {
                 let mut state = state.lock().unwrap();
                 let Some(at) = state.loaded.iter().position(|loaded| loaded.id == id) else {
-                    return; // a restart was faster
+                    return; // a restart has ended it
                 };
                 if state.loaded[at].users == 0 && !state.never_ends {
-                    // The list is locked until the process has ended: absence proves it.
+                    // The list stays locked until the process has ended, so absence proves it.
                     processes.end(state.loaded[at].pid);
                     state.loaded.remove(at);
                     return;
@@ -183,7 +190,7 @@ impl Scheduler {
         });
     }
 
-    /// Finds or loads a model for a request. `Err(None)`: there is nobody to answer to.
+    /// Finds or loads a model for a request. Returns `Err(None)` if the client has gone.
     pub(super) fn acquire(
         &self,
         model: &Model,
@@ -234,7 +241,7 @@ impl Scheduler {
             })
     }
 
-    /// Lets a load end as the fault says.
+    /// Fails a load according to the fault.
     fn spoil(&self, id: u64, fault: Option<Fault>, minor: u32) -> Option<Response> {
         let runner = if minor < 30 {
             "llama runner"
@@ -270,7 +277,7 @@ impl Scheduler {
         Some(loaded.id)
     }
 
-    /// Ends the process that stands in the way. `false`: somebody still uses it.
+    /// Ends the process that stands in the way. Returns `false` if it is in use.
     fn make_room(&self, model: &Model) -> bool {
         let mut state = self.state.lock().unwrap();
         let same = state
@@ -281,7 +288,8 @@ impl Scheduler {
             Some(at) if state.loaded[at].users == 0 && !state.never_ends => at,
             Some(_) => return false,
             None if state.loaded.len() < LOADED_MAX => return true,
-            // Not the one that was used longest ago: the one with the shortest time to live, then by path.
+            // Not the least recently used model: the one with the shortest keep-alive time, then by
+            // path.
             None => {
                 let mut idle: Vec<usize> = (0..state.loaded.len())
                     .filter(|at| state.loaded[*at].users == 0)
@@ -362,7 +370,7 @@ impl Scheduler {
     }
 }
 
-/// A time in the server's own offset, to the nanosecond.
+/// Formats a time with the server's offset, to the nanosecond.
 fn rfc3339(at: OffsetDateTime) -> String {
     let offset = time::UtcOffset::from_hms(2, 0, 0).unwrap();
     let at = at.replace_nanosecond(123_456_789).unwrap();

@@ -1,12 +1,12 @@
-//! Fewer bits for each weight: which model to take instead.
+//! Recommends a model with fewer bits for each weight.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::InstalledModel;
+use crate::ollama::client::wire::InstalledModel;
 
-/// Level of quantization, in the document's names.
+/// Level of quantization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Quantization {
@@ -19,7 +19,7 @@ pub enum Quantization {
 }
 
 impl Quantization {
-    /// The ending of a tag in Ollama's library.
+    /// Returns the end of a tag in Ollama's library.
     fn suffix(self) -> &'static str {
         match self {
             Self::None => "fp16",
@@ -28,7 +28,9 @@ impl Quantization {
         }
     }
 
-    /// Bits of one weight, in hundredths. Source: llama.cpp, tools/quantize/README.md.
+    /// Returns the bits of one weight, in hundredths.
+    ///
+    /// Source: llama.cpp, tools/quantize/README.md.
     fn hundredths_of_bits(self) -> u64 {
         match self {
             Self::None => 1600,
@@ -46,7 +48,7 @@ impl Quantization {
 impl FromStr for Quantization {
     type Err = ();
 
-    /// Reads `Q4_K_M`, `q8_0`, `F16`, `BF16`: what a model's details and tags say.
+    /// Parses the names in a model's details and tags, such as `Q4_K_M`, `q8_0`, `F16` and `BF16`.
     fn from_str(text: &str) -> Result<Self, ()> {
         let text = text.to_lowercase();
         match text.as_str() {
@@ -58,25 +60,27 @@ impl FromStr for Quantization {
     }
 }
 
-/// A model to take instead.
+/// A smaller model that could replace another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct QuantizationAdvice {
-    /// Its name.
+    /// Name of the smaller model.
     pub model: String,
-    /// Whether it is installed. Otherwise it can be pulled, if the library has it: that is not looked up.
+    /// Whether it is installed. Otherwise it must be pulled; whether the library has it is not
+    /// checked.
     pub is_installed: bool,
-    /// Bytes of its weights: of an installed one as it is, otherwise reckoned from the bits.
+    /// Bytes of its weights: measured if it is installed, otherwise estimated from the bits.
     pub weights_bytes: u64,
-    /// Bytes that its weights are smaller.
+    /// Bytes that its weights take less.
     pub saved_bytes: u64,
 }
 
-/// Recommends a model of the wanted level in place of `model`: an installed one of the same name and size, or the tag
-/// that differs in its last part. `None`: it has that level or less, or its level is not known.
+/// Recommends a replacement of the wanted level for `model`: an installed model of the same name
+/// and size, or the tag that differs in its last part. Returns `None` if `model` has that level or a
+/// lower one, or if its level is unknown.
 #[must_use]
-pub fn recommend(
+pub(in crate::ollama) fn recommend(
     model: &InstalledModel,
     wanted: Quantization,
     installed: &[InstalledModel],
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn installed_sibling_comes_first() {
+    fn installed_model_comes_first() {
         let large = model("llama3.2:3b-instruct-fp16", "F16", 6400);
         let small = model("llama3.2:3b", "Q4_K_M", 2000);
         let installed = [model("qwen:3b", "Q4_K_M", 1), large.clone(), small];
@@ -146,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn tag_is_named_where_nothing_is_installed() {
+    fn tag_is_recommended_if_nothing_is_installed() {
         let large = model("llama3.2:3b-instruct-fp16", "F16", 6_400_000_000);
         let advice = recommend(&large, Quantization::Int8, std::slice::from_ref(&large)).unwrap();
         assert_eq!(advice.model, "llama3.2:3b-instruct-q8_0");
@@ -157,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn small_and_unknown_models_stay() {
+    fn small_and_unknown_models_are_kept() {
         let check = |name, level, wanted| {
             assert_eq!(
                 recommend(&model(name, level, 1), wanted, &[]),
@@ -168,6 +172,6 @@ mod tests {
         check("m:3b", "Q4_0", Quantization::Int8);
         check("m:3b", "Q4_K_M", Quantization::Int4);
         check("m:3b", "MXFP4", Quantization::Int4);
-        check("m:3b", "F16", Quantization::Int4); // no ending in the tag to exchange
+        check("m:3b", "F16", Quantization::Int4); // the tag has no level to replace
     }
 }

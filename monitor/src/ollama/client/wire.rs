@@ -1,4 +1,4 @@
-//! What goes over the wire, as the server names it. Fields that this client does not know are kept in `other`.
+//! The JSON of requests and responses, in the server's names. Unknown fields are kept in `other`.
 //!
 //! Source: Ollama 0.9.6 to 0.33, api/types.go.
 
@@ -7,17 +7,17 @@ use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::KeepAlive;
-use super::info::ModelInfo;
+use super::header::ModelInfo;
+use super::profile::KeepAlive;
 
-/// Reads a list that Go may have written as `null`.
+/// Parses a list that Go writes as `null` when it is empty.
 fn nullable<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-/// The body of every error.
+/// The body of every error response.
 #[derive(Debug, Deserialize)]
 pub(super) struct Failure {
     pub(super) error: String,
@@ -25,15 +25,15 @@ pub(super) struct Failure {
 
 /// `GET /api/version`.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct VersionAnswer {
+pub(super) struct VersionResponse {
     pub(super) version: String,
 }
 
-/// What is known of a model's make.
+/// Kind and size of a model.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
-pub struct Details {
+pub struct ModelDetails {
     /// Architecture family, such as `llama`.
     pub family: String,
     /// Size as text, such as `3.2B`.
@@ -42,7 +42,7 @@ pub struct Details {
     pub quantization_level: String,
     /// Context that the model was trained for, in tokens. `None` before 0.30.
     pub context_length: Option<u64>,
-    /// Fields that this client does not know.
+    /// Fields that this client does not use.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -51,7 +51,7 @@ pub struct Details {
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct InstalledModel {
-    /// Its name with tag.
+    /// Name with tag.
     pub name: String,
     /// Bytes on disk, all layers.
     #[serde(default, rename = "size")]
@@ -59,18 +59,18 @@ pub struct InstalledModel {
     /// Digest of its manifest, in hex.
     #[serde(default)]
     pub digest: String,
-    /// Its make.
+    /// Kind and size.
     #[serde(default)]
-    pub details: Details,
-    /// The computer that really runs it, for a cloud model.
+    pub details: ModelDetails,
+    /// The host that runs a cloud model.
     pub remote_host: Option<String>,
-    /// Fields that this client does not know.
+    /// Fields that this client does not use.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 impl InstalledModel {
-    /// Returns whether the model runs on somebody else's computer.
+    /// Returns whether the model runs in the cloud.
     #[must_use]
     pub fn is_cloud(&self) -> bool {
         self.remote_host.is_some() || is_cloud(&self.name)
@@ -78,51 +78,52 @@ impl InstalledModel {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct TagsAnswer {
+pub(super) struct TagsResponse {
     #[serde(default, deserialize_with = "nullable")]
     pub(super) models: Vec<InstalledModel>,
 }
 
-/// `GET /api/ps`: one model that the server holds.
+/// `GET /api/ps`: one model that the server lists as loaded.
 ///
-/// Being listed does not prove that its process lives, and an expiry in the past does not prove that it is stopping: it
-/// is only written when a request ends. A model that loads is not listed since 0.30.
+/// A listed model may have lost its process. An expiry in the past does not mean that the model is
+/// stopping, because the expiry is only updated when a request ends. Since 0.30, a model that is
+/// still loading is not listed.
 #[derive(Clone, Debug, Deserialize)]
 #[non_exhaustive]
 pub struct RunningModel {
-    /// Name under which it was loaded; an alias of the same weights is listed under the first name.
+    /// Name under which it was loaded. An alias of the same weights is listed under the first name.
     pub name: String,
-    /// Bytes of its buffers as the server read them from its log: weights, KV cache, compute. No process overhead and no
-    /// prompt cache.
+    /// Bytes of its buffers, as the server read them from the runner's log: weights, KV cache and
+    /// compute. Process overhead and prompt cache are missing.
     #[serde(default, rename = "size")]
     pub size_bytes: u64,
-    /// Part of `size_bytes` on a GPU.
+    /// Part of `size_bytes` that is on a GPU.
     #[serde(default, rename = "size_vram")]
     pub gpu_bytes: u64,
     /// Digest of its manifest, in hex.
     #[serde(default)]
     pub digest: String,
-    /// Its make.
+    /// Kind and size.
     #[serde(default)]
-    pub details: Details,
-    /// When the server means to unload it, RFC 3339 with the server's offset.
+    pub details: ModelDetails,
+    /// When the server intends to unload it: RFC 3339 with the server's offset.
     #[serde(default)]
     pub expires_at: String,
-    /// Context of one slot in tokens. `None` before 0.10.
+    /// Context of one slot, in tokens. `None` before 0.10.
     pub context_length: Option<u64>,
-    /// Fields that this client does not know.
+    /// Fields that this client does not use.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 impl RunningModel {
-    /// Returns when the server means to unload it; `None` where that cannot be read.
+    /// Returns when the server intends to unload it, or `None` if that cannot be parsed.
     #[must_use]
     pub fn expiry(&self) -> Option<OffsetDateTime> {
         OffsetDateTime::parse(&self.expires_at, &Rfc3339).ok()
     }
 
-    /// Bytes that are in main memory, as the server says.
+    /// Returns the bytes in main memory that the server reports.
     #[must_use]
     pub fn host_bytes(&self) -> u64 {
         self.size_bytes.saturating_sub(self.gpu_bytes)
@@ -130,42 +131,42 @@ impl RunningModel {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct PsAnswer {
+pub(super) struct PsResponse {
     #[serde(default, deserialize_with = "nullable")]
     pub(super) models: Vec<RunningModel>,
 }
 
-/// `POST /api/show`: what a model is made of.
+/// `POST /api/show`: the description of a model.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
-pub struct Show {
-    /// The model's own description; its `FROM` line names the file of the weights.
+pub struct ModelDescription {
+    /// The model's Modelfile. Its `FROM` line names the file of the weights.
     pub modelfile: String,
-    /// The model's own parameters, one a line.
+    /// The model's own parameters, one on each line.
     pub parameters: String,
-    /// Its make.
-    pub details: Details,
+    /// Kind and size.
+    pub details: ModelDetails,
     /// Figures of the file's header.
     #[serde(deserialize_with = "nullable")]
-    pub model_info: ModelInfo,
-    /// What it can do, such as `completion` and `vision`.
+    pub(in crate::ollama) model_info: ModelInfo,
+    /// Capabilities, such as `completion` and `vision`.
     #[serde(deserialize_with = "nullable")]
     pub capabilities: Vec<String>,
-    /// The computer that really runs it, for a cloud model.
+    /// The host that runs a cloud model.
     pub remote_host: Option<String>,
-    /// Bytes on disk. The server does not say it here; a saved answer may carry it.
+    /// Bytes on disk. The server omits it here; a saved response may include it.
     #[serde(rename = "size")]
     pub size_bytes: Option<u64>,
-    /// The name. The server does not repeat it; a saved answer may carry it.
+    /// The name. The server omits it here; a saved response may include it.
     pub model: Option<String>,
-    /// Fields that this client does not know.
+    /// Fields that this client does not use.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-impl Show {
-    /// Returns the path of the file with the weights: the `--model` argument of the process that holds them.
+impl ModelDescription {
+    /// Returns the path of the weights, which is the `--model` argument of the runner process.
     #[must_use]
     pub fn blob_path(&self) -> Option<&str> {
         let path = self
@@ -174,25 +175,12 @@ impl Show {
             .find_map(|line| line.strip_prefix("FROM "))?
             .trim()
             .trim_matches('"');
-        // A Windows path has no leading slash; a model's name has no separator that a path has.
+        // A Windows path has no leading slash, and a model name has no backslash.
         (path.starts_with('/') || path.contains('\\')).then_some(path)
     }
 }
 
-/// Options that the server compares before it reuses a loaded model: with any other value it loads the model again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct RunnerOptions {
-    pub(super) num_ctx: u32,
-    pub(super) num_batch: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) num_gpu: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) use_mmap: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) num_thread: Option<u32>,
-}
-
-/// `POST /api/generate` and `/api/chat`, and with neither prompt nor messages the load and unload request.
+/// `POST /api/generate` and `/api/chat`. Without prompt and messages it loads or unloads a model.
 #[derive(Debug, Serialize)]
 pub(super) struct Request<'a> {
     pub(super) model: &'a str,
@@ -224,7 +212,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Makes a turn of `role`: `system`, `user` or `assistant`.
+    /// Creates a turn of `role`: `system`, `user` or `assistant`.
     #[must_use]
     pub fn new(role: &str, content: &str) -> Self {
         Self {
@@ -234,30 +222,30 @@ impl Message {
     }
 }
 
-/// A piece of an answer to a generation.
+/// A chunk of a generated response.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
-pub struct Piece {
-    /// The next text of `generate`.
+pub struct Chunk {
+    /// The next text, in a response of `/api/generate`.
     pub response: String,
-    /// The next text of `chat`.
+    /// The next text, in a response of `/api/chat`.
     pub message: Message,
-    /// Whether this is the last piece.
+    /// Whether this is the last chunk.
     pub done: bool,
-    /// Why it is the last: `stop`, `length`, `load`, `unload`.
+    /// Why the response ended: `stop`, `length`, `load` or `unload`.
     pub done_reason: String,
-    /// Tokens of the prompt that were evaluated; fewer than the prompt has where some were cached or cut. Last piece only.
+    /// Prompt tokens that were evaluated, without cached and cut-off ones. Last chunk only.
     pub prompt_eval_count: Option<u64>,
-    /// Tokens that were generated. Last piece only.
+    /// Tokens that were generated. Last chunk only.
     pub eval_count: Option<u64>,
-    /// Fields that this client does not know.
+    /// Fields that this client does not use.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-impl Piece {
-    /// Returns the text, whichever request it answers.
+impl Chunk {
+    /// Returns the text of either kind of response.
     #[must_use]
     pub fn text(&self) -> &str {
         if self.response.is_empty() {
@@ -268,28 +256,28 @@ impl Piece {
     }
 }
 
-/// A step of a pull.
+/// Progress of a pull.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
-pub struct PullStep {
-    /// What happens, such as `pulling manifest`; `success` at the end.
+pub struct PullProgress {
+    /// The current step, such as `pulling manifest`. The last one is `success`.
     pub status: String,
-    /// The layer that is being fetched.
+    /// Digest of the layer that is being downloaded.
     pub digest: String,
     /// Bytes of the layer.
     #[serde(rename = "total")]
     pub total_bytes: Option<u64>,
-    /// Bytes of it that are here.
+    /// Bytes of the layer that have been downloaded.
     #[serde(rename = "completed")]
     pub completed_bytes: Option<u64>,
 }
 
-/// Returns whether a name stands for a model on somebody else's computer: its tag is `cloud` or ends in `-cloud`.
+/// Returns whether a name denotes a cloud model: its tag is `cloud` or ends in `-cloud`.
 ///
 /// Source: Ollama 0.33, internal/modelref.
 #[must_use]
-pub fn is_cloud(model: &str) -> bool {
+pub(super) fn is_cloud(model: &str) -> bool {
     model
         .rsplit_once(':')
         .is_some_and(|(_, tag)| tag == "cloud" || tag.ends_with("-cloud"))
@@ -300,9 +288,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn running_model_keeps_what_it_does_not_know() {
-        let text = r#"{"name":"m:latest","model":"m:latest","size":300,"size_vram":100,"digest":"ab","details":{"family":"llama","new":1},
-            "expires_at":"2318-12-02T13:14:15.123456789+02:00","context_length":4096,"pinned":true}"#;
+    fn unknown_fields_are_kept() {
+        let text = r#"{"name":"m:latest","model":"m:latest","size":300,"size_vram":100,
+            "digest":"ab","details":{"family":"llama","new":1},
+            "expires_at":"2318-12-02T13:14:15.123456789+02:00","context_length":4096,
+            "pinned":true}"#;
         let model: RunningModel = serde_json::from_str(text).unwrap();
         assert_eq!(model.host_bytes(), 200);
         assert_eq!(model.expiry().unwrap().year(), 2318);
@@ -312,12 +302,12 @@ mod tests {
 
     #[test]
     fn null_list_is_empty() {
-        let answer: PsAnswer = serde_json::from_str(r#"{"models":null}"#).unwrap();
-        assert!(answer.models.is_empty());
+        let response: PsResponse = serde_json::from_str(r#"{"models":null}"#).unwrap();
+        assert!(response.models.is_empty());
     }
 
     #[test]
-    fn cloud_names_are_known_by_their_tag() {
+    fn cloud_models_are_recognized_by_their_tag() {
         assert!(is_cloud("gpt-oss:120b-cloud"));
         assert!(is_cloud("kimi:cloud"));
         assert!(!is_cloud("cloud"));
@@ -326,9 +316,9 @@ mod tests {
 
     #[test]
     fn blob_path_is_the_from_line() {
-        let show = |modelfile: &str| Show {
+        let show = |modelfile: &str| ModelDescription {
             modelfile: modelfile.to_owned(),
-            ..Show::default()
+            ..ModelDescription::default()
         };
         let unix = show("# Modelfile\n# FROM x\nFROM /m/blobs/sha256-ab\nTEMPLATE y");
         assert_eq!(unix.blob_path(), Some("/m/blobs/sha256-ab"));

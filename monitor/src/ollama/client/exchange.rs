@@ -1,4 +1,4 @@
-//! One request and its answer, or the error that it became.
+//! One request and its response, or the error that it became.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -11,58 +11,67 @@ use ureq::http::Response;
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::{Agent, Body};
 
-use super::error::quote;
-use super::transport::{GivenUp, Patience, Watch, Within};
-use super::{Answers, Client, OllamaError};
+use super::error::{OllamaError, quote};
+use super::stream::ResponseStream;
+use super::transport::{Abort, Cancel, Guard, StallPolicy, StallTimeout};
 
-/// Largest answer: a verbose `show` repeats a vocabulary of 256k tokens with its merges.
-const ANSWER_BYTES_MAX: u64 = 64 << 20;
+/// Largest response: a verbose `show` repeats a vocabulary of 256k tokens with its merges.
+const RESPONSE_BYTES_MAX: u64 = 64 << 20;
 
-/// How long an answer may take.
+/// Which part of a request has a time limit.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Work {
-    /// A limit for all of it.
-    Query,
-    /// As long as patience lasts until it begins; then it is short.
-    Job,
-    /// As long as patience lasts at every turn.
-    Stream,
+pub(super) enum TimeLimit {
+    /// The whole exchange.
+    Whole,
+    /// The body; the stall policy decides how long to wait for its beginning.
+    Body,
+    /// Nothing; the stall policy decides at every turn.
+    Nothing,
 }
 
-impl Client {
+/// Sends requests to one server. It holds no connection.
+#[derive(Clone, Debug)]
+pub(super) struct Exchange {
+    pub(super) base: String,
+    pub(super) cancel: Cancel,
+    pub(super) query_max: Duration,
+}
+
+impl Exchange {
+    /// Sends a request that involves no model work, and reads its response.
     pub(super) fn query<T: DeserializeOwned>(
         &self,
         path: &str,
         body: Option<&Value>,
         model: &str,
     ) -> Result<T, OllamaError> {
-        let patience = Arc::new(Within(self.query_max));
-        let response = self.send(path, body, model, patience, Work::Query)?;
+        let policy = Arc::new(StallTimeout(self.query_max));
+        let response = self.send(path, body, model, policy, TimeLimit::Whole)?;
         self.read(path, model, response)
     }
 
-    /// Sends one request on its own connection. An answer that is no success becomes its error.
+    /// Sends one request on a connection of its own. A response without success becomes an error.
     pub(super) fn send<B: Serialize>(
         &self,
         path: &str,
         body: Option<&B>,
         model: &str,
-        patience: Arc<dyn Patience>,
-        work: Work,
+        policy: Arc<dyn StallPolicy>,
+        limit: TimeLimit,
     ) -> Result<Response<Body>, OllamaError> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
-            .proxy(None) // a proxy of the environment must not see loopback traffic
-            .timeout_global((work == Work::Query).then_some(self.query_max))
-            .timeout_recv_body((work == Work::Job).then_some(self.query_max))
+            .proxy(None) // a proxy from the environment must not see loopback traffic
+            .timeout_global((limit == TimeLimit::Whole).then_some(self.query_max))
+            .timeout_recv_body((limit == TimeLimit::Body).then_some(self.query_max))
             .max_idle_connections(0)
             .build();
-        let watch = Watch {
+        let guard = Guard {
             cancel: self.cancel.clone(),
-            patience,
+            policy,
         };
-        let agent = Agent::with_parts(config, watch, DefaultResolver::default());
+        let agent = Agent::with_parts(config, guard, DefaultResolver::default());
         let url = self.url(path);
         let sent = match body {
             Some(body) => agent.post(&url).send_json(body),
@@ -77,7 +86,7 @@ impl Client {
         reader(response)
             .read_to_string(&mut text)
             .map_err(|error| self.broken(path, model, error))?;
-        Err(OllamaError::from_answer(&url, model, status, &text))
+        Err(OllamaError::from_response(&url, model, status, &text))
     }
 
     pub(super) fn read<T: DeserializeOwned>(
@@ -100,24 +109,25 @@ impl Client {
         })
     }
 
-    pub(super) fn answers<T: DeserializeOwned>(
+    /// Reads a response line by line.
+    pub(super) fn stream<T: DeserializeOwned>(
         &self,
         model: &str,
         response: Response<Body>,
-    ) -> Answers<T> {
+    ) -> ResponseStream<T> {
         let reader = response
             .into_body()
             .into_with_config()
             .limit(u64::MAX)
             .reader();
-        Answers::new(Box::new(reader), &self.base, model)
+        ResponseStream::new(Box::new(reader), &self.base, model)
     }
 
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
-    /// An error before the answer began.
+    /// Converts an error that happened before the response began.
     fn unsent(&self, path: &str, model: &str, error: ureq::Error) -> OllamaError {
         match error {
             ureq::Error::Io(error) => self.broken(path, model, error),
@@ -135,14 +145,15 @@ impl Client {
     }
 
     fn broken(&self, path: &str, model: &str, error: io::Error) -> OllamaError {
+        // ureq wraps its own errors in `io::Error` once the body is being read.
         let error = match ureq::Error::from(error) {
             ureq::Error::Io(error) => error,
             ureq::Error::Timeout(_) => return self.stalled(path, model, self.query_max),
             other => io::Error::other(other),
         };
-        match GivenUp::find(&error) {
-            Some(GivenUp::Cancelled) => return OllamaError::Cancelled,
-            Some(GivenUp::Stalled { silent }) => return self.stalled(path, model, *silent),
+        match Abort::find(&error) {
+            Some(Abort::Cancelled) => return OllamaError::Cancelled,
+            Some(Abort::Stalled { silent }) => return self.stalled(path, model, *silent),
             None => {}
         }
         let url = self.base.clone();
@@ -156,7 +167,7 @@ impl Client {
 
     fn stalled(&self, path: &str, model: &str, silent: Duration) -> OllamaError {
         OllamaError::Stalled {
-            model: if model.is_empty() { path } else { model }.to_owned(),
+            subject: if model.is_empty() { path } else { model }.to_owned(),
             silent,
         }
     }
@@ -166,6 +177,6 @@ fn reader(response: Response<Body>) -> impl Read {
     response
         .into_body()
         .into_with_config()
-        .limit(ANSWER_BYTES_MAX)
+        .limit(RESPONSE_BYTES_MAX)
         .reader()
 }

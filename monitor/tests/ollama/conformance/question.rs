@@ -1,4 +1,4 @@
-//! Single questions and their normalised answers.
+//! Single requests, and their normalized responses.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// One question: a name, a method, a path and a body.
-pub struct Probe {
+/// A request: name, method, path and body.
+pub struct Question {
     pub name: &'static str,
     method: &'static str,
     path: &'static str,
     body: Value,
-    /// Name of another host in the header, which only a server that listens on loopback alone refuses.
+    /// Another host in the header. Only a server that listens on loopback alone rejects it.
     host: Option<&'static str>,
 }
 
-impl Probe {
+impl Question {
     fn get(name: &'static str, path: &'static str) -> Self {
         Self {
             name,
@@ -35,53 +35,53 @@ impl Probe {
         }
     }
 
-    /// Whether the answer depends on how the server was started, or on what others have loaded.
+    /// Returns whether the response depends on the server's configuration or on other programs.
     pub fn depends_on_others(&self) -> bool {
         self.host.is_some() || self.name == "ps"
     }
 }
 
-/// Questions that leave everything as it is.
-pub fn reading(model: &str) -> Vec<Probe> {
+/// Returns the requests that change nothing.
+pub fn reading(model: &str) -> Vec<Question> {
     let none = json!({ "model": "there-is-none:1b" });
     let keep_alive = |value: Value| json!({"model": model, "keep_alive": value});
     let (generate, chat) = ("/api/generate", "/api/chat");
     vec![
-        Probe::get("root", "/"),
-        Probe::get("version", "/api/version"),
-        Probe {
+        Question::get("root", "/"),
+        Question::get("version", "/api/version"),
+        Question {
             method: "HEAD",
-            ..Probe::get("head of version", "/api/version")
+            ..Question::get("head of version", "/api/version")
         },
-        Probe::get("tags", "/api/tags"),
-        Probe::get("ps", "/api/ps"),
-        Probe::post("show", "/api/show", json!({ "model": model })),
-        Probe::post("show without model", "/api/show", json!({})),
-        Probe::post("show of none", "/api/show", none.clone()),
-        Probe::get("unknown path", "/api/none"),
-        Probe {
+        Question::get("tags", "/api/tags"),
+        Question::get("ps", "/api/ps"),
+        Question::post("show", "/api/show", json!({ "model": model })),
+        Question::post("show without model", "/api/show", json!({})),
+        Question::post("show of none", "/api/show", none.clone()),
+        Question::get("unknown path", "/api/none"),
+        Question {
             method: "DELETE",
-            ..Probe::get("wrong method", "/api/ps")
+            ..Question::get("wrong method", "/api/ps")
         },
-        Probe {
+        Question {
             host: Some("example.com"),
-            ..Probe::get("other host", "/api/version")
+            ..Question::get("other host", "/api/version")
         },
-        Probe::post("load without body", generate, Value::Null),
-        Probe::post("load of none", generate, none.clone()),
-        Probe::post("chat without model", chat, json!({})),
-        Probe::post("chat with none", chat, none.clone()),
-        Probe::post("embed with none", "/api/embed", none),
-        Probe::post("time without unit", generate, keep_alive(json!("300"))),
-        Probe::post("time of wrong type", generate, keep_alive(json!(true))),
+        Question::post("load without body", generate, Value::Null),
+        Question::post("load of none", generate, none.clone()),
+        Question::post("chat without model", chat, json!({})),
+        Question::post("chat with none", chat, none.clone()),
+        Question::post("embed with none", "/api/embed", none),
+        Question::post("time without unit", generate, keep_alive(json!("300"))),
+        Question::post("time of wrong type", generate, keep_alive(json!(true))),
     ]
 }
 
-/// Questions that load and unload the model.
-pub fn changing(model: &str) -> Vec<Probe> {
+/// Returns the requests that load and unload the model.
+pub fn changing(model: &str) -> Vec<Question> {
     let with = |path, name, options: Value, keep_alive: Value| {
         let body = json!({"model": model, "options": options, "keep_alive": keep_alive});
-        Probe::post(name, path, body)
+        Question::post(name, path, body)
     };
     let (generate, chat) = ("/api/generate", "/api/chat");
     let profile = |num_ctx: u32| json!({"num_ctx": num_ctx, "num_batch": 512});
@@ -95,9 +95,9 @@ pub fn changing(model: &str) -> Vec<Probe> {
             json!(0),
         ),
         with(generate, "load", profile(2048), json!("5m")),
-        Probe::get("ps with one", "/api/ps"),
+        Question::get("ps with one", "/api/ps"),
         with(generate, "reload", profile(1024), json!(-1)),
-        Probe::post("stream", generate, prompt),
+        Question::post("stream", generate, prompt),
         with(
             generate,
             "bad option",
@@ -110,20 +110,20 @@ pub fn changing(model: &str) -> Vec<Probe> {
     ]
 }
 
-/// A question and its answer, without what differs from server to server: values become their types, and only the texts
-/// of errors and the fixed words stay.
-pub fn transcript(address: &str, probe: &Probe) -> String {
-    let (status, kind, body) = exchange(address, probe);
+/// Sends a request, and returns it with its normalized response: values become their types, except
+/// error messages and fixed words.
+pub fn transcript(address: &str, question: &Question) -> String {
+    let (status, kind, body) = exchange(address, question);
     let shapes: Result<Vec<Value>, _> = body.lines().map(serde_json::from_str).collect();
     let shape = match shapes {
         Ok(lines) if !lines.is_empty() => stream_shape(&lines),
         _ => body.trim().to_owned(),
     };
-    let text = format!("{}: {status} {kind} {shape}", probe.name);
+    let text = format!("{}: {status} {kind} {shape}", question.name);
     text.trim_end().to_owned()
 }
 
-/// Of a stream the first and the last line: how many there are between them is the model's choice.
+/// Returns the first and the last line of a stream, because the model decides on the rest.
 fn stream_shape(lines: &[Value]) -> String {
     let first = normal(&lines[0], "").to_string();
     match &lines[1..] {
@@ -132,23 +132,23 @@ fn stream_shape(lines: &[Value]) -> String {
     }
 }
 
-/// Status, kind of content and body.
-fn exchange(address: &str, probe: &Probe) -> (String, String, String) {
+/// Sends a request, and returns status, content type and body.
+fn exchange(address: &str, question: &Question) -> (String, String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(300)))
         .unwrap();
-    let body = if probe.body.is_null() {
+    let body = if question.body.is_null() {
         String::new()
     } else {
-        probe.body.to_string()
+        question.body.to_string()
     };
     write!(
         stream,
         "{} {} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        probe.method,
-        probe.path,
-        probe.host.unwrap_or(address),
+        question.method,
+        question.path,
+        question.host.unwrap_or(address),
         body.len()
     )
     .unwrap();
@@ -170,7 +170,7 @@ fn exchange(address: &str, probe: &Probe) -> (String, String, String) {
     (status, kind.unwrap_or_else(|| "-".to_owned()), body)
 }
 
-/// A body that comes in chunks, each after its length in hex.
+/// Joins the chunks of a body, each of which follows its length in hex.
 fn joined(mut rest: &str) -> String {
     let mut body = String::new();
     while let Some((length, text)) = rest.split_once("\r\n") {
@@ -181,7 +181,7 @@ fn joined(mut rest: &str) -> String {
     body
 }
 
-/// Keys that the client reads; a real answer may hold more.
+/// Keys that the client uses; a real response may contain more.
 const KEYS: [&str; 19] = [
     "version",
     "models",
@@ -204,7 +204,7 @@ const KEYS: [&str; 19] = [
     "message",
 ];
 
-/// Keys that only some versions have beside the others, below the key that they stand in.
+/// Keys that only some versions include, each with its parent key.
 const OPTIONAL: [(&str, &str); 2] = [("models", "capabilities"), ("details", "context_length")];
 
 fn normal(value: &Value, within: &str) -> Value {
@@ -223,7 +223,7 @@ fn normal(value: &Value, within: &str) -> Value {
                 let value = match key.as_str() {
                     "error" | "done" | "done_reason" | "role" => value.clone(),
                     "model_info" => json!("object"),
-                    // Of a load and of the last piece it is empty, which is worth a look.
+                    // That it is empty in a load and in the last chunk is part of the contract.
                     "response" | "content" if value == "" => value.clone(),
                     _ => normal(value, key),
                 };

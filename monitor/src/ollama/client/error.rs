@@ -1,162 +1,189 @@
-//! What can go wrong with the server, one variant for each thing that a caller can do about it.
+//! Errors of the server, one variant for each reaction of a caller.
 
 use std::io;
 use std::time::Duration;
 
 use super::wire::Failure;
 
-/// Longest piece of a foreign answer that an error repeats.
+/// Longest part of an unknown response that an error quotes.
 const QUOTE_CHARS_MAX: usize = 300;
 
-/// Why the server did not do what it was asked.
+/// Why the server did not do what it was asked to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OllamaError {
-    /// Nothing listens there: start Ollama, or correct `OLLAMA_HOST`.
+    /// Nothing listens at the address: start Ollama, or correct `OLLAMA_HOST`.
     #[error(
-        "no Ollama answers at {url}; start it with `ollama serve`, or say in OLLAMA_HOST where it runs"
+        "no Ollama server answers at {url}; start it with `ollama serve`, or set OLLAMA_HOST to \
+         its address"
     )]
     NotRunning {
-        /// Where it was looked for.
+        /// The address that was tried.
         url: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 
     /// The model is not installed: pull it.
-    #[error("model {model} is not installed; `ollama pull {model}` fetches it")]
+    #[error("model {model} is not installed; fetch it with `ollama pull {model}`")]
     NotInstalled {
         /// Its name.
         model: String,
     },
 
-    /// The model could not be fetched: look at its name and at the connection to the registry. What is there already is
-    /// kept, and the next pull goes on from it.
+    /// The model could not be pulled: check its name and the connection to the registry. The
+    /// downloaded part is kept, and the next pull resumes from it.
     #[error("model {model} could not be pulled: {message}")]
     NotPulled {
         /// Its name.
         model: String,
-        /// What the server said.
+        /// The server's message.
         message: String,
     },
 
     /// The server's queue is full: try again later.
-    #[error("the server is busy, its queue is full; try again later")]
+    #[error("the server is busy because its queue is full; try again later")]
     Busy,
 
-    /// The machine or the server's own check has no memory for the model: load it with a smaller context, or unload
-    /// something first.
+    /// Another load or unload of the same manager is in flight: try again when it has returned.
+    ///
+    /// A call from inside a load, on the same thread, fails at once, because it would wait for
+    /// itself.
     #[error(
-        "model {model} does not fit into memory; take a smaller context, or unload something first: {message}"
+        "another load or unload of this manager is in flight (waited {} s); try again when it has \
+         returned", waited.as_secs()
+    )]
+    InFlight {
+        /// How long the call waited. Zero on the thread of the other call.
+        waited: Duration,
+    },
+
+    /// The model does not fit into memory, by the system's or the server's own check: load it with
+    /// a smaller context, or unload something first.
+    #[error(
+        "model {model} does not fit into memory ({message}); use a smaller context, or unload \
+         something first"
     )]
     OutOfMemory {
         /// Its name.
         model: String,
-        /// What the server said.
+        /// The server's message.
         message: String,
     },
 
-    /// The model's file could not be mapped: load it with `use_mmap` off.
-    #[error("the file of model {model} could not be mapped; load it without mapping: {message}")]
+    /// The file of the model could not be mapped: load it with `use_mmap` off.
+    #[error("the file of model {model} could not be mapped ({message}); load it without mapping")]
     MapFailed {
         /// Its name.
         model: String,
-        /// What the server said.
+        /// The server's message.
         message: String,
     },
 
-    /// The model's process ended in the middle of the work: repeat the request, which loads the model again.
-    #[error("the process of model {model} ended; try again: {message}")]
+    /// The runner process of the model ended during the request: repeat the request, which loads
+    /// the model again.
+    #[error("the process of model {model} ended ({message}); try again")]
     RunnerEnded {
         /// Its name.
         model: String,
-        /// What the server said, or that the answer broke off.
+        /// The server's message, or that the response broke off.
         message: String,
     },
 
-    /// The model did not load within the server's own limit or ours: look at the disk, then try again.
-    #[error("nothing was heard of {model} for {} s; look at the disk and at the server's log, then try again", silent.as_secs())]
+    /// The server sent nothing for too long, or gave up a load: check the disk and the server's
+    /// log, then try again.
+    #[error(
+        "the server sent nothing about {subject} for {} s; check the disk and the server's log, \
+         then try again", silent.as_secs()
+    )]
     Stalled {
-        /// The model, or the path of the request where there is none.
-        model: String,
-        /// How long nothing was heard; zero where the server gave up by itself.
+        /// The model, or the path of a request without a model.
+        subject: String,
+        /// Duration of the silence. Zero if the server itself gave up.
         silent: Duration,
     },
 
-    /// The request carries a value that the server refuses: correct it.
-    #[error("the server refuses the request: {message}")]
+    /// The request contains a value that the server rejects: correct it.
+    #[error("the server rejects the request: {message}")]
     BadRequest {
-        /// What the server said.
+        /// The server's message.
         message: String,
     },
 
-    /// The model cannot do this: take another one.
-    #[error("model {model} cannot do this; take another one: {message}")]
+    /// The model lacks a capability: use another model.
+    #[error("model {model} does not support this ({message}); use another model")]
     Unsupported {
         /// Its name.
         model: String,
-        /// What the server said.
+        /// The server's message.
         message: String,
     },
 
     /// The prompt does not fit into the context: shorten it, or load the model with a larger one.
     #[error(
-        "the prompt does not fit into the context of model {model}; shorten it, or load the model with a larger one: {message}"
+        "the prompt does not fit into the context of model {model} ({message}); shorten it, or \
+         load the model with a larger context"
     )]
     PromptTooLong {
         /// Its name.
         model: String,
-        /// What the server said.
+        /// The server's message.
         message: String,
     },
 
-    /// The name stands for a model on somebody else's computer, which has no memory here: nothing to manage.
-    #[error("model {model} runs in the cloud; it has no memory here to manage")]
+    /// The model runs in the cloud and takes no memory here: there is nothing to manage.
+    #[error("model {model} runs in the cloud, so there is no local memory to manage")]
     Cloud {
         /// Its name.
         model: String,
     },
 
-    /// The request was cancelled on our side.
+    /// The caller cancelled the request.
     #[error("cancelled")]
     Cancelled,
 
-    /// The connection broke: the server ended or restarted. Try again; what was loaded may be gone.
+    /// The connection broke because the server ended or restarted: try again. Models that were
+    /// loaded may be gone.
     #[error("the connection to {url} broke; try again")]
     Broken {
-        /// The server.
+        /// The address of the server.
         url: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 
-    /// The answer is not one of Ollama's: another program listens there, or a proxy stands before it.
+    /// The response is not one of Ollama's: another program listens there, or a proxy intervenes.
     #[error(
-        "{url} answers {status}, which this client does not know; see the server's log, or what else listens there: {quote}"
+        "{url} sent an unknown response with status {status} ({quote}); see the server's log, or \
+         find out what else listens there"
     )]
     Foreign {
-        /// What was asked.
+        /// The requested address.
         url: String,
         /// The HTTP status.
         status: u16,
-        /// The beginning of the answer, or what is wrong with it.
+        /// The beginning of the response, or what is wrong with it.
         quote: String,
     },
 }
 
 impl OllamaError {
-    /// Returns whether the same request may succeed a little later, with nothing changed.
+    /// Returns whether the same request may succeed a little later without any change.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Busy | Self::Broken { .. } | Self::RunnerEnded { .. } | Self::NotRunning { .. }
+            Self::Busy
+                | Self::InFlight { .. }
+                | Self::Broken { .. }
+                | Self::RunnerEnded { .. }
+                | Self::NotRunning { .. }
         )
     }
 
-    /// What the server says of a pull is about the registry, whatever else it sounds like.
+    /// Converts an error of a pull, which concerns the registry whatever its text says.
     pub(super) fn of_pull(self, model: &str) -> Self {
         let message = match self {
             Self::NotInstalled { .. } => "the registry does not have it".to_owned(),
@@ -170,8 +197,8 @@ impl OllamaError {
         }
     }
 
-    /// Reads an answer that is no success.
-    pub(super) fn from_answer(url: &str, model: &str, status: u16, body: &str) -> Self {
+    /// Converts a response without success.
+    pub(super) fn from_response(url: &str, model: &str, status: u16, body: &str) -> Self {
         match serde_json::from_str::<Failure>(body) {
             Ok(failure) => Self::from_failure(url, model, status, failure.error),
             Err(_) => Self::Foreign {
@@ -182,41 +209,43 @@ impl OllamaError {
         }
     }
 
-    /// Sorts what the server says by what can be done about it. The status alone does not tell: a bad option is a 500.
+    /// Classifies a message of the server by the caller's reaction. The status alone is not enough:
+    /// even a bad option is a 500.
     ///
-    /// Source: Ollama 0.9.6, 0.24.0 and 0.33, server/routes.go, llm/server.go and llm/llama_server.go.
+    /// Source: Ollama 0.9.6, 0.24.0 and 0.33: server/routes.go, llm/server.go,
+    /// llm/llama_server.go.
     pub(super) fn from_failure(url: &str, model: &str, status: u16, message: String) -> Self {
         let text = message.to_lowercase();
-        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         let model = model.to_owned();
-        if says(&["mmap failed", "mapviewoffile failed"]) {
+        if has(&["mmap failed", "mapviewoffile failed"]) {
             Self::MapFailed { model, message }
-        } else if says(&[
+        } else if has(&[
             "more system memory",
             "insufficient memory",
             "out of memory",
             "cannot allocate memory",
             "unable to allocate",
             "failed to allocate",
-            // The kernel's OOM killer: seldom does anybody else kill a model with signal 9.
+            // Signal 9 is almost always the kernel's OOM killer.
             "signal: killed",
         ]) {
             Self::OutOfMemory { model, message }
-        } else if says(&["timed out waiting for"]) {
+        } else if has(&["timed out waiting for"]) {
             Self::Stalled {
-                model,
+                subject: model,
                 silent: Duration::ZERO,
             }
-        } else if says(&[
+        } else if has(&[
             "terminated",
             "unexpectedly stopped",
             "unexpected eof",
             "running the model",
         ]) {
             Self::RunnerEnded { model, message }
-        } else if says(&["context length", "context size"]) && says(&["exceed"]) {
+        } else if has(&["context length", "context size"]) && has(&["exceed"]) {
             Self::PromptTooLong { model, message }
-        } else if says(&["does not support"]) {
+        } else if has(&["does not support"]) {
             Self::Unsupported { model, message }
         } else {
             Self::from_status(url, model, status, message)
@@ -231,7 +260,7 @@ impl OllamaError {
             503 => Self::Busy,
             400 => Self::BadRequest { message },
             500 if message.contains("must be of type") => Self::BadRequest { message },
-            // An error line inside a stream has the status of its beginning.
+            // An error line inside a stream comes after the status line.
             200 => Self::RunnerEnded { model, message },
             _ => Self::Foreign {
                 url: url.to_owned(),
@@ -242,7 +271,7 @@ impl OllamaError {
     }
 }
 
-/// The beginning of a foreign text, on one line.
+/// Returns the beginning of an unknown text on one line.
 pub(super) fn quote(text: &str) -> String {
     text.chars()
         .take(QUOTE_CHARS_MAX)
@@ -255,7 +284,7 @@ mod tests {
     use super::*;
 
     fn kind(status: u16, body: &str) -> String {
-        let error = OllamaError::from_answer("http://h", "m", status, body);
+        let error = OllamaError::from_response("http://h", "m", status, body);
         let text = format!("{error:?}");
         text.split([' ', '{']).next().unwrap().to_owned()
     }
@@ -266,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_sorted_by_what_can_be_done() {
+    fn messages_are_classified_by_the_reaction() {
         check(404, "model 'm' not found", "NotInstalled");
         check(
             404,
@@ -291,7 +320,8 @@ mod tests {
         );
         check(
             500,
-            "llama-server process has terminated: exit status 1: mmap failed: Cannot allocate memory",
+            "llama-server process has terminated: exit status 1: mmap failed: Cannot allocate \
+             memory",
             "MapFailed",
         );
         check(
@@ -334,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_of_the_server_is_foreign() {
+    fn other_programs_are_foreign() {
         assert_eq!(kind(404, "404 page not found"), "Foreign");
         assert_eq!(kind(405, ""), "Foreign");
         assert_eq!(kind(403, ""), "Foreign");

@@ -1,4 +1,4 @@
-//! An answer that comes line by line.
+//! A response that arrives line by line.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
@@ -6,69 +6,69 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::OllamaError;
-use super::error::quote;
-use super::transport::GivenUp;
-use super::wire::{Failure, Piece, PullStep};
+use super::error::{OllamaError, quote};
+use super::transport::Abort;
+use super::wire::{Chunk, Failure, PullProgress};
 
-/// Longest line, as in the server's own client.
+/// Longest line that is accepted; the server's own client has the same limit.
 const LINE_BYTES_MAX: u64 = 8 << 20;
 
-/// Something that has a last one.
-pub trait Line: DeserializeOwned {
-    /// Returns whether nothing follows.
+/// One line of a streaming response.
+pub trait StreamItem: DeserializeOwned {
+    /// Returns whether this is the last line.
     fn is_last(&self) -> bool;
 
-    /// Sorts the error of a line by what the request was for.
+    /// Adapts the error of a line to the kind of request.
     #[must_use]
-    fn sort(error: OllamaError, model: &str) -> OllamaError {
+    fn classify(error: OllamaError, model: &str) -> OllamaError {
         let _ = model;
         error
     }
 }
 
-impl Line for Piece {
+impl StreamItem for Chunk {
     fn is_last(&self) -> bool {
         self.done
     }
 }
 
-impl Line for PullStep {
+impl StreamItem for PullProgress {
     fn is_last(&self) -> bool {
         self.status == "success"
     }
 
-    fn sort(error: OllamaError, model: &str) -> OllamaError {
+    fn classify(error: OllamaError, model: &str) -> OllamaError {
         error.of_pull(model)
     }
 }
 
-/// The lines of an answer, as they come. Dropping it closes the connection, at which the server stops.
+/// An iterator over the lines of a streaming response. Dropping it closes the connection, and the
+/// server then stops.
 ///
-/// An answer that breaks off before its last line ends with an error, never in silence.
+/// A response that breaks off before its last line ends with an error.
 ///
 /// # Memory
 ///
-/// One line at a time.
-pub struct Answers<T> {
+/// One line at a time, at most 8 MiB.
+pub struct ResponseStream<T> {
     reader: BufReader<Box<dyn Read + Send>>,
     line: Vec<u8>,
     url: String,
     model: String,
     ended: bool,
-    of: PhantomData<T>,
+    item: PhantomData<T>,
 }
 
-impl<T> fmt::Debug for Answers<T> {
+impl<T> fmt::Debug for ResponseStream<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answers")
+        f.debug_struct("ResponseStream")
             .field("model", &self.model)
             .field("ended", &self.ended)
             .finish_non_exhaustive()
     }
 }
 
-impl<T> Answers<T> {
+impl<T> ResponseStream<T> {
     pub(super) fn new(reader: Box<dyn Read + Send>, url: &str, model: &str) -> Self {
         Self {
             reader: BufReader::new(reader),
@@ -76,15 +76,15 @@ impl<T> Answers<T> {
             url: url.to_owned(),
             model: model.to_owned(),
             ended: false,
-            of: PhantomData,
+            item: PhantomData,
         }
     }
 
     fn broken(&self, error: io::Error) -> OllamaError {
-        match GivenUp::find(&error) {
-            Some(GivenUp::Cancelled) => OllamaError::Cancelled,
-            Some(GivenUp::Stalled { silent }) => OllamaError::Stalled {
-                model: self.model.clone(),
+        match Abort::find(&error) {
+            Some(Abort::Cancelled) => OllamaError::Cancelled,
+            Some(Abort::Stalled { silent }) => OllamaError::Stalled {
+                subject: self.model.clone(),
                 silent: *silent,
             },
             None => OllamaError::Broken {
@@ -103,7 +103,7 @@ impl<T> Answers<T> {
     }
 }
 
-impl<T: Line> Answers<T> {
+impl<T: StreamItem> ResponseStream<T> {
     fn read(&mut self) -> Result<T, OllamaError> {
         self.line.clear();
         let read = (&mut self.reader)
@@ -114,15 +114,15 @@ impl<T: Line> Answers<T> {
             Ok(0) => {
                 let error = OllamaError::RunnerEnded {
                     model: self.model.clone(),
-                    message: "the answer broke off before its end".to_owned(),
+                    message: "the response broke off before its end".to_owned(),
                 };
-                return Err(T::sort(error, &self.model));
+                return Err(T::classify(error, &self.model));
             }
             Ok(_) => {}
         }
         if let Ok(failure) = serde_json::from_slice::<Failure>(&self.line) {
             let error = OllamaError::from_failure(&self.url, &self.model, 200, failure.error);
-            return Err(T::sort(error, &self.model));
+            return Err(T::classify(error, &self.model));
         }
         serde_json::from_slice(&self.line).map_err(|error| {
             if error.is_eof() {
@@ -134,7 +134,7 @@ impl<T: Line> Answers<T> {
     }
 }
 
-impl<T: Line> Iterator for Answers<T> {
+impl<T: StreamItem> Iterator for ResponseStream<T> {
     type Item = Result<T, OllamaError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -142,22 +142,22 @@ impl<T: Line> Iterator for Answers<T> {
             return None;
         }
         let line = self.read();
-        self.ended = line.as_ref().map_or(true, Line::is_last);
+        self.ended = line.as_ref().map_or(true, StreamItem::is_last);
         Some(line)
     }
 }
 
-impl Answers<Piece> {
-    /// Reads to the end and returns the whole text with the last piece.
+impl ResponseStream<Chunk> {
+    /// Reads to the end, and returns the whole text with the last chunk.
     ///
     /// # Errors
     ///
-    /// The first error of the answer; the text before it is lost.
-    pub fn whole(self) -> Result<(String, Piece), OllamaError> {
+    /// The first error of the stream. The text before it is lost; iterate to keep it.
+    pub fn collect_text(self) -> Result<(String, Chunk), OllamaError> {
         let mut text = String::new();
-        let mut last = Piece::default();
-        for piece in self {
-            last = piece?;
+        let mut last = Chunk::default();
+        for chunk in self {
+            last = chunk?;
             text.push_str(last.text());
         }
         Ok((text, last))
@@ -168,37 +168,41 @@ impl Answers<Piece> {
 mod tests {
     use super::*;
 
-    fn answers(text: &'static str) -> Answers<Piece> {
-        Answers::new(Box::new(text.as_bytes()), "http://h", "m")
+    fn stream(text: &'static str) -> ResponseStream<Chunk> {
+        ResponseStream::new(Box::new(text.as_bytes()), "http://h", "m")
     }
 
     #[test]
-    fn ends_with_the_last_piece() {
-        let text = "{\"response\":\"a\"}\n{\"response\":\"b\",\"done\":true,\"done_reason\":\"stop\"}\nrubbish";
-        let (text, last) = answers(text).whole().unwrap();
+    fn ends_with_the_last_chunk() {
+        let text = concat!(
+            "{\"response\":\"a\"}\n",
+            "{\"response\":\"b\",\"done\":true,\"done_reason\":\"stop\"}\n",
+            "rubbish"
+        );
+        let (text, last) = stream(text).collect_text().unwrap();
         assert_eq!((text.as_str(), last.done_reason.as_str()), ("ab", "stop"));
     }
 
     #[test]
     fn breaking_off_is_an_error() {
-        let mut pieces = answers("{\"response\":\"a\"}\n");
-        assert!(pieces.next().unwrap().is_ok());
-        let error = pieces.next().unwrap().unwrap_err();
+        let mut chunks = stream("{\"response\":\"a\"}\n");
+        assert!(chunks.next().unwrap().is_ok());
+        let error = chunks.next().unwrap().unwrap_err();
         assert!(matches!(error, OllamaError::RunnerEnded { .. }), "{error}");
-        assert!(pieces.next().is_none());
+        assert!(chunks.next().is_none());
     }
 
     #[test]
     fn half_a_line_is_a_broken_connection() {
-        let error = answers("{\"response\":\"a").next().unwrap().unwrap_err();
+        let error = stream("{\"response\":\"a").next().unwrap().unwrap_err();
         assert!(matches!(error, OllamaError::Broken { .. }), "{error}");
     }
 
     #[test]
-    fn error_line_is_sorted() {
+    fn error_line_is_classified() {
         let text =
             "{\"error\":\"an error was encountered while running the model: unexpected EOF\"}\n";
-        let error = answers(text).next().unwrap().unwrap_err();
+        let error = stream(text).next().unwrap().unwrap_err();
         assert!(matches!(error, OllamaError::RunnerEnded { .. }), "{error}");
     }
 }

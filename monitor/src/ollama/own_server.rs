@@ -1,7 +1,8 @@
-//! A server of our own.
+//! Starts and stops a server of the app's own.
 //!
-//! Only who starts the server can set what costs most: the runner's hidden cache of prompts, the type of the KV cache,
-//! the number of requests that a cache is made for. None of it can be asked for or changed over the interface.
+//! What costs most can only be set when the server starts: the runner's hidden prompt cache, the
+//! type of the KV cache, and the number of parallel requests. The API neither reports nor changes
+//! any of it.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,31 +10,40 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Client, Host, KvType, Local, Manager, ModelUnloadResult, OllamaError, Settings};
+use super::client::Client;
+use super::client::error::OllamaError;
+use super::client::server::Host;
+use super::manager::{Manager, Settings};
+use super::outcome::ModelUnloadResult;
+use super::plan::estimate::KvType;
+use super::probe::LocalProbe;
 
-/// A server answers within a second of its start; a machine that swaps takes longer.
+/// Longest time until a started server answers. It takes less than a second, or longer if the
+/// machine swaps.
 const START_MAX: Duration = Duration::from_secs(30);
 
+/// Interval between two attempts to reach a starting server.
 const POLL: Duration = Duration::from_millis(50);
 
-/// Environment of a server that has to share a small machine.
+/// Environment of a server on a small machine.
 ///
-/// Source: Ollama 0.33, envconfig/config.go; `LLAMA_ARG_CACHE_RAM` is llama-server's own and inherited (measured).
+/// Source: Ollama 0.33, envconfig/config.go. `LLAMA_ARG_CACHE_RAM` belongs to llama-server, which
+/// inherits it (measured).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Preset {
+pub struct ServerPreset {
     /// `OLLAMA_MAX_LOADED_MODELS`.
     pub models_max: usize,
-    /// `OLLAMA_NUM_PARALLEL`: the KV cache is made for so many requests.
+    /// `OLLAMA_NUM_PARALLEL`: requests with a KV cache of their own.
     pub parallel: u32,
-    /// `OLLAMA_KV_CACHE_TYPE`; a quantized one needs flash attention, which is turned on.
+    /// `OLLAMA_KV_CACHE_TYPE`. A quantized cache needs flash attention, which is turned on.
     pub kv_type: KvType,
-    /// `LLAMA_ARG_CACHE_RAM` in MiB: the cache of prompts, 8192 where nothing is set.
+    /// `LLAMA_ARG_CACHE_RAM`: limit of the prompt cache in MiB. The server's default is 8192.
     pub prompt_cache_mib: u32,
 }
 
-impl Default for Preset {
-    /// One model, one request, half the KV cache, no cache of prompts.
+impl Default for ServerPreset {
+    /// Returns a preset with one model, one request, half the KV cache, and no prompt cache.
     fn default() -> Self {
         Self {
             models_max: 1,
@@ -44,8 +54,8 @@ impl Default for Preset {
     }
 }
 
-impl Preset {
-    /// Returns the variables, to start a server with or to show to whoever does.
+impl ServerPreset {
+    /// Returns the environment variables, as name and value.
     #[must_use]
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
@@ -57,7 +67,7 @@ impl Preset {
         ]
     }
 
-    /// Returns settings of a [`Manager`] that know what this server was started with.
+    /// Returns [`Manager`] settings that match this server.
     #[must_use]
     pub fn settings(&self) -> Settings {
         Settings {
@@ -71,36 +81,39 @@ impl Preset {
 /// Why a server could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ServeError {
-    /// The program cannot be run: install Ollama, or give its path.
-    #[error("cannot run {}", program.display())]
+pub enum StartError {
+    /// The program cannot be run: install Ollama, or correct its path.
+    #[error("cannot run {}; install Ollama, or correct the path", program.display())]
     NotRun {
         /// The program.
         program: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// Another server listens there already: use that one, or give another port.
-    #[error("a server answers at {host} already")]
+    /// Another server already listens at the address: use that server, or another port.
+    #[error("a server already answers at {host}; use that server, or another port")]
     Taken {
-        /// Where.
+        /// The address.
         host: Host,
     },
     /// The program ended, or did not answer within 30 seconds: run it by hand to see why.
-    #[error("{} was started and does not answer at {host}", program.display())]
+    #[error(
+        "{} was started but does not answer at {host}; run `serve` by hand to see why",
+        program.display()
+    )]
     NoAnswer {
         /// The program.
         program: PathBuf,
-        /// Where an answer was expected.
+        /// The address where an answer was expected.
         host: Host,
     },
 }
 
-/// A server that we started, and that ends with us.
+/// A server that this process started, and that ends with it.
 ///
-/// A server that is killed leaves the processes of its models behind, on every system. So its models are unloaded first,
-/// in [`stop`](Self::stop) and when it is dropped.
+/// On every system, a server that is killed leaves its runner processes behind. So
+/// [`stop`](Self::stop) and dropping the server unload its models first.
 #[derive(Debug)]
 pub struct OwnServer {
     child: Child,
@@ -108,15 +121,15 @@ pub struct OwnServer {
 }
 
 impl OwnServer {
-    /// Starts `program serve` and waits until it answers.
+    /// Starts `program serve`, and blocks until it answers.
     ///
     /// # Errors
     ///
-    /// [`ServeError`]; nothing is left running.
-    pub fn start(program: &Path, host: &Host, preset: &Preset) -> Result<Self, ServeError> {
+    /// [`StartError`]. No process is left running.
+    pub fn start(program: &Path, host: &Host, preset: &ServerPreset) -> Result<Self, StartError> {
         let client = Client::new(host.clone());
         if client.version().is_ok() {
-            return Err(ServeError::Taken { host: host.clone() });
+            return Err(StartError::Taken { host: host.clone() });
         }
         let spawned = Command::new(program)
             .arg("serve")
@@ -126,7 +139,7 @@ impl OwnServer {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let child = spawned.map_err(|source| ServeError::NotRun {
+        let child = spawned.map_err(|source| StartError::NotRun {
             program: program.to_path_buf(),
             source,
         })?;
@@ -135,7 +148,7 @@ impl OwnServer {
         while server.client.version().is_err() {
             let has_ended = !matches!(server.child.try_wait(), Ok(None));
             if has_ended || since.elapsed() > START_MAX {
-                return Err(ServeError::NoAnswer {
+                return Err(StartError::NoAnswer {
                     program: program.to_path_buf(),
                     host: host.clone(),
                 });
@@ -151,29 +164,29 @@ impl OwnServer {
         &self.client
     }
 
-    /// Returns the number of its process, to hand over to a monitor.
+    /// Returns the number of its process, for instance to hand it over to a monitor.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Unloads every model, verified, and ends the server.
+    /// Unloads every model, verifies that, and ends the server.
     ///
     /// # Errors
     ///
-    /// [`OllamaError`] where the server does not answer any more; it is ended all the same.
+    /// [`OllamaError`] if the server no longer answers. It is ended anyway.
     pub fn stop(mut self) -> Result<ModelUnloadResult, OllamaError> {
         self.unload_all()
     }
 
     fn unload_all(&mut self) -> Result<ModelUnloadResult, OllamaError> {
-        let sight = Arc::new(Local::of_host(self.client.host()));
-        // The processes of its models descend from one that we started, and would be orphans when it is gone.
+        let probe = Arc::new(LocalProbe::of_host(self.client.host()));
+        // Its runners descend from a process of ours, and would be orphans once it has ended.
         let settings = Settings {
             kill_stuck: true,
             ..Settings::default()
         };
-        let manager = Manager::new(self.client.clone(), sight, settings);
+        let manager = Manager::new(self.client.clone(), probe, settings);
         let mut result = ModelUnloadResult::default();
         for model in self.client.running()? {
             for unloaded in manager.unload(&model.name)?.unloaded {
@@ -188,9 +201,9 @@ impl Drop for OwnServer {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             if let Err(error) = self.unload_all() {
-                tracing::warn!(%error, "models may be left behind");
+                tracing::warn!(%error, "runner processes may be left behind");
             }
-            // Both fail only for a process that has ended.
+            // Both calls fail only if the process has ended.
             self.child.kill().ok();
             self.child.wait().ok();
         }

@@ -1,64 +1,66 @@
-//! What of a model decides how much memory it takes.
+//! The figures of a model that determine its memory.
 
-use super::info::{Info, whole};
-use super::{ModelInfo, Show};
+use crate::ollama::client::header::{InfoValue, ModelInfo, whole};
+use crate::ollama::client::wire::ModelDescription;
 
-/// The figures of a model that its memory follows from.
+/// The figures of a model that determine its memory.
 ///
 /// # Upper bounds
 ///
-/// Where a header does not say, the larger value is taken, and [`is_upper_bound`](Self::is_upper_bound) tells: layers
-/// with a sliding window are counted with the whole context, and so are models that compress their KV cache.
+/// A figure that the header lacks is replaced by an upper bound, and
+/// [`is_upper_bound`](Self::is_upper_bound) is set. Layers with a sliding window, and models that
+/// compress their KV cache, count with the whole context.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ModelShape {
     /// Bytes of the weights.
     pub weights_bytes: u64,
-    /// Elements of the KV cache for each token of context, over all layers, keys and values.
+    /// Elements of the KV cache for each token of context: keys and values of all layers.
     pub kv_elements_per_token: u64,
-    /// Bytes of the state of recurrent layers, whatever the context.
+    /// Bytes of the state of recurrent layers, independent of the context.
     pub recurrent_bytes: u64,
-    /// Bytes of compute buffer for each token of a batch, beside those that grow with the context.
+    /// Bytes of compute buffer for each token of a batch, without the part that grows with the
+    /// context.
     pub compute_bytes_per_batch_token: u64,
     /// Attention heads.
     pub heads: u64,
-    /// Width of the model.
+    /// Embedding length.
     pub embedding: u64,
-    /// Tokens of the vocabulary.
+    /// Tokens in the vocabulary.
     pub vocabulary: u64,
-    /// Context that the model was trained for; the server never gives more.
+    /// Context that the model was trained for, in tokens. The server never exceeds it.
     pub trained_ctx: u32,
-    /// Whether the model looks at images: the server gives it at least 2048 tokens.
+    /// Whether the model accepts images. The server gives it at least 2048 tokens.
     pub is_vision: bool,
-    /// Whether something was not known and its upper bound was taken.
+    /// Whether a missing figure was replaced by an upper bound.
     pub is_upper_bound: bool,
 }
 
-/// Why a model's memory cannot be told.
+/// Why a model's memory cannot be estimated.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ShapeError {
-    /// The answer to `show` does not hold a figure: ask with `verbose`, or give it by hand.
-    #[error("the description of the model holds no {key}; take the whole answer of /api/show")]
+    /// The description lacks a required figure: request it with `verbose`.
+    #[error("the description of the model lacks {key}; use the complete response of /api/show")]
     Missing {
         /// The key, without the architecture.
         key: &'static str,
     },
 }
 
-/// Vocabulary where the header does not say: the largest in use.
+/// Vocabulary if the header lacks it: the largest one in use.
 const VOCABULARY_MAX: u64 = 262_144;
 
-/// Context where the header does not say: the server's own default.
+/// Trained context if the header lacks it: the server's own default.
 const TRAINED_CTX_UNKNOWN: u64 = 4096;
 
 impl ModelShape {
-    /// Reads a shape from an answer to `show` and the model's bytes on disk.
+    /// Derives the shape from a model's description and its bytes on disk.
     ///
     /// # Errors
     ///
-    /// [`ShapeError::Missing`] where the answer lacks what nothing can stand in for.
-    pub fn new(show: &Show, weights_bytes: u64) -> Result<Self, ShapeError> {
+    /// [`ShapeError::Missing`] if the description lacks a figure without an upper bound.
+    pub fn new(show: &ModelDescription, weights_bytes: u64) -> Result<Self, ShapeError> {
         let info = &show.model_info;
         let required = |key| info.whole(key).ok_or(ShapeError::Missing { key });
         let layers = required("block_count")?;
@@ -69,7 +71,7 @@ impl ModelShape {
         let head_dim = embedding.checked_div(heads_max).unwrap_or(embedding);
         let key = info.whole("attention.key_length").unwrap_or(head_dim);
         let value = info.whole("attention.value_length").unwrap_or(head_dim);
-        // Without a count of KV heads there is one for each head; without either, keys as wide as the model.
+        // Upper bounds: one KV head for each head; without either count, keys as wide as the model.
         let kv_heads_sum = kv_heads.sum.or(heads.sum);
         let kv_elements_per_token = match kv_heads_sum {
             Some(sum) => sum.saturating_mul(key.saturating_add(value)),
@@ -92,7 +94,7 @@ impl ModelShape {
             vocabulary: vocabulary.unwrap_or(VOCABULARY_MAX),
             trained_ctx: u32::try_from(trained_ctx.unwrap_or(TRAINED_CTX_UNKNOWN))
                 .unwrap_or(u32::MAX),
-            is_vision: show.capabilities.iter().any(|what| what == "vision"),
+            is_vision: show.capabilities.iter().any(|name| name == "vision"),
             is_upper_bound: kv_heads.sum.is_none()
                 || vocabulary.is_none()
                 || info.of_architecture("attention.sliding_window").is_some()
@@ -100,17 +102,17 @@ impl ModelShape {
         })
     }
 
-    /// Returns whether the answer left out a figure for each layer, which `show` with `verbose` would hold.
+    /// Returns whether the description lacks per-layer figures that `verbose` would include.
     #[must_use]
-    pub fn wants_verbose(show: &Show) -> bool {
+    pub(in crate::ollama) fn wants_verbose(show: &ModelDescription) -> bool {
         matches!(
             show.model_info.of_architecture("attention.head_count_kv"),
-            Some(Info::Unknown)
+            Some(InfoValue::Unknown)
         )
     }
 }
 
-/// A figure that may be one for all layers or one for each.
+/// A figure that the header gives once for all layers, or once for each.
 struct PerLayer {
     sum: Option<u64>,
     max: Option<u64>,
@@ -118,14 +120,14 @@ struct PerLayer {
 
 fn per_layer(info: &ModelInfo, key: &str, layers: u64) -> PerLayer {
     match info.of_architecture(key) {
-        Some(Info::Number(number)) => {
+        Some(InfoValue::Number(number)) => {
             let number = whole(*number);
             PerLayer {
                 sum: Some(number.saturating_mul(layers)),
                 max: Some(number),
             }
         }
-        Some(Info::Numbers(numbers)) => {
+        Some(InfoValue::Numbers(numbers)) => {
             let numbers = numbers.iter().map(|number| whole(*number));
             PerLayer {
                 sum: Some(numbers.clone().fold(0, u64::saturating_add)),
@@ -142,23 +144,27 @@ fn per_layer(info: &ModelInfo, key: &str, layers: u64) -> PerLayer {
 fn vocabulary(info: &ModelInfo) -> Option<u64> {
     info.whole("vocab_size")
         .or_else(|| match info.get("tokenizer.ggml.tokens")? {
-            Info::Length(length) => Some(*length),
+            InfoValue::Length(length) => Some(*length),
             _ => None,
         })
 }
 
-/// The widest point of the graph is the feed-forward layer: its two inner results, and six and a half times the width
-/// of the model around them, in single precision.
+/// Returns the compute buffer of one token at the widest point of the graph, the feed-forward
+/// layer: its two inner results, and six and a half times the embedding length around them, in
+/// single precision.
 ///
-/// Fitted to one figure, the 72.00 MiB that llama3.2:3b takes at a context of 1024 and a batch of 512; it is 9 % low for
-/// the 53.02 MiB of a model of 2048 by 5632. Source: Ollama 0.33, llm/llama_server_test.go.
+/// The formula is fitted to one figure: llama3.2:3b takes 72.00 MiB at a context of 1024 and a
+/// batch of 512. For a model of 2048 by 5632, which takes 53.02 MiB, it is 9 % too low.
+///
+/// Source: Ollama 0.33, llm/llama_server_test.go.
 fn compute_bytes_per_batch_token(embedding: u64, feed_forward: u64) -> u64 {
     feed_forward
         .saturating_mul(8)
         .saturating_add(embedding.saturating_mul(26))
 }
 
-/// State of recurrent layers: the last inputs of the convolution and the state itself, in single precision.
+/// Returns the bytes of recurrent layers: the last inputs of the convolution and the state itself,
+/// in single precision.
 ///
 /// Source: llama.cpp, llama-hparams.cpp, `n_embd_r` and `n_embd_s`.
 fn recurrent_bytes(info: &ModelInfo, layers: u64) -> u64 {
@@ -179,10 +185,11 @@ fn recurrent_bytes(info: &ModelInfo, layers: u64) -> u64 {
 pub(super) mod tests {
     use super::*;
 
-    /// `show` of llama3.2:3b, as far as memory is concerned.
-    pub(crate) fn llama32() -> Show {
+    /// The description of llama3.2:3b, limited to what determines its memory.
+    pub(crate) fn llama32() -> ModelDescription {
         show(serde_json::json!({
-            "general.architecture": "llama", "llama.block_count": 28, "llama.embedding_length": 3072,
+            "general.architecture": "llama", "llama.block_count": 28,
+            "llama.embedding_length": 3072,
             "llama.feed_forward_length": 8192, "llama.attention.head_count": 24,
             "llama.attention.head_count_kv": 8, "llama.attention.key_length": 128,
             "llama.attention.value_length": 128, "llama.context_length": 131_072,
@@ -190,7 +197,7 @@ pub(super) mod tests {
         }))
     }
 
-    fn show(model_info: serde_json::Value) -> Show {
+    fn show(model_info: serde_json::Value) -> ModelDescription {
         serde_json::from_value(serde_json::json!({ "model_info": model_info })).unwrap()
     }
 
@@ -208,8 +215,9 @@ pub(super) mod tests {
     fn figures_for_each_layer_are_summed() {
         let shape = ModelShape::new(
             &show(serde_json::json!({
-                "general.architecture": "lfm2", "lfm2.block_count": 4, "lfm2.embedding_length": 1024,
-                "lfm2.attention.head_count": [16, 0, 0, 16], "lfm2.attention.head_count_kv": [8, 0, 0, 4],
+                "general.architecture": "lfm2", "lfm2.block_count": 4,
+                "lfm2.embedding_length": 1024, "lfm2.attention.head_count": [16, 0, 0, 16],
+                "lfm2.attention.head_count_kv": [8, 0, 0, 4],
                 "lfm2.vocab_size": 100
             })),
             1,
@@ -221,7 +229,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_bounded_from_above() {
+    fn missing_figures_are_bounded_from_above() {
         let base = serde_json::json!({
             "general.architecture": "a", "a.block_count": 4, "a.embedding_length": 1024,
             "a.attention.head_count": 16, "a.attention.head_count_kv": null, "a.vocab_size": 100
@@ -240,9 +248,11 @@ pub(super) mod tests {
     fn recurrent_state_does_not_grow_with_the_context() {
         let shape = ModelShape::new(
             &show(serde_json::json!({
-                "general.architecture": "mamba", "mamba.block_count": 2, "mamba.embedding_length": 8,
+                "general.architecture": "mamba", "mamba.block_count": 2,
+                "mamba.embedding_length": 8,
                 "mamba.attention.head_count": 0, "mamba.attention.head_count_kv": 0,
-                "mamba.ssm.inner_size": 16, "mamba.ssm.state_size": 4, "mamba.ssm.conv_kernel": 3
+                "mamba.ssm.inner_size": 16, "mamba.ssm.state_size": 4,
+                "mamba.ssm.conv_kernel": 3
             })),
             1,
         )
@@ -252,7 +262,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn model_without_layers_is_refused() {
+    fn model_without_layers_is_rejected() {
         let error = ModelShape::new(&show(serde_json::json!({})), 1).unwrap_err();
         assert_eq!(error, ShapeError::Missing { key: "block_count" });
     }

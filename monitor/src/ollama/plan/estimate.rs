@@ -1,34 +1,39 @@
-//! How much memory a model will take, before it is loaded.
+//! Estimates how much memory a model takes before it is loaded.
 //!
-//! The server's own forecast counts the file and an f16 cache; it leaves out the compute buffer, the cache's type and
-//! the process, and since 0.30 it is asked on GPUs only. What is counted here was measured against a real
-//! `llama-server` on a CPU and against the logs of Ollama's own tests.
+//! The server's own forecast counts the file and an f16 cache. It omits the compute buffer, the
+//! type of the cache and the process, and since 0.30 it runs only on GPUs. The figures here were
+//! measured on a real `llama-server` on a CPU and taken from the logs of Ollama's own tests.
 //!
-//! What a header does not tell is not counted: a CPU that repacks the weights keeps a second copy of an embedding that is
-//! also the output, where its type is one that is repacked (34 MiB of 229 measured).
+//! One part is not counted, because the header does not show it: a CPU that repacks weights keeps
+//! a second copy of an embedding that is also the output, if its type is one that is repacked
+//! (34 MiB of 229 MiB measured).
 
 use serde::Serialize;
 
-use super::{LoadProfile, ModelShape, Version};
+use super::shape::ModelShape;
+use crate::ollama::client::profile::LoadProfile;
+use crate::ollama::client::server::Version;
 
-/// The KV cache is allocated in steps of so many tokens. Source: llama.cpp, `llama_kv_cache`.
+/// Granularity of the KV cache, in tokens. Source: llama.cpp, `llama_kv_cache`.
 const KV_STEP_TOKENS: u64 = 256;
 
-/// Private bytes of a runner over the sum of its buffers after the first generation: 26.6 MiB measured with a vocabulary
-/// of 32,000, most of which grows with the vocabulary.
+/// Private bytes of a runner beyond its buffers after the first generation: 26.6 MiB measured with
+/// a vocabulary of [`OVERHEAD_VOCABULARY`]. Most of it grows with the vocabulary.
 const OVERHEAD_BYTES: u64 = 27_892_122;
+
+/// Vocabulary for which [`OVERHEAD_BYTES`] was measured, in tokens.
 const OVERHEAD_VOCABULARY: u64 = 32_000;
 
-/// Share of mapped weights that the CPU back end repacks into memory of its own, in thousandths: 1299.38 MiB of the
-/// 1918.35 MiB of llama3.2:3b. Source: Ollama 0.33, llm/llama_server_test.go.
+/// Share of mapped weights that the CPU back end repacks into private memory, in thousandths:
+/// 1299.38 MiB of the 1918.35 MiB of llama3.2:3b. Source: Ollama 0.33, llm/llama_server_test.go.
 const REPACKED_THOUSANDTHS: u64 = 678;
 
-/// Type of the KV cache: the server's `OLLAMA_KV_CACHE_TYPE`, which cannot be asked for over its interface.
+/// Type of the KV cache: the server's `OLLAMA_KV_CACHE_TYPE`, which its API does not report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KvType {
-    /// Two bytes an element: the server's default.
+    /// Two bytes for each element, the server's default.
     #[default]
     F16,
     /// 34 bytes for 32 elements.
@@ -38,7 +43,7 @@ pub enum KvType {
 }
 
 impl KvType {
-    /// The name that the server knows it by.
+    /// Returns the server's name for it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -66,27 +71,29 @@ impl std::str::FromStr for KvType {
             "f16" => Ok(Self::F16),
             "q8_0" => Ok(Self::Q8_0),
             "q4_0" => Ok(Self::Q4_0),
-            _ => Err(format!("{text} is none of f16, q8_0, q4_0")),
+            _ => Err(format!(
+                "unknown cache type `{text}`; expected f16, q8_0 or q4_0"
+            )),
         }
     }
 }
 
-/// How the server runs a model.
+/// How a server runs models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerTraits {
     /// Type of its KV cache.
     pub kv_type: KvType,
-    /// Whether attention is computed without a buffer for its scores; a quantized cache needs it.
+    /// Whether flash attention is on, which needs no buffer for scores. A quantized cache needs it.
     pub flash_attention: bool,
-    /// Requests that it answers at once for one model: the cache is made for each.
+    /// Requests that share one model at the same time, each with its own KV cache.
     pub parallel: u32,
-    /// Whether the model runs in a `llama-server` process (0.30 and later) instead of `ollama runner`.
+    /// Whether models run in `llama-server` processes (0.30 and later) or in `ollama runner`.
     pub llama_server: bool,
 }
 
 impl Default for ServerTraits {
-    /// A current server that nobody has configured.
+    /// Returns the traits of a current server without configuration.
     fn default() -> Self {
         Self {
             kv_type: KvType::F16,
@@ -98,7 +105,7 @@ impl Default for ServerTraits {
 }
 
 impl ServerTraits {
-    /// What a version does when nobody has configured it.
+    /// Returns the traits of a version without configuration.
     #[must_use]
     pub fn of(version: &Version) -> Self {
         Self {
@@ -109,23 +116,24 @@ impl ServerTraits {
     }
 }
 
-/// Bytes that a loaded model takes.
+/// Estimated memory of a loaded model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Estimate {
-    /// The weights: private memory, or page cache where they are mapped. Resident while the model works, either way.
+    /// The weights: private memory, or page cache if they are mapped. Either way they are resident
+    /// while the model works.
     pub weights_bytes: u64,
-    /// The second copy of mapped weights that a CPU works on.
+    /// The private copy of mapped weights that a CPU computes with.
     #[serde(skip_serializing_if = "is_zero")]
     pub repacked_bytes: u64,
     /// The KV cache, and the state of recurrent layers.
     pub kv_bytes: u64,
     /// The compute buffer.
     pub compute_bytes: u64,
-    /// The process around them. The server's hidden cache of prompts is not in it: it is watched and freed.
+    /// The process itself, without the server's hidden prompt cache, which is monitored instead.
     pub overhead_bytes: u64,
-    /// All of it.
+    /// The sum of the parts.
     pub total_bytes: u64,
 }
 
@@ -135,7 +143,7 @@ fn is_zero(bytes: &u64) -> bool {
 }
 
 impl Estimate {
-    /// Adds up what a model takes with a profile. It never falls when the context or the batch rises.
+    /// Estimates a model with a profile. A larger context or batch never lowers the estimate.
     #[must_use]
     pub fn new(shape: &ModelShape, profile: &LoadProfile, server: ServerTraits) -> Self {
         let parallel = u64::from(server.parallel);
@@ -147,7 +155,7 @@ impl Estimate {
             .kv_type
             .bytes(kv_elements)
             .saturating_add(shape.recurrent_bytes.saturating_mul(parallel));
-        // More tokens than the context holds are never computed at once.
+        // A batch never exceeds the context.
         let batch = u64::from(profile.num_batch).min(ctx);
         let compute_bytes = compute_bytes(shape, batch, ctx.saturating_mul(parallel), server);
         let repacked_bytes = if profile.use_mmap == Some(true) && server.llama_server {
@@ -174,9 +182,9 @@ impl Estimate {
         }
     }
 
-    /// The part that the server counts too: what `/api/ps` should say.
-    #[must_use]
-    pub fn claimed_bytes(&self) -> u64 {
+    /// Returns the part that `/api/ps` counts too.
+    #[cfg(test)]
+    fn claimed_bytes(&self) -> u64 {
         self.total_bytes.saturating_sub(self.overhead_bytes)
     }
 }
@@ -184,14 +192,14 @@ impl Estimate {
 fn compute_bytes(shape: &ModelShape, batch: u64, ctx_all: u64, server: ServerTraits) -> u64 {
     if !server.llama_server {
         // The old engine: embeddings and the scores of all heads, in single precision.
-        // Source: Ollama 0.24, fs/ggml, `GraphSize` of llama; ollama issue 6148 logs 6.1 GiB for it.
+        // Source: Ollama 0.24, fs/ggml, `GraphSize` of llama. Ollama issue 6148 logs 6.1 GiB.
         return batch.saturating_mul(4).saturating_mul(
             (1 + shape.embedding.saturating_mul(4))
                 .saturating_add(ctx_all.saturating_mul(shape.heads.saturating_add(1))),
         );
     }
-    // The mask alone, or the mask and the scores of all heads. Without flash attention that is up to 27 MiB too much:
-    // the widest point of the graph moves from the feed-forward layer into the attention.
+    // The mask alone, or the mask and the scores of all heads. Without flash attention the sum is
+    // up to 27 MiB too high, because the widest point of the graph moves into the attention.
     let bytes_per_ctx = if server.flash_attention {
         2
     } else {
@@ -229,7 +237,7 @@ mod tests {
         (bytes + MIB / 2) / MIB
     }
 
-    /// One row of the table, in MiB: KV for each type, compute, and all for each type.
+    /// Checks one row of the table, in MiB: KV for each type, compute, and the total for each type.
     fn check(num_ctx: u32, kv: [u64; 3], compute: u64, totals: [u64; 3]) {
         let types = [KvType::F16, KvType::Q8_0, KvType::Q4_0];
         let shape = llama();
@@ -243,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn llama32_takes_what_its_table_says() {
+    fn llama32_matches_its_table() {
         check(2048, [224, 119, 63], 73, [2215, 2110, 2054]);
         check(4096, [448, 238, 126], 75, [2441, 2231, 2119]);
         check(8192, [896, 476, 252], 79, [2893, 2473, 2249]);
@@ -253,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn larger_batches_take_what_the_table_says() {
+    fn larger_batches_match_the_table() {
         for (num_ctx, num_batch, expected) in
             [(8192, 1024, 158), (32768, 1024, 206), (131_072, 2048, 796)]
         {
@@ -268,7 +276,7 @@ mod tests {
         }
     }
 
-    /// 8 layers, 4 KV heads of 128, 16 heads, vocabulary of 32,000: measured on llama-server 11669.
+    /// 8 layers, 4 KV heads of 128, 16 heads, 32,000 tokens: measured on llama-server 11669.
     fn measured() -> ModelShape {
         ModelShape {
             kv_elements_per_token: 8 * 4 * 256,
@@ -280,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn measured_cache_is_met_exactly() {
+    fn measured_cache_is_matched_exactly() {
         let types = [(KvType::F16, 128), (KvType::Q8_0, 68), (KvType::Q4_0, 36)];
         for (kv_type, expected) in types {
             let estimate = Estimate::new(&measured(), &LoadProfile::new(8192), server(kv_type));
@@ -289,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn measured_compute_is_met_to_a_hundredth_of_a_mib() {
+    fn measured_compute_is_matched_to_a_hundredth_of_a_mib() {
         let hundredths = |bytes: u64| (bytes * 100 + MIB / 2) / MIB;
         for (num_ctx, expected) in [(2048, 55_02), (8192, 61_02), (32768, 85_02)] {
             for times in [1, 2, 4] {
@@ -322,8 +330,8 @@ mod tests {
     }
 
     #[test]
-    fn old_engine_repeats_a_published_log() {
-        // ollama issue 6148: llama3.2:3b, 128000 tokens in all, kv 13.7 GiB, graph 6.1 GiB.
+    fn old_engine_matches_a_published_log() {
+        // Ollama issue 6148: llama3.2:3b, 128000 tokens in all, kv 13.7 GiB, graph 6.1 GiB.
         let server = ServerTraits {
             llama_server: false,
             ..ServerTraits::default()
@@ -347,14 +355,19 @@ mod tests {
 
         #[test]
         fn estimate_never_falls_when_something_rises(
-            weights in 0..u64::MAX, kv in 0u64..1 << 24, compute in 0u64..1 << 24, heads in 0u64..512,
-            ctx in 4u32..1 << 20, more in 0u32..1 << 20, batch in 1u32..4096, parallel in 1u32..8,
-            flash_attention: bool, llama_server: bool,
+            weights in 0..u64::MAX, kv in 0u64..1 << 24, compute in 0u64..1 << 24,
+            heads in 0u64..512, ctx in 4u32..1 << 20, more in 0u32..1 << 20, batch in 1u32..4096,
+            parallel in 1u32..8, flash_attention: bool, llama_server: bool,
         ) {
             let shape = ModelShape {
-                weights_bytes: weights, kv_elements_per_token: kv, compute_bytes_per_batch_token: compute, heads, ..llama()
+                weights_bytes: weights,
+                kv_elements_per_token: kv,
+                compute_bytes_per_batch_token: compute,
+                heads,
+                ..llama()
             };
-            let server = ServerTraits { parallel, flash_attention, llama_server, kv_type: KvType::F16 };
+            let kv_type = KvType::F16;
+            let server = ServerTraits { parallel, flash_attention, llama_server, kv_type };
             let mut profile = LoadProfile::new(ctx);
             profile.num_batch = batch;
             let small = Estimate::new(&shape, &profile, server);
@@ -362,8 +375,12 @@ mod tests {
             profile.num_batch += more / 16;
             let large = Estimate::new(&shape, &profile, server);
             prop_assert!(small.total_bytes <= large.total_bytes);
-            let parts = [small.weights_bytes, small.repacked_bytes, small.kv_bytes, small.compute_bytes, small.overhead_bytes];
-            prop_assert_eq!(parts.into_iter().fold(0u64, u64::saturating_add), small.total_bytes);
+            let parts = [
+                small.weights_bytes, small.repacked_bytes, small.kv_bytes, small.compute_bytes,
+                small.overhead_bytes,
+            ];
+            let sum = parts.into_iter().fold(0u64, u64::saturating_add);
+            prop_assert_eq!(sum, small.total_bytes);
         }
     }
 }

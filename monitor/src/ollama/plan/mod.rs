@@ -1,24 +1,38 @@
-//! Which context fits.
+//! Picks the context that fits, before a model is loaded.
+//!
+//! | question | file |
+//! |---|---|
+//! | Which figures of a model determine its memory? | `shape` |
+//! | How much memory does it take with a profile? | `estimate` |
+//! | Which smaller model could replace it? | `quantization` |
+
+pub(super) mod estimate;
+pub(super) mod quantization;
+pub(super) mod shape;
 
 use serde::Serialize;
 
-use super::{Estimate, LoadProfile, ModelShape, ServerTraits};
+use super::client::profile::LoadProfile;
+use super::figures::gib;
+use estimate::{Estimate, ServerTraits};
+use shape::ModelShape;
 
-/// Contexts that are chosen from. Few, because each change loads the model again.
-pub const CTX_STEPS: [u32; 8] = [1024, 2048, 4096, 8192, 16384, 32768, 65536, 131_072];
+/// Contexts to choose from. They are few, because each change reloads the model.
+pub(super) const CTX_STEPS: [u32; 8] = [1024, 2048, 4096, 8192, 16384, 32768, 65536, 131_072];
 
-/// The server gives a model that looks at images at least this. Source: Ollama 0.33, server/sched.go.
+/// Smallest context that the server gives a vision model. Source: Ollama 0.33, server/sched.go.
 const CTX_VISION_MIN: u32 = 2048;
 
-/// What a plan may use.
+/// The limits of a plan.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct PlanOptions {
-    /// The largest context that is wanted.
+    /// The largest useful context, in tokens.
     pub ctx_max: u32,
-    /// The smallest context that is of use.
+    /// The smallest useful context, in tokens.
     pub ctx_min: u32,
-    /// Whether the weights are mapped; `None` leaves it to the server, which does not on a CPU.
+    /// Whether the weights are mapped. `None` leaves the choice to the server, which does not map
+    /// them on a CPU.
     pub use_mmap: Option<bool>,
     /// How the server runs models.
     pub server: ServerTraits,
@@ -35,38 +49,39 @@ impl Default for PlanOptions {
     }
 }
 
-/// A context that fits, and why it is this one.
+/// A context that fits, with the reason for choosing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// What to load the model with.
+    /// The profile to load the model with.
     pub profile: LoadProfile,
-    /// What that takes.
+    /// The estimate for this profile.
     pub estimate: Estimate,
-    /// What could be taken.
+    /// The memory that was available to the plan.
     pub available_bytes: u64,
-    /// One sentence.
+    /// Why this context was chosen, in one sentence.
     pub reason: String,
 }
 
-/// Nothing fits.
+/// No context fits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 #[error(
-    "the smallest context, {num_ctx} tokens, needs {}, and {} are available: free {}, or take a smaller model",
+    "the smallest context of {num_ctx} tokens needs {}, but only {} is available; free {}, or use \
+     a smaller model",
     gib(estimate.total_bytes), gib(*available_bytes), gib(self.missing_bytes())
 )]
 pub struct DoesNotFit {
-    /// The smallest context that was tried.
+    /// The smallest context that was tried, in tokens.
     pub num_ctx: u32,
-    /// What it would take.
+    /// The estimate for it.
     pub estimate: Estimate,
-    /// What could be taken.
+    /// The memory that was available to the plan.
     pub available_bytes: u64,
 }
 
 impl DoesNotFit {
-    /// Bytes that must become free first.
+    /// Returns the bytes that must be freed first.
     #[must_use]
     pub fn missing_bytes(&self) -> u64 {
         self.estimate
@@ -75,25 +90,28 @@ impl DoesNotFit {
     }
 }
 
-/// Picks the largest step of context that fits into the available bytes. More bytes never give a smaller context.
+/// Picks the largest context that fits into the available bytes.
 ///
-/// A model that was trained for less than the smallest step gets what it was trained for.
+/// The candidates are the powers of two from 1,024 to 131,072 tokens. More memory never results in
+/// a smaller context. A model that was trained for less than the smallest candidate gets the
+/// context that it was trained for.
 ///
 /// # Errors
 ///
-/// [`DoesNotFit`] with the bytes that are missing: unload something, or take a smaller model.
+/// [`DoesNotFit`] with the bytes that are missing: unload something, or use a smaller model.
 ///
 /// # Examples
 ///
 /// ```
-/// use steadyscribe_monitor::ollama::{ModelShape, PlanOptions, Show, plan};
+/// use steadyscribe_monitor::ollama::{ModelDescription, ModelShape, PlanOptions, plan};
 ///
-/// let show: Show = serde_json::from_str(
-///     r#"{"model_info": {"general.architecture": "llama", "llama.block_count": 28, "llama.embedding_length": 3072,
-///         "llama.feed_forward_length": 8192, "llama.attention.head_count": 24, "llama.attention.head_count_kv": 8,
+/// let description: ModelDescription = serde_json::from_str(
+///     r#"{"model_info": {"general.architecture": "llama", "llama.block_count": 28,
+///         "llama.embedding_length": 3072, "llama.feed_forward_length": 8192,
+///         "llama.attention.head_count": 24, "llama.attention.head_count_kv": 8,
 ///         "llama.context_length": 131072, "llama.vocab_size": 128256}}"#,
 /// )?;
-/// let shape = ModelShape::new(&show, 2_019_393_189)?;
+/// let shape = ModelShape::new(&description, 2_019_393_189)?;
 /// let plan = plan(&shape, 4 << 30, &PlanOptions::default())?;
 /// assert_eq!(plan.profile.num_ctx, 16384);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -134,7 +152,7 @@ pub fn plan(
     })
 }
 
-/// The steps that are allowed, smallest first; never none.
+/// Returns the contexts that are allowed, the smallest first. There is always at least one.
 fn steps(shape: &ModelShape, options: &PlanOptions) -> Vec<u32> {
     let ctx_max = options.ctx_max.min(shape.trained_ctx).max(1);
     let ctx_min = if shape.is_vision {
@@ -169,19 +187,8 @@ fn reason(
         Some((num_ctx, larger)) => {
             format!("{fits}; {num_ctx} would need {}", gib(larger.total_bytes))
         }
-        None => format!("{fits}; more is not wanted or not trained for"),
+        None => format!("{fits}, and the model or the request allows no larger context"),
     }
-}
-
-/// Bytes for people.
-pub(super) fn gib(bytes: u64) -> String {
-    const MIB: u64 = 1 << 20;
-    let mib = bytes.saturating_add(MIB / 2) / MIB;
-    if mib < 1024 {
-        return format!("{mib} MiB");
-    }
-    let hundredths = (u128::from(bytes) * 100 + (1 << 29)) >> 30;
-    format!("{}.{:02} GiB", hundredths / 100, hundredths % 100)
 }
 
 #[derive(Serialize)]
@@ -211,7 +218,7 @@ impl Serialize for Plan {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::shape::tests::llama32;
+    use super::shape::tests::llama32;
     use super::*;
 
     fn llama() -> ModelShape {
@@ -228,8 +235,8 @@ mod tests {
     }
 
     #[test]
-    fn largest_step_that_fits_is_taken() {
-        // Table value, 7.5 MiB of tokenizer in the file, 106.7 MiB of process.
+    fn largest_context_that_fits_is_chosen() {
+        // The value of the table, 7.5 MiB of tokenizer in the file, and 106.7 MiB of process.
         check(2215 + 114, None);
         check(2215 + 115, Some(2048));
         check(2441 + 115, Some(4096));
@@ -240,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn refusal_says_what_is_missing() {
+    fn refusal_contains_the_missing_bytes() {
         let refusal = plan(&llama(), 1 << 30, &PlanOptions::default()).unwrap_err();
         assert_eq!(refusal.num_ctx, 2048);
         assert_eq!(
@@ -249,13 +256,13 @@ mod tests {
         );
         assert_eq!(
             refusal.to_string(),
-            "the smallest context, 2048 tokens, needs 2.27 GiB, and 1.00 GiB are available: free 1.27 GiB, or take a \
-             smaller model"
+            "the smallest context of 2048 tokens needs 2.27 GiB, but only 1.00 GiB is available; \
+             free 1.27 GiB, or use a smaller model"
         );
     }
 
     #[test]
-    fn model_of_small_training_gets_what_it_was_trained_for() {
+    fn context_never_exceeds_the_trained_one() {
         let shape = ModelShape {
             trained_ctx: 512,
             ..llama()
@@ -265,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn wish_and_images_bound_the_steps() {
+    fn request_and_vision_bound_the_contexts() {
         let mut options = PlanOptions {
             ctx_max: 10_000,
             ctx_min: 1024,
@@ -282,15 +289,6 @@ mod tests {
         assert_eq!(steps(&shape, &options), [2048, 4096]);
     }
 
-    #[test]
-    fn bytes_are_rounded_for_people() {
-        assert_eq!(gib(0), "0 MiB");
-        assert_eq!(gib((1 << 20) * 5 / 2), "3 MiB");
-        assert_eq!(gib((1 << 30) - 1), "1.00 GiB");
-        assert_eq!(gib(1_610_612_736), "1.50 GiB");
-        assert_eq!(gib(u64::MAX), "17179869184.00 GiB");
-    }
-
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -299,7 +297,12 @@ mod tests {
             weights in 0u64..1 << 34, kv in 0u64..1 << 20, trained_ctx in 1u32..1 << 18,
             available in 0u64..1 << 36, more in 0u64..1 << 34, mapped: bool,
         ) {
-            let shape = ModelShape { weights_bytes: weights, kv_elements_per_token: kv, trained_ctx, ..llama() };
+            let shape = ModelShape {
+                weights_bytes: weights,
+                kv_elements_per_token: kv,
+                trained_ctx,
+                ..llama()
+            };
             let options = PlanOptions { use_mmap: Some(mapped), ..PlanOptions::default() };
             let small = plan(&shape, available, &options);
             let large = plan(&shape, available + more, &options);
@@ -307,7 +310,7 @@ mod tests {
                 prop_assert!(small.estimate.total_bytes <= available);
                 prop_assert!(large.as_ref().unwrap().profile.num_ctx >= small.profile.num_ctx);
             }
-            // The largest: the next step, if it is allowed, does not fit.
+            // It is the largest one: the next context, if it is allowed, does not fit.
             if let Ok(large) = &large {
                 let next = CTX_STEPS.into_iter().find(|step| *step > large.profile.num_ctx);
                 if let Some(next) = next.filter(|next| *next <= trained_ctx) {

@@ -1,13 +1,15 @@
-//! One connection for one request, watched while it is silent.
+//! One connection for one request, with cancellation and a stall policy.
 //!
-//! A fixed read timeout is the wrong tool here: a load answers nothing for minutes while it makes progress, and giving
-//! up aborts it on the server. So the socket is read in short turns, and at each silent turn somebody is asked whether
-//! to go on. Connections are not reused: over loopback a new one costs less than finding out that an old one is dead.
+//! A fixed read timeout does not work here: a load sends nothing for minutes while it makes
+//! progress, and closing the connection aborts it on the server. So the socket is read in short
+//! turns, and after each silent turn a [`StallPolicy`] decides whether to keep waiting.
+//! Connections are not reused: over loopback, a new one is cheaper than detecting a dead one.
 
 use std::fmt::Debug;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ureq::Error;
@@ -15,85 +17,111 @@ use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport,
 };
 
-use super::Cancel;
-
-/// How soon a cancelled or stalled request is noticed.
+/// Longest delay until a cancelled or stalled request is noticed.
 const TURN: Duration = Duration::from_millis(50);
 
-/// A server on the same machine that does not answer a connection within this time never will.
+/// Limit for connecting. A server on the same machine accepts in microseconds.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
-/// A request body is small: a server that does not take it within this time is stuck.
+/// Limit for sending a request, whose body is small.
 const WRITE_MAX: Duration = Duration::from_secs(10);
 
-/// Buffers of one connection, each way.
+/// Buffer of one connection, in each direction.
 const BUFFER_BYTES: usize = 16 << 10;
 
-/// Decides how long a silent server is waited for.
-pub trait Patience: Debug + Send + Sync {
-    /// Returns whether to wait on, when the server has sent nothing for `silent`. Asked about twenty times a second.
-    fn waits(&self, silent: Duration) -> bool;
+/// Cancels requests from another thread, within about 50 ms. Clones share one flag.
+///
+/// Cancelling closes the connection. The server then stops a generation and **aborts a load**, so
+/// that the next attempt starts the load again. Cancel a load only if the model is not wanted any
+/// more.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Creates a flag that is not set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the flag. Calling it more than once has no further effect.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the flag is set.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
-/// Waits for a fixed time.
+/// Decides how long to wait for a silent server.
+pub trait StallPolicy: Debug + Send + Sync {
+    /// Returns whether to keep waiting after the server has sent nothing for `silent`. It is
+    /// called about 20 times a second.
+    fn keep_waiting(&self, silent: Duration) -> bool;
+}
+
+/// Waits for at most a fixed time of silence.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct Within(
+pub struct StallTimeout(
     /// The longest silence.
     pub Duration,
 );
 
-impl Within {
-    /// Waits for `longest` without a sign.
+impl StallTimeout {
+    /// Creates a policy that tolerates `longest` without data.
     #[must_use]
     pub fn new(longest: Duration) -> Self {
         Self(longest)
     }
 }
 
-impl Patience for Within {
-    fn waits(&self, silent: Duration) -> bool {
+impl StallPolicy for StallTimeout {
+    fn keep_waiting(&self, silent: Duration) -> bool {
         silent <= self.0
     }
 }
 
-/// Why a request was given up on our side. Travels inside an [`io::Error`].
+/// Why the client aborted a request. It travels inside an [`io::Error`].
 #[derive(Debug, thiserror::Error)]
-pub(super) enum GivenUp {
+pub(super) enum Abort {
     #[error("cancelled")]
     Cancelled,
     #[error("the server sent nothing for {} ms", silent.as_millis())]
     Stalled { silent: Duration },
 }
 
-impl GivenUp {
+impl Abort {
     /// Finds the reason in an error that has passed through ureq and the readers above it.
     pub(super) fn find(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
 }
 
-/// Who is asked while a request is silent.
+/// Opens connections, and decides during each silent turn whether to abort.
 #[derive(Clone, Debug)]
-pub(super) struct Watch {
+pub(super) struct Guard {
     pub(super) cancel: Cancel,
-    pub(super) patience: Arc<dyn Patience>,
+    pub(super) policy: Arc<dyn StallPolicy>,
 }
 
-impl Watch {
+impl Guard {
     fn check(&self, silent: Duration) -> Result<(), Error> {
-        let given_up = if self.cancel.is_cancelled() {
-            GivenUp::Cancelled
-        } else if self.patience.waits(silent) {
+        let abort = if self.cancel.is_cancelled() {
+            Abort::Cancelled
+        } else if self.policy.keep_waiting(silent) {
             return Ok(());
         } else {
-            GivenUp::Stalled { silent }
+            Abort::Stalled { silent }
         };
-        Err(Error::Io(io::Error::other(given_up)))
+        Err(Error::Io(io::Error::other(abort)))
     }
 }
 
-impl Connector for Watch {
+impl Connector for Guard {
     type Out = Connection;
 
     fn connect(
@@ -118,18 +146,18 @@ impl Connector for Watch {
 pub(super) struct Connection {
     stream: TcpStream,
     buffers: LazyBuffers,
-    watch: Watch,
+    guard: Guard,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, watch: Watch) -> Result<Self, Error> {
+    fn new(stream: TcpStream, guard: Guard) -> Result<Self, Error> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TURN))?;
         stream.set_write_timeout(Some(WRITE_MAX))?;
         Ok(Self {
             stream,
             buffers: LazyBuffers::new(BUFFER_BYTES, BUFFER_BYTES),
-            watch,
+            guard,
         })
     }
 }
@@ -147,8 +175,8 @@ impl Transport for Connection {
         let since = Instant::now();
         loop {
             let silent = since.elapsed();
-            self.watch.check(silent)?;
-            // The whole exchange has a limit where one is set: a byte a second is no answer.
+            self.guard.check(silent)?;
+            // ureq's timeout covers the whole exchange: a byte a second must not extend it.
             if timeout.not_zero().is_some_and(|left| silent > *left) {
                 return Err(Error::Timeout(timeout.reason));
             }
@@ -168,7 +196,8 @@ impl Transport for Connection {
     }
 }
 
-/// The end of a turn: Unix says `WouldBlock`, Windows `TimedOut`.
+/// Returns whether a read ended at the end of a turn. Unix reports `WouldBlock`, Windows
+/// `TimedOut`.
 fn is_silence(kind: ErrorKind) -> bool {
     matches!(
         kind,

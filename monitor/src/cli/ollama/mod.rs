@@ -1,4 +1,4 @@
-//! `steadyscribe-monitor ollama …`: the client from a command line.
+//! `steadyscribe-monitor ollama`: plans, loads, unloads and reports models.
 
 mod args;
 mod print;
@@ -9,73 +9,63 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::manager::KEEP_ALIVE_SLACK;
-use super::{
-    Cancel, Client, DoesNotFit, Host, HostError, Local, Manager, ManagerError, ModelShape,
-    ModelUnloadResult, OllamaError, Plan, PlanOptions, ServerTraits, Settings, ShapeError, Show,
-    Sight, plan,
+use steadyscribe_monitor::ollama::{
+    Cancel, Client, DoesNotFit, Host, HostError, LocalProbe, Manager, ManagerError,
+    ModelDescription, ModelShape, ModelUnloadResult, OllamaError, Plan, PlanOptions, Probe,
+    ServerTraits, Settings, ShapeError, plan,
 };
-pub use args::OllamaArgs;
+
 use args::{Action, CTX_MAX_AUTO, NumCtx, PlanArgs};
 use print::{PlanLine, orphans_text, plan_text, print_json, status_text, unload_text};
 
+pub(crate) use args::OllamaArgs;
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommandError {
-    /// The address of the server is none that can be used.
+pub(crate) enum CommandError {
     #[error(transparent)]
     Host(#[from] HostError),
-    /// The server did not do it.
     #[error(transparent)]
     Ollama(#[from] OllamaError),
-    /// The model could not be had.
     #[error(transparent)]
     Manager(#[from] ManagerError),
-    /// The description of the model lacks a figure.
     #[error(transparent)]
     Shape(#[from] ShapeError),
-    /// The saved answer cannot be read.
     #[error("cannot read {}", path.display())]
     ShowFile {
-        /// The file.
         path: PathBuf,
-        /// What is wrong with it.
         #[source]
         source: serde_json::Error,
     },
-    /// The saved answer does not say how large the model is: add its `size` beside `model_info`.
-    #[error("{} holds no \"size\"; add the model's bytes beside \"model_info\", as /api/tags says them", path.display())]
-    NoSize {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Not even the smallest context fits. The figures were printed: free the bytes that are missing.
+    #[error(
+        "{} lacks \"size\"; add the model's bytes beside \"model_info\", as /api/tags reports them",
+        path.display()
+    )]
+    NoSize { path: PathBuf },
+    /// Not even the smallest context fits. The figures have been printed.
     #[error(transparent)]
     DoesNotFit(#[from] DoesNotFit),
-    /// A model does not go. Its process and what can be done were printed.
-    #[error("not every model is gone; see above what can be done")]
+    /// The processes and remedies have been printed.
+    #[error("some models could not be unloaded; see the remedies above")]
     Stuck,
-    /// The machine's free memory is unknown: give `--available`.
-    #[error("the memory of the machine is unknown; give --available")]
+    #[error("the available memory of the machine is unknown; specify --available")]
     UnknownMemory,
-    /// The output cannot be written.
-    #[error("cannot write")]
+    #[error("cannot write the output")]
     Write(#[from] io::Error),
 }
 
-/// Runs a command.
-///
-/// # Errors
-///
-/// [`CommandError`], for which a program prints the chain of causes and ends with 1.
-pub fn run(args: &OllamaArgs, out: &mut dyn Write, is_terminal: bool) -> Result<(), CommandError> {
+/// Runs a command, and prints to `out`.
+pub(crate) fn run(
+    args: &OllamaArgs,
+    out: &mut dyn Write,
+    is_terminal: bool,
+) -> Result<(), CommandError> {
     let host = match &args.host {
         Some(host) => host.clone(),
         None => Host::from_env()?,
     };
     let server = Server {
-        sight: Arc::new(Local::of_host(&host)),
+        probe: Arc::new(LocalProbe::of_host(&host)),
         client: Client::new(host),
         json: args.json,
     };
@@ -89,11 +79,9 @@ pub fn run(args: &OllamaArgs, out: &mut dyn Write, is_terminal: bool) -> Result<
             wait,
             ..
         } => {
-            let settings = Settings {
-                kill_stuck: *allow_kill,
-                unload_max: Duration::from_secs(*wait),
-                ..Settings::default()
-            };
+            let mut settings = Settings::default();
+            settings.kill_stuck = *allow_kill;
+            settings.unload_max = Duration::from_secs(*wait);
             server.unload(model.as_deref(), settings, out)
         }
         Action::Watch { interval, count } => {
@@ -104,13 +92,13 @@ pub fn run(args: &OllamaArgs, out: &mut dyn Write, is_terminal: bool) -> Result<
 
 struct Server {
     client: Client,
-    sight: Arc<Local>,
+    probe: Arc<LocalProbe>,
     json: bool,
 }
 
 impl Server {
     fn manager(&self, settings: Settings) -> Manager {
-        Manager::new(self.client.clone(), self.sight.clone(), settings)
+        Manager::new(self.client.clone(), self.probe.clone(), settings)
     }
 
     fn status(&self, out: &mut dyn Write) -> Result<(), CommandError> {
@@ -118,7 +106,7 @@ impl Server {
         let version = match self.client.version() {
             Ok(version) => version,
             Err(error) => {
-                // Processes that an ended server left behind are what its user looks for.
+                // Without a server, its orphans are the most likely question.
                 if !self.json {
                     write!(out, "{}", orphans_text(&manager.orphans()))?;
                 }
@@ -134,7 +122,7 @@ impl Server {
         Ok(())
     }
 
-    /// Shows the status again and again; a server that restarts meanwhile does not end it.
+    /// Prints the status repeatedly, even across a restart of the server.
     fn watch(
         &self,
         interval: Duration,
@@ -144,7 +132,7 @@ impl Server {
         let mut left = count.unwrap_or(u64::MAX);
         loop {
             if !self.json {
-                let (hour, minute, second) = self.sight.wall().to_hms();
+                let (hour, minute, second) = self.probe.utc_now().to_hms();
                 write!(out, "{hour:02}:{minute:02}:{second:02} UTC  ")?;
             }
             let shown = self.status(out);
@@ -168,52 +156,41 @@ impl Server {
     }
 
     fn plan(&self, args: &PlanArgs, json: bool, out: &mut dyn Write) -> Result<(), CommandError> {
-        let (name, shape, server) = match &args.show_file {
-            Some(path) => {
-                let show = read_show(path)?;
-                let no_size = || CommandError::NoSize { path: path.clone() };
-                let size_bytes = show.size_bytes.ok_or_else(no_size)?;
-                let name = args.model.clone().or_else(|| show.model.clone());
-                let of_file = || Some(path.file_stem()?.to_string_lossy().into_owned());
-                (
-                    name.or_else(of_file),
-                    ModelShape::new(&show, size_bytes)?,
-                    ServerTraits::default(),
-                )
-            }
-            None => {
-                let name = args.model.clone().unwrap_or_default();
-                let shape = self.shape(&name)?;
-                (Some(name), shape, ServerTraits::of(&self.client.version()?))
-            }
-        };
-        let available = args.available.or_else(|| self.sight.available_bytes());
-        let options = PlanOptions {
-            ctx_max: args.ctx_max,
-            ctx_min: args.ctx_min.min(args.ctx_max),
-            use_mmap: args.mmap.then_some(true),
-            server: ServerTraits {
-                kv_type: args.kv_type,
-                ..server
-            },
-        };
-        let planned = plan(
-            &shape,
-            available.ok_or(CommandError::UnknownMemory)?,
-            &options,
-        );
-        print_plan(&name.unwrap_or_default(), planned, json, out)
+        let (name, shape, mut server) = self.describe(args)?;
+        server.kv_type = args.kv_type;
+        let room_bytes = || Some(self.probe.capacity()?.room_bytes());
+        let available = args.available.or_else(room_bytes);
+        let mut options = PlanOptions::default();
+        options.ctx_max = args.ctx_max;
+        options.ctx_min = args.ctx_min.min(args.ctx_max);
+        options.use_mmap = args.mmap.then_some(true);
+        options.server = server;
+        let available = available.ok_or(CommandError::UnknownMemory)?;
+        print_plan(&name, plan(&shape, available, &options), json, out)
     }
 
-    fn shape(&self, name: &str) -> Result<ModelShape, CommandError> {
-        Ok(self.manager(Settings::default()).shape(name)?)
+    /// Returns name, shape and server traits: of a saved response, or of the server.
+    fn describe(
+        &self,
+        args: &PlanArgs,
+    ) -> Result<(String, ModelShape, ServerTraits), CommandError> {
+        let Some(path) = &args.show_file else {
+            let name = args.model.clone().unwrap_or_default();
+            let shape = self.manager(Settings::default()).shape(&name)?;
+            return Ok((name, shape, ServerTraits::of(&self.client.version()?)));
+        };
+        let show = read_show(path)?;
+        let no_size = || CommandError::NoSize { path: path.clone() };
+        let shape = ModelShape::new(&show, show.size_bytes.ok_or_else(no_size)?)?;
+        let file_name = || Some(path.file_stem()?.to_string_lossy().into_owned());
+        let name = args.model.clone().or_else(|| show.model.clone());
+        let name = name.or_else(file_name).unwrap_or_default();
+        Ok((name, shape, ServerTraits::default()))
     }
 
     fn load(&self, model: &str, num_ctx: NumCtx, out: &mut dyn Write) -> Result<(), CommandError> {
-        let mut settings = Settings {
-            ctx_max: CTX_MAX_AUTO,
-            ..Settings::default()
-        };
+        let mut settings = Settings::default();
+        settings.ctx_max = CTX_MAX_AUTO;
         if let NumCtx::Fixed(num_ctx) = num_ctx {
             settings.ctx_max = num_ctx;
             settings.ctx_min = num_ctx;
@@ -228,16 +205,15 @@ impl Server {
         if self.json {
             return print_json(out, &manager.get_model_memory_usage()?);
         }
-        let got = lease.profile().num_ctx;
-        let stays = manager.settings().idle_timeout.unwrap_or_default() + KEEP_ALIVE_SLACK;
-        write!(out, "{}: {got} tokens of context", lease.model())?;
-        if matches!(num_ctx, NumCtx::Fixed(asked) if asked > got) {
-            write!(out, ", it was trained for no more")?;
+        let actual = lease.profile().num_ctx;
+        write!(out, "{}: {actual} tokens of context", lease.model())?;
+        if matches!(num_ctx, NumCtx::Fixed(requested) if requested > actual) {
+            write!(out, " (it was not trained for more)")?;
         }
+        let keep_alive = manager.settings().keep_alive();
         writeln!(
             out,
-            "; the server keeps it for {} s after each request",
-            stays.as_secs()
+            "; the server keeps it for {keep_alive} after each request"
         )?;
         write!(out, "{}", status_text(&manager.get_model_memory_usage()?))?;
         Ok(())
@@ -257,6 +233,7 @@ impl Server {
                 .map(|of_model| result.append(of_model)),
             None => self.unload_all(&manager, &mut result),
         };
+        // What was unloaded before an error is printed, too.
         if self.json {
             print_json(out, &result)?;
         } else {
@@ -273,7 +250,8 @@ impl Server {
         }
     }
 
-    /// What is listed goes first: a process that only looks like an orphan goes with its server's help.
+    /// Unloads listed models first: a process that only looks like an orphan ends with its server's
+    /// help.
     fn unload_all(
         &self,
         manager: &Manager,
@@ -286,6 +264,7 @@ impl Server {
         for model in running {
             result.append(manager.unload(&model.name)?);
         }
+        result.append(manager.unload_unlisted()?);
         result.append(manager.unload_orphans()?);
         Ok(())
     }
@@ -306,7 +285,7 @@ fn print_plan(
     Ok(())
 }
 
-fn read_show(path: &Path) -> Result<Show, CommandError> {
+fn read_show(path: &Path) -> Result<ModelDescription, CommandError> {
     let failed = |source| CommandError::ShowFile {
         path: path.to_path_buf(),
         source,
@@ -332,15 +311,17 @@ mod tests {
         let show = serde_json::json!({
             "size": 2_019_393_189u64,
             "model_info": {
-                "general.architecture": "llama", "llama.block_count": 28, "llama.embedding_length": 3072,
-                "llama.feed_forward_length": 8192, "llama.attention.head_count": 24,
-                "llama.attention.head_count_kv": 8, "llama.context_length": 131_072, "llama.vocab_size": 128_256
+                "general.architecture": "llama", "llama.block_count": 28,
+                "llama.embedding_length": 3072, "llama.feed_forward_length": 8192,
+                "llama.attention.head_count": 24, "llama.attention.head_count_kv": 8,
+                "llama.context_length": 131_072, "llama.vocab_size": 128_256
             }
         });
         std::fs::write(&path, show.to_string()).unwrap();
         path.to_str().unwrap().to_owned()
     }
 
+    /// Plans llama3.2:3b. Returns whether it fits, and the printed line.
     fn planned(available: &str) -> (bool, serde_json::Value) {
         let folder = tempfile::tempdir().unwrap();
         let file = show_file(folder.path());
@@ -365,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn plan_from_a_file_prints_the_documents_names() {
+    fn plan_of_a_file_is_printed_with_its_parts() {
         let (fits, line) = planned("4GiB");
         assert!(fits);
         assert_eq!(
