@@ -27,7 +27,7 @@ const SERVER_NAMES: [&str; 2] = ["ollama", "ollama.exe"];
 /// The memory that the machine can give to models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Capacity {
+pub struct ModelMemory {
     /// Bytes that programs can allocate without swapping, within machine and control group.
     pub available_bytes: u64,
     /// Bytes of it that must stay free after a load, so that the load does not cause
@@ -35,7 +35,7 @@ pub struct Capacity {
     pub reserve_bytes: u64,
 }
 
-impl Capacity {
+impl ModelMemory {
     /// Creates a capacity from its two figures.
     #[must_use]
     pub fn new(available_bytes: u64, reserve_bytes: u64) -> Self {
@@ -99,7 +99,7 @@ impl Runner {
 pub trait Probe: Debug + Send + Sync {
     /// Returns the memory that models may take. `None` if it is unknown, as for a server on
     /// another machine.
-    fn capacity(&self) -> Option<Capacity>;
+    fn capacity(&self) -> Option<ModelMemory>;
 
     /// Returns the processes that hold a model. `None` if processes are not visible.
     fn runners(&self) -> Option<Vec<Runner>>;
@@ -157,7 +157,7 @@ impl LocalProbe {
 }
 
 impl Probe for LocalProbe {
-    fn capacity(&self) -> Option<Capacity> {
+    fn capacity(&self) -> Option<ModelMemory> {
         read_capacity(self.system.as_ref()?)
     }
 
@@ -217,9 +217,9 @@ impl Probe for LocalProbe {
 
 /// Reads the memory for models. The control group is that of this process, because in a container the
 /// server shares it.
-fn read_capacity(system: &System) -> Option<Capacity> {
+fn read_capacity(system: &System) -> Option<ModelMemory> {
     let capacity = crate::capacity::Capacity::read(system);
-    Some(Capacity {
+    Some(ModelMemory {
         available_bytes: capacity.available_bytes.get()?,
         reserve_bytes: capacity.reserve_bytes.get()?,
     })
@@ -333,7 +333,7 @@ mod tests {
 
     /// Writes the files of a machine, optionally with the limit and usage of a control group, and
     /// returns its capacity. Amounts are in MiB.
-    fn capacity(total: u64, available: u64, swap: u64, group: Option<(u64, u64)>) -> Capacity {
+    fn capacity(total: u64, available: u64, swap: u64, group: Option<(u64, u64)>) -> ModelMemory {
         let folder = tempfile::tempdir().unwrap();
         let write = |path: &str, text: String| {
             let path = folder.path().join(path);

@@ -114,8 +114,10 @@ fn paths(code: &str) -> Vec<String> {
     let is_path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
     for start in ["crate::", "super::"] {
         for (at, _) in code.match_indices(start) {
-            if !code[..at].ends_with(is_path) {
-                found.push(code[at..].chars().take_while(|c| is_path(*c)).collect());
+            let path: String = code[at..].chars().take_while(|c| is_path(*c)).collect();
+            // One that ends here is the stem of a use tree.
+            if !code[..at].ends_with(is_path) && !path.ends_with("::") {
+                found.push(path);
             }
         }
     }
