@@ -36,7 +36,7 @@ mod clock;
 #[path = "support/samples.rs"]
 mod samples;
 
-#[path = "../examples/widen/model.rs"]
+#[path = "../examples/widen/model/mod.rs"]
 #[allow(
     dead_code,
     reason = "it has more shapes and formats than are used here"

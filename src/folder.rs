@@ -20,7 +20,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
             .filter(|folder| !folder.as_os_str().is_empty());
         let synced = std::fs::File::open(folder.unwrap_or(Path::new(".")))
             .and_then(|folder| folder.sync_all());
-        return match synced {
+        match synced {
             Err(error)
                 if matches!(
                     error.kind(),
@@ -32,7 +32,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
                 Ok(())
             }
             synced => synced,
-        };
+        }
     }
     #[cfg(not(unix))]
     {

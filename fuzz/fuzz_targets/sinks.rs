@@ -1,4 +1,4 @@
-//! Writes any segments in every format: what is written reads back as what it should be.
+//! Writes any segments in every format, and checks that they can be read back.
 
 #![no_main]
 
@@ -13,6 +13,7 @@ struct Said {
     length: u32,
     text: String,
     confidence: f32,
+    channel: Option<u8>,
     tokens: Vec<(u32, String, u32)>,
 }
 
@@ -29,7 +30,8 @@ fn segment((id, said): (usize, &Said)) -> Segment {
     let at = |length: u32| start + Time::from_samples(length.into());
     let mut segment = Segment::new(start, at(said.length), said.text.as_str());
     segment.id = id as u64;
-    segment.confidence = said.confidence;
+    segment.quality.confidence = Some(said.confidence);
+    segment.channel = said.channel;
     let token = |(id, text, length): &(u32, String, u32)| {
         Token::new(*id, text.as_str(), said.confidence, start, at(*length))
     };
@@ -50,7 +52,7 @@ fn written(format: Format, segments: &[Segment], ending: &Ending, file: &str) ->
 
 /// Subtitles: a time line in every block, in order, and text that cannot end its block.
 fn check_cues(written: &str, comma: char) {
-    let mut cues = 0;
+    let (mut cues, mut last_start_ms) = (0, 0);
     for block in written.split("\n\n").filter(|block| !block.is_empty()) {
         let arrows = block.matches("-->").count();
         if arrows == 0 {
@@ -72,7 +74,8 @@ fn check_cues(written: &str, comma: char) {
                 .map(|part| part.parse::<u64>().expect("digits"));
             clock.fold(0, |sum, part| sum * 60 + part) * 1_000 + ms.parse::<u64>().expect("digits")
         };
-        assert!(ms(start) <= ms(end), "{times}");
+        assert!(ms(start) <= ms(end) && last_start_ms <= ms(start), "{times}");
+        last_start_ms = ms(start);
         cues += 1;
         if comma == ',' {
             assert_eq!(block.lines().next(), Some(cues.to_string().as_str()));

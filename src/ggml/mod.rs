@@ -124,9 +124,7 @@ pub(crate) fn read_magic(file: &mut Reader<'_>) -> Result<(), ModelError> {
     }
     Err(file.not_a_model(match &magic.to_le_bytes() {
         b"GGUF" => "is a GGUF file, which whisper.cpp does not read",
-        b"PK\x03\x04" => {
-            "is a zip archive, perhaps a PyTorch checkpoint that was not converted"
-        }
+        b"PK\x03\x04" => "is a zip archive, perhaps a PyTorch checkpoint that was not converted",
         [b'<', ..] => "starts like a web page, perhaps the error page of a download",
         [b'v', b'e', b'r', b's'] => "is a Git LFS pointer: fetch the file itself",
         _ => "starts with other bytes",

@@ -287,7 +287,9 @@ impl Download<'_> {
             // The server cannot continue the part that is here.
             206 | 416 => {
                 self.restart(None)?;
-                return Err(Failed::Broken("the server cannot continue the download".into()));
+                return Err(Failed::Broken(
+                    "the server cannot continue the download".into(),
+                ));
             }
             status @ (429 | 500..) => {
                 return Err(Failed::Broken(

@@ -135,14 +135,16 @@ impl Channels {
             let ended: Vec<_> = threads.into_iter().map(join).collect();
             (ended, merged)
         });
-        merged.map_err(Error::Sink)?;
+        let takes_more = merged.map_err(Error::Sink)?;
         let (mut summaries, mut endings) = (Vec::new(), Vec::new());
         for ended in ended {
             let (summary, ending) = ended.map_err(|panic| EngineError::Panicked(panic.0))??;
             summaries.push(summary);
             endings.push(ending);
         }
-        sink.finish(&joint(endings)).map_err(Error::Sink)?;
+        let mut ending = joint(endings);
+        ending.cancelled |= !takes_more;
+        sink.finish(&ending).map_err(Error::Sink)?;
         Ok(summaries)
     }
 }
@@ -228,11 +230,11 @@ impl Lane {
 }
 
 /// Hands the segments of all channels to the sink in the order of their starts, those that start
-/// together in the order of channels, until it has enough.
+/// together in the order of channels, until it has enough. Returns whether it took all of them.
 ///
 /// The channel that is least far is the one to look at: either its next event comes next, or it
 /// moves on.
-fn merge(lanes: &mut [Lane], sink: &mut dyn Sink) -> io::Result<()> {
+fn merge(lanes: &mut [Lane], sink: &mut dyn Sink) -> io::Result<bool> {
     let mut reached = Time::ZERO;
     let mut written = 0;
     loop {
@@ -241,7 +243,7 @@ fn merge(lanes: &mut [Lane], sink: &mut dyn Sink) -> io::Result<()> {
             .filter_map(|lane| Some((lane.at()?, lane)))
             .min_by_key(|(at, _)| *at);
         let Some((at, lane)) = behind else {
-            return Ok(());
+            return Ok(true);
         };
         if at > reached {
             reached = at;
@@ -252,7 +254,7 @@ fn merge(lanes: &mut [Lane], sink: &mut dyn Sink) -> io::Result<()> {
                 segment.id = written;
                 written += 1;
                 if !sink.segment(&segment)? {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
             None => lane.receive(),
@@ -330,7 +332,7 @@ mod tests {
                     senders.push(scope.spawn(move || send(channel, steps, &out)));
                 }
                 let mut notes = Notes::default();
-                merge(&mut lanes, &mut notes).unwrap();
+                assert!(merge(&mut lanes, &mut notes).unwrap());
                 for sender in senders {
                     expected.extend(sender.join().unwrap());
                 }

@@ -43,6 +43,8 @@ pub(super) struct Run<'a> {
     pub(super) cancel: &'a Cancel,
     pub(super) progress: &'a Progress,
     pub(super) meter: &'a mut Meter,
+    /// Whether the sink still takes segments: it may have enough of those of a journal.
+    pub(super) takes_more: bool,
 }
 
 /// How an input ended.
@@ -104,7 +106,12 @@ impl Run<'_> {
                 let stop = recognizer.run().err();
                 (recognizer.finish(), stop)
             });
-            let delivered = deliver(events_out, sink, |event| live.commit(event));
+            let delivered = if self.takes_more {
+                deliver(events_out, sink, |event| live.commit(event))
+            } else {
+                drop(events_out);
+                Ok(false)
+            };
             // The engine may have no other segment for hours to notice by that nobody reads.
             drop(live);
             (join(decoder), join(engine), delivered)

@@ -190,7 +190,7 @@ impl Transcriber {
         options: &InputOptions,
         sink: &mut dyn Sink,
     ) -> Result<Summary, Error> {
-        self.run(Input::Encoded(&mut source), options, sink, None)
+        self.run(Input::Encoded(&mut source), options, (sink, true), None)
     }
 
     /// Transcribes one input and keeps a journal of it. If the program is killed or the transcription
@@ -219,7 +219,7 @@ impl Transcriber {
         })?;
         replayed.map_err(Error::Sink)?;
         let input = Input::Encoded(&mut source);
-        self.run(input, options, sink, Some(journal))
+        self.run(input, options, (sink, takes_more), Some(journal))
     }
 
     /// Transcribes what is pushed into a feed, until the feed is dropped, and hands the segments to
@@ -262,14 +262,15 @@ impl Transcriber {
             channel: options.channel.or(live.channel()),
             ..options.clone()
         };
-        self.run(Input::Live(live), &options, sink, None)
+        self.run(Input::Live(live), &options, (sink, true), None)
     }
 
+    /// `takes_more`: the sink has not had enough of segments of the journal.
     fn run(
         &mut self,
         input: Input<'_>,
         options: &InputOptions,
-        sink: &mut dyn Sink,
+        (sink, takes_more): (&mut dyn Sink, bool),
         journal: Option<&mut Journal>,
     ) -> Result<Summary, Error> {
         let began = Instant::now();
@@ -284,6 +285,7 @@ impl Transcriber {
             cancel: &self.cancel,
             progress: &self.progress,
             meter: &mut self.meter,
+            takes_more,
         };
         let ended = run.transcribe(input, options, sink, journal);
         self.meter.ended();

@@ -1,5 +1,5 @@
-//! Channels that are transcribed apart: each has the text that it has alone, and all are merged into
-//! one transcript.
+//! Channels that are transcribed apart: each has the text that it has alone, and all are merged
+//! into one transcript.
 
 use std::io;
 use std::path::Path;
@@ -14,6 +14,7 @@ use steadyscribe::{
 };
 
 use crate::support::input::{Pieces, hear};
+use crate::support::sinks::Enough;
 
 /// Length of each channel, in samples: 40 s.
 const LENGTH: usize = 40 * 16_000;
@@ -135,15 +136,10 @@ fn a_sink_that_fails_ends_all_channels() {
 
 #[test]
 fn a_sink_that_has_enough_ends_all_channels() {
-    let mut taken = 0;
-    let mut enough = sink::from_fn(|_| {
-        taken += 1;
-        Ok(taken < 3)
-    });
+    let mut sink = Enough::after(3);
     let summaries =
-        transcribe_twice(&mut two_channels(), &spoken("standup.opus"), &mut enough).unwrap();
-    drop(enough);
-    assert_eq!(taken, 3);
+        transcribe_twice(&mut two_channels(), &spoken("standup.opus"), &mut sink).unwrap();
+    sink.check_stopped();
     for summary in &summaries {
         assert_eq!(summary.blocks.acquired, summary.blocks.released);
     }

@@ -1,4 +1,4 @@
-//! Models that are fetched, from a server on loopback that does what servers and networks do.
+//! Downloads models from a server on loopback that fails as servers and networks do.
 
 use std::fs;
 use std::path::Path;
@@ -28,7 +28,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// A file that is not alike anywhere, of `bytes` bytes.
+/// A file of `bytes` bytes without repetitions.
 fn content(bytes: usize) -> Arc<Vec<u8>> {
     let mut state = 7_u32;
     let next = || {
@@ -44,7 +44,7 @@ fn hub(server: &Server) -> Hub {
     hub
 }
 
-/// A store in a folder of its own, with what happened while it fetched.
+/// A store in a folder of its own, with the events of its downloads.
 struct Place {
     folder: TempDir,
     store: Store,
@@ -125,7 +125,7 @@ fn a_model_comes_through_a_redirect_and_is_checked() {
 }
 
 #[test]
-fn what_is_in_the_store_needs_no_network() {
+fn a_model_in_the_store_needs_no_network() {
     let content = content(1_000);
     let sent = content.clone();
     let server = Server::start(move |_, asked| file(asked, &sent));
@@ -200,7 +200,7 @@ fn a_later_call_goes_on_where_a_cancelled_one_ended() {
 }
 
 /// Fetches a file from a server that cuts its first answer off and makes the second with `second`.
-/// Returns what came of it, and how many requests it took.
+/// Returns the file and the number of requests.
 fn after_a_cut(
     second: impl Fn(&Asked, &[u8]) -> Reply + Send + Sync + 'static,
 ) -> (Vec<u8>, usize) {
@@ -220,7 +220,7 @@ fn after_a_cut(
 }
 
 #[test]
-fn a_server_that_cannot_go_on_gives_the_whole_file_again() {
+fn a_server_that_cannot_continue_sends_the_whole_file_again() {
     let content = content(200_000);
     let ignores_range = |_: &Asked, sent: &[u8]| Reply {
         body: sent.to_vec(),
@@ -318,7 +318,7 @@ fn a_published_model_is_what_its_project_says() {
 }
 
 #[test]
-fn a_file_that_nobody_can_check_is_not_taken() {
+fn a_file_that_cannot_be_checked_is_refused() {
     let server = Server::start(|_, _| Reply {
         body: b"a web page".to_vec(),
         ..Reply::status(200)
@@ -331,7 +331,7 @@ fn a_file_that_nobody_can_check_is_not_taken() {
 #[test]
 fn refusals_say_what_to_do() {
     for (status, says) in [
-        (404, "no such file"),
+        (404, "check the name of the file"),
         (401, "HF_TOKEN"),
         (403, "HF_TOKEN"),
         (410, "answered 410"),
@@ -343,7 +343,7 @@ fn refusals_say_what_to_do() {
     }
     let circle = Server::start(|_, _| Reply::redirect("/again".into()));
     let error = Place::new().fetch(&hub(&circle)).unwrap_err().to_string();
-    assert!(error.contains("leads on without end"), "{error}");
+    assert!(error.contains("there are too many"), "{error}");
     let nowhere = Server::start(|_, _| Reply::status(302));
     let error = Place::new().fetch(&hub(&nowhere)).unwrap_err().to_string();
     assert!(error.contains("leads nowhere"), "{error}");
@@ -414,15 +414,14 @@ fn silence_ends_a_connection_and_slowness_does_not() {
 }
 
 #[test]
-fn a_connection_that_breaks_again_and_again_is_given_up_and_its_bytes_are_kept() {
+fn a_connection_that_keeps_breaking_is_an_error_and_its_bytes_are_kept() {
     let sent = content(200_000);
     let server = Server::start(move |_, asked| Reply {
         cut_at: Some(1_000),
         ..file(asked, &sent)
     });
     let mut place = Place::new();
-    // The waits between the attempts add up to a quarter of a minute; what they are is seen after
-    // two.
+    // The waits between all attempts add up to a quarter of a minute; three of them show the rule.
     let (cancel, model) = (Cancel::new(), MODEL.parse().unwrap());
     let mut waits = Vec::new();
     let stopped = place
@@ -482,7 +481,7 @@ fn of_two_at_once_the_second_uses_the_firsts_result() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_told_and_left_with_its_room() {
+fn a_full_disk_is_reported_and_its_room_is_freed() {
     let sent = content(100_000);
     let server = Server::start(move |_, asked| file(asked, &sent));
     let mut place = Place::new();

@@ -57,7 +57,9 @@ fn piece(n: usize, scribe: &mut Transcriber) -> Vec<(u64, String)> {
     options.duration = Some(Time::from_seconds(9.0));
     let mut segments: Vec<Segment> = Vec::new();
     let source = FileSource::open(fixture("meeting.m4a")).unwrap();
-    let summary = scribe.transcribe_with(source, &options, &mut segments).unwrap();
+    let summary = scribe
+        .transcribe_with(source, &options, &mut segments)
+        .unwrap();
     assert_eq!(summary.blocks.acquired, summary.blocks.released);
     text(&segments)
 }
@@ -122,7 +124,10 @@ fn ten_together() {
     let peak = watch.join().unwrap();
     let footprint = engines.plan().variant().footprint;
     assert_eq!(engines.held().model_bytes, footprint.model_bytes);
-    assert_eq!(engines.held().state_bytes, states as u64 * footprint.state_bytes);
+    assert_eq!(
+        engines.held().state_bytes,
+        states as u64 * footprint.state_bytes
+    );
     println!("{states} states, {peak} of {planned} bytes");
     println!("{}", serde_json::to_string(&texts).unwrap());
     // With a state each, ten copies of the weights would exceed it by far.

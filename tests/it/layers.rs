@@ -119,7 +119,10 @@ fn paths_are_found_in_groups_and_in_code() {
                 /// [`x`](crate::l::M)\n#[cfg(test)]\nmod tests {\n    use crate::n::O;\n}\n";
     let expected = ["a::B", "a::c::D", "a::c::E", "g::H", "i::j"];
     let found = paths(text);
-    assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        found.iter().map(String::as_str).collect::<Vec<_>>(),
+        expected
+    );
 }
 
 #[test]

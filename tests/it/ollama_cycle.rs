@@ -103,7 +103,10 @@ mod slow {
             asked[0].starts_with(&format!("Shorten:\n\n{FIRST_LINE}")),
             "{asked:?}"
         );
-        assert!(asked[0].lines().count() > 10, "the whole transcript, {asked:?}");
+        assert!(
+            asked[0].lines().count() > 10,
+            "the whole transcript, {asked:?}"
+        );
         assert_eq!(
             bodies.iter().filter(|body| body["keep_alive"] == 0).count(),
             1

@@ -12,11 +12,13 @@ use steadyscribe::engine::{
 use steadyscribe::monitor::gauge::Value;
 use steadyscribe::sink::Sink;
 use steadyscribe::{
-    Config, Ended, Error, InputError, InputOptions, Segment, Span, Summary, Time, Transcriber, Vad,
+    Config, Ended, Error, InputError, InputOptions, Journal, Segment, Span, Summary, Time,
+    Transcriber, Vad,
 };
 
 use crate::support::files::Wave;
 use crate::support::input::Pieces;
+use crate::support::sinks::Enough;
 
 /// A wav of `seconds` of 16 kHz mono noise, which the engines of these tests ignore.
 fn noise(seconds: f64) -> Pieces {
@@ -61,8 +63,8 @@ fn utterances(lengths: &[(u32, u32)]) -> Vec<ScriptedUtterance> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Whatever is said when, in windows of whatever length: each utterance comes once, in order, at
-    /// its time.
+    /// Whatever is said when, in windows of whatever length: each utterance comes once, in order,
+    /// at its time.
     #[test]
     fn every_utterance_comes_once(
         lengths in prop::collection::vec((0_u32..4_000, 200_u32..4_500), 1..40),
@@ -119,6 +121,45 @@ fn windows_are_as_long_as_configured_and_the_tail_is_short() {
         let (summary, _) = run(config(), engine, seconds);
         summary.unwrap();
         assert_eq!(*seen.lock().unwrap(), expected, "{seconds} s");
+    }
+}
+
+#[test]
+fn a_sink_that_has_enough_stops_the_transcription_without_an_error() {
+    // Also when it has enough with the last segment of the input.
+    for seconds in [90.0, 600.0] {
+        let mut scribe = Transcriber::new(config(), acts(|_, window| Ok(one(window)))).unwrap();
+        let mut sink = Enough::after(3);
+        let summary = scribe.transcribe(noise(seconds), &mut sink).unwrap();
+        assert_eq!(summary.ended, Ended::Stopped);
+        sink.check_stopped();
+        assert_eq!(summary.blocks.acquired, summary.blocks.released);
+        // The next input finds the transcriber as it was.
+        let mut segments: Vec<Segment> = Vec::new();
+        let summary = scribe.transcribe(noise(60.0), &mut segments).unwrap();
+        assert_eq!((summary.ended, segments.len()), (Ended::Complete, 2));
+    }
+}
+
+#[test]
+fn a_sink_may_have_enough_of_the_segments_of_a_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(folder.path().join("a.journal")).unwrap();
+    let mut scribe = Transcriber::new(config(), acts(|_, window| Ok(one(window)))).unwrap();
+    let options = InputOptions::default();
+    for ended in [Ended::Complete, Ended::Stopped] {
+        let mut enough = Enough::after(3);
+        let mut all: Vec<Segment> = Vec::new();
+        let sink: &mut dyn Sink = match ended {
+            Ended::Complete => &mut all,
+            _ => &mut enough,
+        };
+        let summary = scribe.resume(noise(150.0), &options, &mut journal, sink);
+        assert_eq!(summary.unwrap().ended, ended);
+        assert_eq!(journal.segment_count(), 5);
+        if ended == Ended::Stopped {
+            enough.check_stopped();
+        }
     }
 }
 
@@ -379,7 +420,8 @@ fn a_paused_transcription_can_be_unloaded_and_resumed() {
     assert_eq!(engines.held().total_bytes(), 12);
 }
 
-/// An engine that ends a window as if it were cancelled, although nobody asked, did not complete it.
+/// An engine that ends a window as if it were cancelled, although nobody asked, did not complete
+/// it.
 #[test]
 fn an_unasked_cancel_of_the_engine_is_an_error() {
     let engine = acts(|n, window: &[f32]| match n {

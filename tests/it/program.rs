@@ -1,4 +1,4 @@
-//! The example program as people run it: what it prints, which files it leaves, and each exit code.
+//! The example program as people run it: its output, its files and its exit codes.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -58,7 +58,7 @@ pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Runs the program and checks its exit code and that its standard error says why.
+/// Runs the program, and checks its exit code and the reason on standard error.
 fn check_exit(words: &str, paths: &[&Path], code: i32, why: &str) -> Output {
     let output = run(words, paths);
     let said = text(&output.stderr);
@@ -79,7 +79,7 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn text_comes_on_standard_output_and_all_else_on_standard_error() {
+fn text_is_on_standard_output_and_all_else_on_standard_error() {
     let output = run("--duration 10", &[&fixture("standup.opus")]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(text(&output.stdout).lines().next(), Some(FIRST_LINE));
@@ -93,14 +93,14 @@ fn text_comes_on_standard_output_and_all_else_on_standard_error() {
 }
 
 #[test]
-fn quiet_says_nothing_but_the_text() {
+fn quiet_prints_only_the_text() {
     let output = run("--quiet --duration 3.8", &[&fixture("standup.opus")]);
     assert_eq!(text(&output.stdout), format!("{FIRST_LINE}\n"));
     assert_eq!(text(&output.stderr), "");
 }
 
 #[test]
-fn verbose_says_what_is_decided_and_why() {
+fn verbose_logs_each_decision_and_its_reason() {
     let output = run("--verbose --duration 75", &[&fixture("sparse.ogg")]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let said: Vec<&str> = text(&output.stderr).lines().collect();
@@ -166,6 +166,13 @@ fn several_files_and_formats_make_whole_files() {
     assert!(srt.matches(" --> ").count() >= segments.len());
     let csv = fs::read_to_string(transcripts.join("standup.csv")).unwrap();
     assert_eq!(csv.lines().count(), segments.len() + 1);
+    let said = text(&output.stderr);
+    assert_eq!(
+        said.matches("room_tone.flac: no speech found\n").count(),
+        1,
+        "{said}"
+    );
+    assert_eq!(said.matches("no speech found").count(), 1, "{said}");
     let silent = json(&transcripts.join("room_tone.json"));
     assert_eq!(silent["segments"].as_array().unwrap().len(), 0);
     assert_eq!(json(&report).as_array().unwrap().len(), 2);
@@ -236,9 +243,9 @@ fn wrong_usage_is_2() {
     let input = fixture("standup.opus");
     check_exit("--no-such-flag", &[&input], 2, "--no-such-flag");
     check_exit("", &[], 2, "FILE");
-    check_exit("--format docx", &[&input], 2, "must be txt, srt");
+    check_exit("--format docx", &[&input], 2, "expected one of txt, srt");
     check_exit("--format srt --format vtt", &[&input], 2, "--output DIR");
-    check_exit("--window-seconds 3", &[&input], 2, "must be 5 to 30");
+    check_exit("--window-seconds 3", &[&input], 2, "set 5 to 30");
     check_exit(
         "--language xx",
         &[&input],
@@ -314,7 +321,7 @@ fn a_damaged_input_is_6_and_its_rest_is_transcribed() {
 }
 
 #[test]
-fn damage_inside_an_input_is_said_with_its_times() {
+fn damage_inside_an_input_is_reported_with_its_times() {
     let folder = TempDir::new().unwrap();
     let damaged = damaged(&folder, |bytes| {
         let hit = bytes.len() / 10;
@@ -397,7 +404,7 @@ fn start_into(folder: &Path) -> Child {
     child
 }
 
-/// What the only file in `folder` holds so far.
+/// Returns the content of the only file in `folder`.
 #[cfg(unix)]
 fn written(folder: &Path) -> String {
     let name = names(folder).into_iter().next();

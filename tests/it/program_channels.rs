@@ -61,7 +61,7 @@ fn channels_are_mixed_or_marked() {
 }
 
 #[test]
-fn what_cannot_be_split_is_refused() {
+fn inputs_that_cannot_be_split_are_refused() {
     let standup = fixture("standup.opus");
     for (words, input, code, why) in [
         ("--channels split", Path::new("-"), 2, "give it as a file"),
@@ -69,7 +69,7 @@ fn what_cannot_be_split_is_refused() {
             "--channels split --journal j",
             &*standup,
             2,
-            "use one of them",
+            "use only one of them",
         ),
         (
             "--channels split --memory-budget 50M",
@@ -86,7 +86,7 @@ fn what_cannot_be_split_is_refused() {
 }
 
 #[test]
-fn a_plan_says_what_each_channel_takes() {
+fn a_plan_states_the_memory_of_each_further_channel() {
     let output = run("--quiet --plan --channels split", &fixture("standup.opus"));
     let said = text(&output.stdout);
     let last = said.lines().last().unwrap();

@@ -96,7 +96,7 @@ fn a_named_model_is_downloaded_once() {
 }
 
 #[test]
-fn a_killed_download_goes_on_where_it_was() {
+fn a_killed_download_continues_where_it_ended() {
     let store = TempDir::new().unwrap();
     let server = serving(|before, _, reply| Reply {
         stall_at: (before == 0).then_some(4 << 20),
@@ -190,7 +190,7 @@ fn two_programs_at_once_fetch_once() {
 }
 
 #[test]
-fn what_cannot_be_had_is_4_and_says_why() {
+fn a_model_that_cannot_be_downloaded_is_4() {
     let store = TempDir::new().unwrap();
     let damaging = serving(|_, _, mut reply| {
         reply.body[9_000_000] ^= 0x80;
@@ -224,7 +224,7 @@ fn what_cannot_be_had_is_4_and_says_why() {
     check(
         &transcribe(store.path(), &damaging.url, "--model tiny.en"),
         4,
-        "must have 77704715; nothing was kept",
+        "expected 77704715; nothing was kept",
     );
 }
 
@@ -237,7 +237,7 @@ fn a_full_disk_is_4_and_left_with_its_room() {
     std::os::unix::fs::symlink("/dev/full", folder.join("fixture.bin.part")).unwrap();
     let server = serving(|_, _, reply| reply);
     let output = transcribe(store.path(), &server.url, &format!("--model {NAME}"));
-    check(&output, 4, "there is no room for ");
+    check(&output, 4, "the disk has no room for ");
     assert_eq!(names(&folder), ["fixture.bin.lock"]);
 }
 
@@ -323,12 +323,12 @@ fn a_model_that_cannot_be_used_is_refused_before_it_is_downloaded() {
     check(
         &run(store.path(), &server.url, "models path base.en"),
         4,
-        "`transcribe models fetch base.en` downloads it",
+        "download it with `transcribe models fetch base.en`",
     );
     check(
         &run(store.path(), &server.url, "models path nothing-like-it"),
         2,
-        "there are tiny, base",
+        "expected one of tiny, base",
     );
     let missing = store.path().join("missing.wav");
     let output = with(store.path(), &server.url, "--model base.en")
@@ -340,7 +340,7 @@ fn a_model_that_cannot_be_used_is_refused_before_it_is_downloaded() {
 }
 
 #[test]
-fn the_language_is_told() {
+fn the_detected_language_is_printed() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("german.bin");
     let shape = Shape {
@@ -357,7 +357,7 @@ fn the_language_is_told() {
         folder.path().join("report.json").display()
     );
     let output = transcribe(folder.path(), "", &model);
-    check(&output, 0, "the language is de, by 100 %");
+    check(&output, 0, "detected the language de (100 %)");
     let transcript: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(transcript["language"], "de");
     let report = crate::program::json(&folder.path().join("report.json"));

@@ -81,9 +81,9 @@ fn text_comes_while_the_writer_still_writes() {
 }
 
 #[test]
-fn raw_samples_are_told_by_a_flag() {
-    let heard = hear(&mut Pieces::file(bytes("standup.opus"))).unwrap();
-    let samples = heard.samples.iter().take(16_000 * 4);
+fn a_flag_gives_the_format_of_raw_samples() {
+    let decoded = hear(&mut Pieces::file(bytes("standup.opus"))).unwrap();
+    let samples = decoded.samples.iter().take(16_000 * 4);
     let raw: Vec<u8> = samples
         .flat_map(|sample| ((sample * 32_767.0) as i16).to_be_bytes())
         .collect();
@@ -118,9 +118,9 @@ fn standard_input_has_a_name_in_a_folder() {
     assert_eq!(transcript["segments"][0]["text"], FIRST_LINE);
 }
 
-/// A writer that is killed: what it wrote is transcribed, and that the rest is missing is said.
+/// If the writer is killed, its audio is transcribed, and the missing rest is reported.
 #[test]
-fn a_writer_that_goes_leaves_a_damaged_input() {
+fn a_killed_writer_leaves_a_damaged_input() {
     let index_first = crate::support::files::index_first(&bytes("meeting.m4a"));
     for (what, mut input) in [("opus", bytes("standup.opus")), ("m4a", index_first)] {
         input.truncate(80_000);
@@ -135,7 +135,7 @@ fn a_writer_that_goes_leaves_a_damaged_input() {
     }
 }
 
-/// One file of each kind, its end cut off or its middle overwritten, from a file and from a pipe.
+/// One file of each kind with its end cut off or its middle overwritten, as file and as pipe.
 #[test]
 fn damage_of_every_kind_is_6_and_no_panic() {
     let folder = TempDir::new().unwrap();
@@ -186,7 +186,7 @@ fn nothing_on_standard_input_is_3() {
     assert_eq!(said.lines().count(), 1, "{said}");
 }
 
-/// Reads a line of what goes to both outputs, and leaves.
+/// Reads a line of both outputs, and closes them.
 fn read_a_line(mut from: PipeReader) -> String {
     let (mut line, mut byte) = (Vec::new(), [0]);
     while from.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {
@@ -195,7 +195,7 @@ fn read_a_line(mut from: PipeReader) -> String {
     String::from_utf8(line).unwrap()
 }
 
-/// As in `transcribe - 2>&1 | head -1`: nobody is left to read what it says at its end either.
+/// As in `transcribe - 2>&1 | head -1`: the lines at the end have no reader either.
 #[test]
 fn a_reader_that_leaves_both_outputs_is_no_failure() {
     for words in ["--quiet", "--verbose", "--plan"] {
@@ -222,10 +222,10 @@ fn an_interrupt_does_not_wait_for_the_writer() {
     stdin.write_all(&input[..input.len() * 3 / 4]).unwrap();
     let first = lines.recv_timeout(LINE_WITHIN).unwrap();
     assert!(first.contains(FIRST_LINE));
-    // All that is there is transcribed, and the program waits.
+    // The program has transcribed all input and waits for more.
     thread::sleep(Duration::from_secs(1));
     crate::program::signal(&child, "INT");
-    // Waiting for the writer would never end, since it is this test.
+    // The writer is this test, so waiting for it would never end.
     let patience = Instant::now() + LINE_WITHIN;
     while child.try_wait().unwrap().is_none() {
         assert!(Instant::now() < patience, "it waits for the writer");
@@ -235,7 +235,7 @@ fn an_interrupt_does_not_wait_for_the_writer() {
     drop(stdin);
 }
 
-/// A named pipe as FILE is read as one, and opened once.
+/// A named pipe as FILE is opened only once.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_named_pipe_is_a_pipe() {
@@ -255,6 +255,6 @@ fn a_named_pipe_is_a_pipe() {
 #[cfg(target_os = "linux")]
 fn write_to(fifo: &Path, bytes: Vec<u8>) {
     let mut writer = fs::OpenOptions::new().write(true).open(fifo).unwrap();
-    // The program reads no more than it was asked for.
+    // The program reads only what it needs.
     let _ = writer.write_all(&bytes);
 }

@@ -349,7 +349,12 @@ fn a_resume_needs_the_same_model_and_not_the_same_path() {
             scribe.resume(source, &InputOptions::default(), &mut journal, &mut sink)
         } else {
             let mut segments: Vec<Segment> = Vec::new();
-            scribe.resume(source, &InputOptions::default(), &mut journal, &mut segments)
+            scribe.resume(
+                source,
+                &InputOptions::default(),
+                &mut journal,
+                &mut segments,
+            )
         }
     };
     let summary = transcribe(model(), true).unwrap();

@@ -1,4 +1,4 @@
-//! The bar, on a terminal as people have one.
+//! The progress bar on a terminal.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::program::{FIRST_LINE, fixture, program};
 use crate::support::files::Wave;
 
-/// Both ends of a new terminal of 120 columns.
+/// Opens a new terminal of 120 columns, and returns both ends.
 #[expect(unsafe_code, reason = "the standard library opens no terminals")]
 fn open_terminal() -> (File, OwnedFd) {
     let (mut master, mut slave) = (-1, -1);

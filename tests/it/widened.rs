@@ -7,7 +7,7 @@ use steadyscribe::{
 };
 use tempfile::TempDir;
 
-#[path = "../../examples/widen/model.rs"]
+#[path = "../../examples/widen/model/mod.rs"]
 mod model;
 
 pub(crate) use model::{Format, MULTILINGUAL, MULTILINGUAL_80, Model, SHAPES, Shape};

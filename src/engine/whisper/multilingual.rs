@@ -8,7 +8,7 @@ use super::loaded::WhisperModel;
 use super::{Whisper, WhisperOptions};
 use crate::engine::Engine;
 
-#[path = "../../../examples/widen/model.rs"]
+#[path = "../../../examples/widen/model/mod.rs"]
 #[expect(dead_code, reason = "the other shapes are for programs")]
 mod widen;
 

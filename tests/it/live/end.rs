@@ -125,6 +125,42 @@ fn cancelling_within_a_window_loses_no_audio_and_repeats_none() {
     check_transcribed(&transcribed, 130);
 }
 
+/// The start and the duration count from the first push, also in a transcription that begins later.
+#[test]
+fn a_duration_counts_from_the_first_push_in_every_transcription() {
+    for (start_s, duration_s, expected_s) in
+        [(0, 50, (30, 50)), (10, 40, (40, 50)), (0, 30, (30, 30))]
+    {
+        let (mut feed, mut live) = Live::start(options(0)).unwrap();
+        push_ramp(&mut feed, 0, 60 * 16_000);
+        drop(feed);
+        let mut part = InputOptions::default();
+        part.start = Time::from_seconds(f64::from(start_s));
+        // The first transcription ends with its first window.
+        let transcribed = Transcribed::default();
+        let fails = keeps_until(&transcribed, 1, || EngineError::Failed("broken".into()));
+        let mut scribe = Transcriber::new(everything(), fails).unwrap();
+        let mut segments: Vec<Segment> = Vec::new();
+        scribe
+            .transcribe_live_with(&mut live, &part, &mut segments)
+            .unwrap_err();
+        part.duration = Some(Time::from_seconds(f64::from(duration_s)));
+        transcribed.lock().unwrap().clear();
+        let works = keeps_until(&transcribed, usize::MAX, || EngineError::Cancelled);
+        let mut scribe = Transcriber::new(everything(), works).unwrap();
+        scribe
+            .transcribe_live_with(&mut live, &part, &mut segments)
+            .unwrap();
+        let positions = transcribed.lock().unwrap();
+        let positions: Vec<u64> = positions.iter().map(|(at, _)| *at).collect();
+        let expected = expected_s.0 * 16_000..expected_s.1 * 16_000;
+        assert!(
+            positions == expected.clone().collect::<Vec<u64>>(),
+            "{expected:?}"
+        );
+    }
+}
+
 /// Audio before the start is not transcribed, and does not wait in memory either.
 #[test]
 fn audio_before_the_start_takes_no_room() {

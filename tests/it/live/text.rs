@@ -86,7 +86,10 @@ fn play(name: &str, options: LiveOptions) -> (Vec<Segment>, Vec<f64>) {
     let watch = live.watch();
     let busy = Arc::new(AtomicBool::new(false));
     let is_busy = Arc::clone(&busy);
-    let mut scribe = Transcriber::new(Config::default(), Busy(engine(), busy)).unwrap();
+    // The decoder is at most two blocks ahead of the engine, so that the player waits for both.
+    let mut config = Config::default();
+    config.pool_blocks = 2;
+    let mut scribe = Transcriber::new(config, Busy(engine(), busy)).unwrap();
     let mut delays = Delays(live.watch(), Vec::new(), Vec::new());
     let player = thread::spawn(move || {
         let mut sent = 0;

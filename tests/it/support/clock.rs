@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// A clock that runs only while this thread does. Elsewhere than on Unix it is the clock on the wall.
+/// A clock that runs only while this thread does. Elsewhere than on Unix it is the clock on the
+/// wall.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ThreadClock(Duration);
 

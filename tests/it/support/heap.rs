@@ -1,4 +1,4 @@
-//! A heap that counts, for each thread of its own.
+//! Counts the allocations of each thread.
 
 #![expect(unsafe_code, reason = "an allocator is unsafe to implement")]
 

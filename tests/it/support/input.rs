@@ -1,4 +1,4 @@
-//! Inputs in memory, and what becomes of them.
+//! Inputs in memory, and their decoded audio.
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
@@ -145,7 +145,7 @@ impl Bytes for Reader {
     }
 }
 
-/// What was heard of an input.
+/// The decoded audio of an input.
 pub(crate) struct Heard {
     pub(crate) info: MediaInfo,
     /// 16 kHz mono.
@@ -199,7 +199,7 @@ pub(crate) fn hear(source: &mut dyn Source) -> Result<Heard, InputError> {
         });
     }
     resampler.finish(&mut |out| samples.extend_from_slice(out));
-    assert!(decoder.next()?.is_none(), "it goes on after its end");
+    assert!(decoder.next()?.is_none(), "it continues after its end");
     Ok(Heard {
         info: decoder.info().clone(),
         samples,

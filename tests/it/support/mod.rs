@@ -1,5 +1,5 @@
-//! Helpers of several tests: signals, files made in memory, inputs that misbehave, a clock of processor
-//! time, and a heap that counts.
+//! Helpers of several tests: signals, files made in memory, inputs that misbehave, sinks that stop,
+//! a clock of processor time, and a heap that counts.
 
 pub(crate) mod clock;
 pub(crate) mod files;
@@ -10,3 +10,4 @@ pub(crate) mod score;
 #[cfg(feature = "download")]
 pub(crate) mod server;
 pub(crate) mod signal;
+pub(crate) mod sinks;

@@ -1,6 +1,6 @@
-//! Words and errors, as the reference counts them.
+//! Counts words and errors as the reference does.
 
-/// Words of letters, digits and apostrophes in lower case.
+/// Returns the words of letters, digits and apostrophes in lower case.
 pub(crate) fn words(text: &str) -> Vec<String> {
     text.to_lowercase()
         .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '\'')
@@ -9,7 +9,7 @@ pub(crate) fn words(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Words that must be put in, left out or changed to make one text of the other.
+/// Returns the edit distance of two texts in words.
 pub(crate) fn edits(said: &[String], written: &[String]) -> usize {
     let mut row: Vec<usize> = (0..=written.len()).collect();
     for (i, word) in said.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! A server of HTTP on loopback that answers as a test tells it to, faults included.
+//! An HTTP server on loopback whose answers and faults a test chooses.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-/// What was asked: the path, and the lines of the head in lower case.
+/// A request: the path, and the lines of the head in lower case.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) path: String,
@@ -15,31 +15,31 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    /// The value of a header.
+    /// Returns the value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let line = |line: &'_ String| line.starts_with(&format!("{name}: "));
         let found = self.head.iter().find(|candidate| line(candidate));
         found.map(|line| &line[name.len() + 2..])
     }
 
-    /// The byte from which on the file is wanted.
+    /// Returns the first requested byte of the file.
     pub(crate) fn from(&self) -> Option<usize> {
         let range = self.header("range")?.strip_prefix("bytes=")?;
         range.strip_suffix('-')?.parse().ok()
     }
 }
 
-/// What is answered.
+/// An answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Vec<u8>,
-    /// The connection is closed behind this many bytes of the body.
+    /// The connection is closed after this many bytes of the body.
     pub(crate) cut_at: Option<usize>,
-    /// Nothing more comes behind this many bytes, and the connection stays open.
+    /// Nothing follows this many bytes, and the connection stays open.
     pub(crate) stall_at: Option<usize>,
-    /// The body comes in this many pieces, with a pause before each.
+    /// The body is sent in this many pieces, with a pause before each.
     pub(crate) drip: Option<(usize, Duration)>,
 }
 
@@ -60,7 +60,7 @@ impl Reply {
         self
     }
 
-    /// What Hugging Face says of a file before it sends on to where the file is.
+    /// Adds what Hugging Face states about a file before it redirects to the file.
     pub(crate) fn linked(self, file: &[u8]) -> Self {
         self.with("X-Linked-Size", file.len().to_string())
             .with("X-Linked-Etag", format!("\"{}\"", sha256(file)))
@@ -72,12 +72,12 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A file of version `"v1"`, or what is asked of it.
+/// Sends a file of version `"v1"`, or the requested part of it.
 pub(crate) fn file(asked: &Asked, bytes: &[u8]) -> Reply {
     file_of_version(asked, bytes, "\"v1\"")
 }
 
-/// A file, or what is asked of it if that is of the same version.
+/// Sends a file, or the requested part of it if the request is for the same version.
 pub(crate) fn file_of_version(asked: &Asked, bytes: &[u8], version: &str) -> Reply {
     let same = asked
         .header("if-range")
@@ -110,7 +110,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Answers each request with what `answer` makes of it and of how many came before.
+    /// Answers each request with `answer`, which gets the number of earlier requests and the
+    /// request.
     pub(crate) fn start(answer: impl Fn(usize, &Asked) -> Reply + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let server = Self {
@@ -121,14 +122,14 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (log, answer) = (log.clone(), answer.clone());
-                // The other side may hang up at any time, which ends its thread alone.
+                // A client may disconnect at any time, which ends only its thread.
                 std::thread::spawn(move || serve(&stream.unwrap(), &log, &*answer));
             }
         });
         server
     }
 
-    /// What was asked so far.
+    /// Returns all requests so far.
     pub(crate) fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
@@ -173,7 +174,7 @@ fn send(mut stream: &TcpStream, reply: &Reply) -> std::io::Result<()> {
         stream.write_all(piece)?;
     }
     if reply.stall_at.is_some() {
-        // Until the other side hangs up.
+        // Until the client disconnects.
         let _ = stream.read(&mut [0])?;
     }
     stream.shutdown(Shutdown::Both)

@@ -1,14 +1,14 @@
-//! A signal whose place can be told after any codec.
+//! A signal whose position can be found after any codec.
 
 use std::f64::consts::PI;
 
 /// Length of the test signal, in seconds.
 pub(crate) const LENGTH_S: f64 = 1.5;
 
-/// Where its bursts are, in seconds.
+/// The positions of its bursts, in seconds.
 pub(crate) const BURSTS_S: [f64; 2] = [0.25, 1.1];
 
-/// The rate at which places are searched, in Hz.
+/// The rate at which positions are searched, in Hz.
 const RATE_HZ: f64 = 16_000.0;
 
 /// A Gaussian-windowed sweep of half amplitude, 8 ms wide, `t` seconds from its middle. The
@@ -34,7 +34,7 @@ pub(crate) fn bursts(rate_hz: u32) -> Vec<f32> {
 /// Half the width of what is compared, in samples.
 const HALF: i64 = 200;
 
-/// Says where a burst came out: how far from `at_s`, in milliseconds, and how alike it is, 0 to 1.
+/// Returns how far from `at_s` a burst is, in milliseconds, and its likeness, 0 to 1.
 ///
 /// Searched within 100 ms, to a 32nd of a millisecond.
 pub(crate) fn find_burst(samples: &[f32], at_s: f64) -> (f64, f64) {
