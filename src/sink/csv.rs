@@ -9,31 +9,21 @@ use crate::transcript::{Ending, Segment};
 const HEADER: &str =
     "id,start_s,end_s,text,confidence,no_speech_prob,avg_logprob,compression_ratio,temperature";
 
-/// Writes comma-separated values: a header, then one record for each segment. The text is always
-/// quoted and unchanged, line feeds included. Unknown figures are empty. If the first segment has a
-/// channel, the last column is `channel`.
-///
-/// Source: RFC 4180 (records end with CR LF, a quote inside quotes is doubled).
+/// Writes [`Format::Csv`](super::Format::Csv).
 #[derive(Debug)]
-pub struct Csv<W> {
+pub(super) struct Csv<W> {
     out: W,
     begun: bool,
     has_channels: bool,
 }
 
 impl<W: Write> Csv<W> {
-    /// Makes a sink that writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self {
             out,
             begun: false,
             has_channels: false,
         }
-    }
-
-    /// Returns the writer.
-    pub fn into_inner(self) -> W {
-        self.out
     }
 
     fn begin(&mut self) -> io::Result<()> {

@@ -4,35 +4,78 @@ use std::fmt;
 use std::io::Write;
 use std::str::FromStr;
 
-use super::{Csv, Json, JsonLines, Lrc, Sink, Srt, Text, Vtt};
+use super::Sink;
+use super::csv::Csv;
+use super::json::Json;
+use super::jsonl::JsonLines;
+use super::lrc::Lrc;
+use super::srt::Srt;
+use super::text::Text;
+use super::vtt::Vtt;
 
 /// A format of transcripts.
 ///
 /// # Examples
 ///
 /// ```
-/// use steadyscribe::sink::Format;
+/// use steadyscribe::sink::{Format, Sink};
+/// use steadyscribe::{Segment, Time};
 ///
-/// let format: Format = "srt".parse()?;
-/// assert_eq!(format.extension(), "srt");
-/// # Ok::<(), steadyscribe::sink::UnknownFormat>(())
+/// let format: Format = "txt".parse()?;
+/// let mut out = Vec::new();
+/// let mut sink = format.sink(&mut out, "talk.wav");
+/// sink.segment(&Segment::new(Time::ZERO, Time::from_seconds(2.0), "Good morning."))?;
+/// drop(sink);
+/// assert_eq!(out, b"Good morning.\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// Plain text, see [`Text`].
+    /// Plain text: each segment on a line of its own.
+    ///
+    /// White space within a segment becomes single spaces. Control characters are left out, so that
+    /// a transcript cannot control the terminal that shows it. The channel of a segment precedes
+    /// the text: `[1] Good morning.`
     Text,
-    /// SubRip subtitles, see [`Srt`].
+    /// SubRip subtitles: at most two lines of 42 characters, shown for 5/6 s to 7 s.
+    ///
+    /// A longer segment becomes several subtitles, timed by its tokens. A subtitle starts when its
+    /// text is spoken. Subtitles overlap if two channels speak at once, or if one of them is
+    /// shorter than 5/6 s. The channel of a segment precedes the text: `[1] Good morning.`
+    ///
+    /// SubRip has no way to quote, so text that a reader could take for a line of times, a style or
+    /// a position is written with look-alikes: `-->` as `→`, `<i>` as `‹i>`, `{\an8}` as `(\an8}`.
     Srt,
-    /// WebVTT subtitles, see [`Vtt`].
+    /// WebVTT subtitles, divided as those of SubRip. The channel of a segment is the voice of its
+    /// cues: `<v channel 1>`.
+    ///
+    /// Source: W3C, WebVTT: The Web Video Text Tracks Format, sections 4.1 (syntax, order of cues)
+    /// and 4.2.2 (cue text).
     Vtt,
-    /// One JSON document, see [`Json`].
+    /// One JSON document:
+    /// `{"file","segments":[{…}],"uncovered":[{"start_s","end_s"}],"language","duration_s"}`.
+    ///
+    /// It is written as segments come, so fields that are known only at the end follow them. Until
+    /// then the file holds a readable prefix: the first line opens the document, and each segment
+    /// is on a line of its own. The prefix followed by `]}` is valid JSON.
     Json,
-    /// JSON, one segment on each line, see [`JsonLines`].
+    /// JSON lines: each segment as one object on a line of its own, the objects in `segments` of
+    /// [`Json`](Self::Json). The file is valid after every line.
     JsonLines,
-    /// Comma-separated values, see [`Csv`].
+    /// Comma-separated values: a header, then one record for each segment.
+    ///
+    /// The text is always quoted and unchanged, line feeds included. Unknown figures are empty. If
+    /// the first segment has a channel, the last column is `channel`.
+    ///
+    /// Source: RFC 4180 (records end with CR LF, a quote inside quotes is doubled).
     Csv,
-    /// Timed lyrics, see [`Lrc`].
+    /// Timed lyrics (LRC): lines with a start in hundredths of a second. Each line has the text of
+    /// one subtitle of SubRip.
+    ///
+    /// The format has no ends and no way to quote. Readers take square brackets at the start of a
+    /// text for a time or a tag and do not show them, so they are written as round ones. This is
+    /// also why the channel of a segment is in round brackets: `(1) Good morning.`
     Lrc,
 }
 

@@ -5,14 +5,9 @@ use std::io::{self, Write};
 use super::Sink;
 use crate::transcript::{Ending, Segment};
 
-/// Writes one JSON document:
-/// `{"file","segments":[{…}],"uncovered":[{"start_s","end_s"}],"language","duration_s"}`.
-///
-/// It is written as segments come, so fields that are known only at the end follow them. Until then
-/// the file holds a readable prefix: the first line opens the document, and each segment is on a
-/// line of its own. The prefix followed by `]}` is valid JSON.
+/// Writes [`Format::Json`](super::Format::Json).
 #[derive(Debug)]
-pub struct Json<W> {
+pub(super) struct Json<W> {
     out: W,
     file: String,
     begun: bool,
@@ -21,19 +16,13 @@ pub struct Json<W> {
 }
 
 impl<W: Write> Json<W> {
-    /// Makes a sink that writes to `out` and names the input `file` in the document.
-    pub fn new(out: W, file: impl Into<String>) -> Self {
+    pub(super) fn new(out: W, file: impl Into<String>) -> Self {
         Self {
             out,
             file: file.into(),
             begun: false,
             has_segments: false,
         }
-    }
-
-    /// Returns the writer.
-    pub fn into_inner(self) -> W {
-        self.out
     }
 
     fn begin(&mut self) -> io::Result<()> {

@@ -5,22 +5,15 @@ use std::io::{self, Write};
 use super::Sink;
 use crate::transcript::Segment;
 
-/// Writes each segment as one JSON object on a line of its own: the objects in `segments` of
-/// [`Json`](super::Json). The file is valid after every line.
+/// Writes [`Format::JsonLines`](super::Format::JsonLines).
 #[derive(Debug)]
-pub struct JsonLines<W> {
+pub(super) struct JsonLines<W> {
     out: W,
 }
 
 impl<W: Write> JsonLines<W> {
-    /// Makes a sink that writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self { out }
-    }
-
-    /// Returns the writer.
-    pub fn into_inner(self) -> W {
-        self.out
     }
 }
 

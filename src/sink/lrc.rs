@@ -7,30 +7,19 @@ use super::cue::{ChannelMark, Cue, Cues};
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
-/// Writes timed lyrics (LRC): lines with a start in hundredths of a second. Each line has the text
-/// of one subtitle of [`Srt`](super::Srt).
-///
-/// The format has no ends and no way to quote. Readers take square brackets at the start of a text
-/// for a time or a tag and do not show them, so they are written as round ones. This is also why
-/// the channel of a segment is in round brackets: `(1) Good morning.`
+/// Writes [`Format::Lrc`](super::Format::Lrc).
 #[derive(Debug)]
-pub struct Lrc<W> {
+pub(super) struct Lrc<W> {
     out: W,
     cues: Cues,
 }
 
 impl<W: Write> Lrc<W> {
-    /// Makes a sink that writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self {
             out,
             cues: Cues::new(ChannelMark::Prefix),
         }
-    }
-
-    /// Returns the writer.
-    pub fn into_inner(self) -> W {
-        self.out
     }
 
     fn write(&mut self, cues: &[Cue]) -> io::Result<()> {

@@ -33,17 +33,10 @@ mod vtt;
 #[cfg(test)]
 mod tests;
 
-pub use csv::Csv;
 pub use format::{Format, UnknownFormat};
 pub use from_fn::from_fn;
-pub use json::Json;
-pub use jsonl::JsonLines;
-pub use lrc::Lrc;
 pub use output::{Output, OutputError};
-pub use srt::Srt;
 pub use tee::Tee;
-pub use text::Text;
-pub use vtt::Vtt;
 
 /// Takes the segments of one transcript in order.
 ///

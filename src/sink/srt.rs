@@ -7,34 +7,21 @@ use super::cue::{ChannelMark, Cue, Cues};
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
-/// Writes SubRip subtitles: at most two lines of 42 characters, shown for 5/6 s to 7 s.
-///
-/// A longer segment becomes several subtitles, timed by its tokens. A subtitle starts when its text
-/// is spoken. Subtitles overlap if two channels speak at once, or if one of them is shorter than
-/// 5/6 s. The channel of a segment precedes the text: `[1] Good morning.`
-///
-/// SubRip has no way to quote, so text that a reader could take for a line of times, a style or a
-/// position is written with look-alikes: `-->` as `→`, `<i>` as `‹i>`, `{\an8}` as `(\an8}`.
+/// Writes [`Format::Srt`](super::Format::Srt).
 #[derive(Debug)]
-pub struct Srt<W> {
+pub(super) struct Srt<W> {
     out: W,
     cues: Cues,
     written: u64,
 }
 
 impl<W: Write> Srt<W> {
-    /// Makes a sink that writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self {
             out,
             cues: Cues::new(ChannelMark::Prefix),
             written: 0,
         }
-    }
-
-    /// Returns the writer.
-    pub fn into_inner(self) -> W {
-        self.out
     }
 
     fn write(&mut self, cues: &[Cue]) -> io::Result<()> {

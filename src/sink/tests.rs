@@ -165,11 +165,13 @@ fn subtitles_of_two_channels_start_when_they_are_spoken() {
                     3\n00:00:07,000 --> 00:00:14,000\n[0] four five six\n\n";
     check(Format::Srt, &[long.clone(), answer.clone()], expected);
     // What is behind the time that was reached is written without waiting for the end.
-    let mut srt = Srt::new(Vec::new());
+    let mut bytes = Vec::new();
+    let mut srt = Format::Srt.sink(&mut bytes, "talk.wav");
     srt.segment(&long).unwrap();
     srt.segment(&answer).unwrap();
     srt.reached(ms(8_000)).unwrap();
-    assert_eq!(String::from_utf8(srt.into_inner()).unwrap(), expected);
+    drop(srt);
+    assert_eq!(String::from_utf8(bytes).unwrap(), expected);
 }
 
 #[test]
@@ -231,10 +233,11 @@ fn every_segment_reaches_its_reader_at_once() {
 
 #[test]
 fn json_has_a_readable_prefix() {
-    let mut json = Json::new(Vec::new(), "talk.wav");
+    let mut prefix = Vec::new();
+    let mut json = Format::Json.sink(&mut prefix, "talk.wav");
     json.segment(&segment(0, 0, 1_000, "One.")).unwrap();
     json.segment(&segment(1, 1_000, 2_000, "Two.")).unwrap();
-    let mut prefix = json.into_inner();
+    drop(json);
     prefix.extend(b"]}");
     let json: serde_json::Value = serde_json::from_slice(&prefix).unwrap();
     assert_eq!(json["segments"][1]["text"], "Two.");

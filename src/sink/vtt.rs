@@ -7,32 +7,21 @@ use super::cue::{ChannelMark, Cue, Cues};
 use crate::time::Time;
 use crate::transcript::{Ending, Segment};
 
-/// Writes WebVTT subtitles, divided as [`Srt`](super::Srt) divides them.
-///
-/// The channel of a segment is the voice of its cues: `<v channel 1>`.
-///
-/// Source: W3C, WebVTT: The Web Video Text Tracks Format, sections 4.1 (syntax, order of cues) and
-/// 4.2.2 (cue text).
+/// Writes [`Format::Vtt`](super::Format::Vtt).
 #[derive(Debug)]
-pub struct Vtt<W> {
+pub(super) struct Vtt<W> {
     out: W,
     cues: Cues,
     begun: bool,
 }
 
 impl<W: Write> Vtt<W> {
-    /// Makes a sink that writes to `out`.
-    pub fn new(out: W) -> Self {
+    pub(super) fn new(out: W) -> Self {
         Self {
             out,
             cues: Cues::new(ChannelMark::Voice),
             begun: false,
         }
-    }
-
-    /// Returns the writer.
-    pub fn into_inner(self) -> W {
-        self.out
     }
 
     fn begin(&mut self) -> io::Result<()> {
