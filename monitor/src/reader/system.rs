@@ -74,7 +74,8 @@ impl System {
         }
     }
 
-    /// Fills `entries` with the processes, up to [`PROCESSES_MAX`], in the order of their numbers.
+    /// Fills `entries` with the processes, up to [`PROCESSES_MAX`](table::PROCESSES_MAX), in the
+    /// order of their numbers.
     ///
     /// # Errors
     ///
