@@ -173,8 +173,8 @@ impl Gauges {
     ///
     /// # Errors
     ///
-    /// [`GaugeError`]: the registry is full, the name is taken by a gauge of another unit, or the unit
-    /// is [`Unit::Ratio`], for which [`Gauges::ratio`] exists.
+    /// [`GaugeError`]: the registry is full, the name is taken by a gauge of another unit, or the
+    /// unit is [`Unit::Ratio`], for which [`Gauges::ratio`] exists.
     pub fn gauge(&self, name: &'static str, unit: Unit) -> Result<Gauge, GaugeError> {
         if unit == Unit::Ratio {
             return Err(GaugeError::NotWhole { name });

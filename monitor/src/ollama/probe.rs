@@ -215,8 +215,8 @@ impl Probe for LocalProbe {
     }
 }
 
-/// Reads the memory for models. The control group is that of this process, because in a container the
-/// server shares it.
+/// Reads the memory for models. The control group is that of this process, because in a container
+/// the server shares it.
 fn read_capacity(system: &System) -> Option<ModelMemory> {
     let capacity = crate::capacity::Capacity::read(system);
     Some(ModelMemory {

@@ -1,5 +1,5 @@
-//! Modules import one way: no two files of the library depend on each other, on whatever path, and a
-//! module uses only the modules before it.
+//! Modules import one way: no two files of the library depend on each other, on whatever path, and
+//! a module uses only the modules before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -90,7 +90,8 @@ fn leaves(tree: &str, prefix: &str, found: &mut Vec<String>) {
     }
 }
 
-/// Every path that a file names: in `use` lines, and inside code where it starts at `crate` or `super`.
+/// Every path that a file names: in `use` lines, and inside code where it starts at `crate` or
+/// `super`.
 fn paths(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut lines = code.lines();
@@ -116,8 +117,8 @@ fn paths(code: &str) -> Vec<String> {
         for (at, _) in code.match_indices(start) {
             let path: String = code[at..].chars().take_while(|c| is_path(*c)).collect();
             let before = &code[..at];
-            // A visibility such as `pub(in crate::a)` imports nothing, and a path that ends here is the
-            // stem of a use tree.
+            // A visibility such as `pub(in crate::a)` imports nothing, and a path that ends here is
+            // the stem of a use tree.
             if !before.ends_with(is_path) && !before.ends_with("(in ") && !path.ends_with("::") {
                 found.push(path);
             }
