@@ -250,13 +250,13 @@ fn wrong_usage_is_2() {
         "--language xx",
         &[&input],
         2,
-        "knows English only, use a model without .en",
+        "knows English only, so use a model without .en",
     );
     check_exit(
         "--language de",
         &[&input],
         2,
-        "knows English only, use a model without .en",
+        "knows English only, so use a model without .en",
     );
     check_exit(
         "--translate",

@@ -100,7 +100,7 @@ fn a_flag_gives_the_format_of_raw_samples() {
 
     let output = run("--raw s16le:16000:99 -", Vec::new());
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("99 channels, must be 1 to 26"));
+    assert!(text(&output.stderr).contains("99 channels are out of range"));
 }
 
 #[test]
