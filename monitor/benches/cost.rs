@@ -1,7 +1,8 @@
-//! What the monitor itself costs, beside 300 processes: `cargo bench -p steadyscribe-monitor --bench cost`.
+//! The monitor's own cost beside 300 processes: `cargo bench -p steadyscribe-monitor
+//! --bench cost`.
 //!
-//! Bounds: 10 MB of private memory, 0.5 % of one core at one sample in 5 s, 10 ms of processor time for a sample. It
-//! fails above them.
+//! Bounds: 10 MB of private memory, 0.5 % of one core at one sample in 5 s, 10 ms of processor time
+//! for a sample. It fails above them.
 
 #![allow(
     clippy::print_stdout,
@@ -23,7 +24,8 @@ const CORE_PERCENT_MAX: f64 = 0.5;
 const TICK_MS_MAX: f64 = 10.0;
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// Processes that do nothing, ended with the bench. Their parent has ended, so that they are not the app's by descent.
+/// Processes that do nothing, ended with the bench. Their parent has ended, so that they are not
+/// the app's by descent.
 struct Crowd(Vec<u32>);
 
 impl Crowd {
@@ -75,7 +77,7 @@ fn main() {
     let late_ms = ticks_ms[ticks_ms.len() * 95 / 100];
     let core_percent = tick_cpu_s / INTERVAL.as_secs_f64() * 100.0;
     let private_bytes = own().unwrap().private_bytes;
-    let parts = monitor.with(|watcher| watcher.last().parts);
+    let parts = monitor.with(|tracker| tracker.last().parts.clone());
     let members: u32 = parts.iter().map(|part| part.processes).sum();
     assert_eq!(members, 11, "ten and this one");
     let mut entries = Vec::new();
@@ -110,7 +112,7 @@ fn mb(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// Processor time of this process in seconds, where the system tells.
+/// Processor time of this process in seconds, where the system reports it.
 fn cpu_s() -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<f64> = stat
@@ -120,7 +122,8 @@ fn cpu_s() -> f64 {
         .split(' ')
         .filter_map(|field| field.parse().ok())
         .collect();
-    // After the state: user and system time are the 11th and 12th numbers, in hundredths of a second.
+    // After the state: user and system time are the 11th and 12th numbers, in hundredths of a
+    // second.
     fields
         .get(10..12)
         .map_or(0.0, |times| times.iter().sum::<f64>() / 100.0)

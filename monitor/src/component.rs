@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// A part of the app that holds memory.
 ///
-/// `Monitor` and `Unattributed` stand beside the four parts of the app so that the parts always add up to the total.
+/// `Monitor` and `Unattributed` stand beside the four parts of the app so that the parts always add
+/// up to the total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Component {

@@ -1,6 +1,7 @@
 //! Gauges: the figures that a pipeline of this process publishes.
 //!
-//! A pipeline makes its gauges once and sets them from any thread without a lock; the monitor reads them when it samples.
+//! A pipeline makes its gauges once and sets them from any thread without a lock; the monitor reads
+//! them when it samples, for as long as any handle of the registry or of one of its gauges lives.
 //!
 //! # Examples
 //!
@@ -17,22 +18,23 @@
 //! ```
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 
 use serde::Serialize;
 
 use crate::component::Component;
 
-/// Most gauges of one registry. A pipeline needs about a dozen; the limit keeps a snapshot under 8 KB.
+/// Most gauges of one registry. A pipeline needs about a dozen; the limit keeps a snapshot under 8
+/// KB.
 pub const GAUGES_MAX: usize = 64;
 
-/// What a gauge counts.
+/// The unit of a gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Unit {
-    /// Private bytes of this process that the publisher holds now. They are attributed to its component, so no byte
-    /// may be counted by two such gauges.
+    /// Private bytes of this process that the publisher holds now. They are attributed to its
+    /// component, so no byte may be counted by two such gauges.
     HeldBytes,
     /// Any other bytes: planned, mapped, written.
     Bytes,
@@ -65,18 +67,40 @@ struct Entry {
 #[derive(Clone, Debug)]
 pub struct Gauge {
     cell: Arc<AtomicU64>,
+    /// A pipeline may keep its gauges alone: they keep the registry, too.
+    _registry: Arc<Shared>,
 }
 
 /// A quotient. Clones share it; setting it takes no lock and allocates nothing.
 #[derive(Clone, Debug)]
 pub struct RatioGauge {
     cell: Arc<AtomicU64>,
+    _registry: Arc<Shared>,
 }
 
-/// One gauge as it was read.
+/// A registry that is read as long as its pipeline keeps it or one of its gauges.
+#[derive(Clone, Debug)]
+pub(crate) struct WeakGauges {
+    shared: Weak<Shared>,
+}
+
+impl WeakGauges {
+    /// Returns the registry. `None`: its publisher is gone.
+    pub(crate) fn upgrade(&self) -> Option<Gauges> {
+        let shared = self.shared.upgrade()?;
+        Some(Gauges { shared })
+    }
+
+    /// Whether this is that registry.
+    pub(crate) fn is(&self, gauges: &Gauges) -> bool {
+        std::ptr::eq(self.shared.as_ptr(), Arc::as_ptr(&gauges.shared))
+    }
+}
+
+/// The value of one gauge at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
-pub struct Reading {
+pub struct GaugeValue {
     /// Name within the registry.
     pub name: &'static str,
     /// What the value counts.
@@ -85,7 +109,7 @@ pub struct Reading {
     pub value: Value,
 }
 
-/// The value of a [`Reading`].
+/// The number of a [`GaugeValue`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
@@ -101,7 +125,7 @@ pub enum Value {
 #[non_exhaustive]
 pub enum GaugeError {
     /// The registry is full: publish fewer figures.
-    #[error("gauge {name} would be one more than the limit of {limit}")]
+    #[error("the registry holds {limit} gauges already and has no room for {name}; publish fewer")]
     TooMany {
         /// The gauge that was asked for.
         name: &'static str,
@@ -109,13 +133,13 @@ pub enum GaugeError {
         limit: usize,
     },
     /// A ratio was asked for as a gauge in whole units: make it with [`Gauges::ratio`].
-    #[error("gauge {name} is a ratio, which has no whole units")]
+    #[error("gauge {name} is a ratio and has no whole units; make it with `Gauges::ratio`")]
     NotWhole {
         /// The gauge that was asked for.
         name: &'static str,
     },
     /// The name is taken by a gauge of another unit: choose another name.
-    #[error("gauge {name} exists and counts {has:?}, not {asked:?}")]
+    #[error("gauge {name} exists and counts {has:?}, not {asked:?}; choose another name")]
     UnitDiffers {
         /// The gauge that was asked for.
         name: &'static str,
@@ -149,14 +173,15 @@ impl Gauges {
     ///
     /// # Errors
     ///
-    /// [`GaugeError`]: the registry is full, the name is taken by a gauge of another unit, or the unit is
-    /// [`Unit::Ratio`], for which [`Gauges::ratio`] is there.
+    /// [`GaugeError`]: the registry is full, the name is taken by a gauge of another unit, or the
+    /// unit is [`Unit::Ratio`], for which [`Gauges::ratio`] exists.
     pub fn gauge(&self, name: &'static str, unit: Unit) -> Result<Gauge, GaugeError> {
         if unit == Unit::Ratio {
             return Err(GaugeError::NotWhole { name });
         }
         Ok(Gauge {
             cell: self.cell(name, unit)?,
+            _registry: Arc::clone(&self.shared),
         })
     }
 
@@ -168,7 +193,15 @@ impl Gauges {
     pub fn ratio(&self, name: &'static str) -> Result<RatioGauge, GaugeError> {
         Ok(RatioGauge {
             cell: self.cell(name, Unit::Ratio)?,
+            _registry: Arc::clone(&self.shared),
         })
+    }
+
+    /// Returns a handle that does not keep the registry.
+    pub(crate) fn downgrade(&self) -> WeakGauges {
+        WeakGauges {
+            shared: Arc::downgrade(&self.shared),
+        }
     }
 
     /// Returns every gauge as it is now, in the order in which they were made.
@@ -177,7 +210,7 @@ impl Gauges {
     ///
     /// Allocates the returned list, at most [`GAUGES_MAX`] entries.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<Reading> {
+    pub fn snapshot(&self) -> Vec<GaugeValue> {
         self.entries().iter().map(Entry::read).collect()
     }
 
@@ -229,13 +262,13 @@ impl Gauges {
 }
 
 impl Entry {
-    fn read(&self) -> Reading {
+    fn read(&self) -> GaugeValue {
         let raw = self.cell.load(Ordering::Relaxed);
         let value = match self.unit {
             Unit::Ratio => Value::Ratio(f64::from_bits(raw)),
             Unit::HeldBytes | Unit::Bytes | Unit::Count => Value::Whole(raw),
         };
-        Reading {
+        GaugeValue {
             name: self.name,
             unit: self.unit,
             value,
@@ -243,7 +276,8 @@ impl Entry {
     }
 }
 
-// Relaxed is enough everywhere: a gauge is one number that stands for itself; no other memory is published through it.
+// Relaxed is enough everywhere: a gauge is one number that stands for itself; no other memory is
+// published through it.
 impl Gauge {
     /// Sets the value.
     pub fn set(&self, value: u64) {
@@ -280,7 +314,7 @@ impl Gauge {
 }
 
 impl RatioGauge {
-    /// Sets the value. What is not finite counts as 0, because JSON cannot carry it.
+    /// Sets the value. Infinity and NaN count as 0, because JSON cannot carry them.
     pub fn set(&self, value: f64) {
         let value = if value.is_finite() { value } else { 0.0 };
         self.cell.store(value.to_bits(), Ordering::Relaxed);
@@ -366,6 +400,19 @@ mod tests {
         assert_eq!(rtf.get(), 0.0);
         rtf.set(0.25);
         assert_eq!(gauges.snapshot()[3].value, Value::Ratio(0.25));
+    }
+
+    #[test]
+    fn one_gauge_keeps_its_registry() {
+        let gauges = Gauges::new(Component::Audio);
+        let (weak, gauge) = (
+            gauges.downgrade(),
+            gauges.gauge("pool", Unit::Count).unwrap(),
+        );
+        drop(gauges);
+        assert!(weak.upgrade().is_some());
+        drop(gauge);
+        assert!(weak.upgrade().is_none());
     }
 
     #[test]

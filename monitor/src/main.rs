@@ -1,9 +1,9 @@
-//! `steadyscribe-monitor`: what the parts of a local AI app hold, and where it is going.
+//! `steadyscribe-monitor`: measures the parts of a local AI app, and alerts.
 
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a command speaks on its standard streams"
+    reason = "a command prints"
 )]
 
 mod cli;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             let mut cause = error.source();
             while let Some(source) = cause {
-                eprintln!("  because: {source}");
+                eprintln!("  caused by: {source}");
                 cause = source.source();
             }
             ExitCode::FAILURE

@@ -1,8 +1,9 @@
-//! Which process belongs to which component.
+//! Attribution of processes to components.
 //!
-//! A process belongs to the first that matches: it was handed over; it descends from a process that belongs; it listens
-//! on a known port; it has a known name. What descends from the app itself and matches nothing is unattributed. A
-//! process keeps its component for life, so a child whose parent ends is not lost.
+//! A process belongs to the first component that matches: it was handed over; it descends from a
+//! process that belongs; it listens on a known port; it has a known name. A descendant of the app
+//! itself that matches nothing is unattributed. A process keeps its component for life, so a child
+//! whose parent ends is not lost.
 
 use std::collections::HashMap;
 
@@ -12,22 +13,24 @@ use crate::reader::{Entry, ProcessId};
 /// Most processes that one app hands over at the same time.
 pub const HANDED_MAX: usize = 256;
 
-/// Longest chain of parents that is walked. Real ones are under 20; a damaged table might hold a circle.
+/// Longest chain of parents that is followed. Real ones are below 20; a damaged table may hold a
+/// circle.
 const PARENTS_MAX: usize = 64;
 
-/// By what else than descent a process is known.
+/// Ports and names by which processes are attributed, beside descent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rules {
-    /// Whoever listens on the port.
+    /// The listener on the port.
     pub ports: Vec<(u16, Component)>,
-    /// Whoever has the name (15 bytes count). The weakest rule: use it for servers of which there is one, never for a
-    /// runner that the user may also start himself.
+    /// Every process of the name, of which the first 15 bytes count. This is the weakest rule: use
+    /// it for servers of which there is one, never for a runner that users may also start
+    /// themselves.
     pub names: Vec<(String, Component)>,
 }
 
 impl Rules {
-    /// Knows nobody: every process of a component is handed over or descends from one that is.
+    /// No rules: every process of a component is handed over or descends from one that is.
     #[must_use]
     pub fn none() -> Self {
         Self {
@@ -51,18 +54,18 @@ impl Default for Rules {
     }
 }
 
-/// Too many processes were handed over.
+/// Too many processes are handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("process {pid} would be one more than the limit of {limit} that are handed over")]
+#[error("{limit} processes are handed over already; hand over the parent of process {pid} instead")]
 #[non_exhaustive]
-pub struct TooManyHanded {
-    /// The process that was refused: take back one that has ended.
+pub struct TooManyHandedOver {
+    /// The process that was refused.
     pub pid: u32,
     /// [`HANDED_MAX`].
     pub limit: usize,
 }
 
-/// Knows the component of every process of the app.
+/// The component of every process of the app.
 #[derive(Debug)]
 pub struct Membership {
     rules: Rules,
@@ -85,44 +88,42 @@ impl Membership {
 
     /// Returns the rules.
     #[must_use]
-    pub fn rules(&self) -> &Rules {
+    pub(crate) fn rules(&self) -> &Rules {
         &self.rules
     }
 
-    /// Takes a process, and what it starts from now on, as part of a component.
+    /// Attributes a process, and every process that it starts from now on, to a component.
     ///
     /// # Errors
     ///
-    /// [`TooManyHanded`]: take back one that has ended.
-    pub fn hand_over(&mut self, id: ProcessId, component: Component) -> Result<(), TooManyHanded> {
+    /// [`TooManyHandedOver`]: hand over the parents of these processes instead.
+    pub fn hand_over(
+        &mut self,
+        id: ProcessId,
+        component: Component,
+    ) -> Result<(), TooManyHandedOver> {
         if self.handed.len() >= HANDED_MAX && !self.handed.contains_key(&id) {
-            return Err(TooManyHanded {
+            return Err(TooManyHandedOver {
                 pid: id.pid,
                 limit: HANDED_MAX,
             });
         }
-        // What was inherited under the old assignment is found anew.
+        // Inheritance under the old assignment no longer holds.
         self.remembered.clear();
         self.handed.insert(id, component);
         Ok(())
     }
 
-    /// Forgets that a process was handed over.
-    pub fn take_back(&mut self, id: ProcessId) {
-        self.handed.remove(&id);
-        self.remembered.clear();
-    }
-
-    /// Returns whether any living process is known by its port, so that sockets need not be searched.
+    /// Returns whether the listener on a port is known, so that sockets need not be searched.
     pub(crate) fn port_is_known(&self, listeners: &[(u16, ProcessId)], port: u16) -> bool {
         listeners
             .iter()
             .any(|(p, id)| *p == port && self.remembered.contains_key(id))
     }
 
-    /// Fills `members` with the processes of the app. `entries` is the table in order of numbers; `listeners` says who
-    /// was found on the ports of the rules.
-    pub fn assign(
+    /// Fills `members` with the processes of the app. `entries` is the table in order of numbers,
+    /// and `listeners` holds the processes that were found on the ports of the rules.
+    pub(crate) fn assign(
         &mut self,
         entries: &[Entry],
         listeners: &[(u16, ProcessId)],
@@ -137,6 +138,9 @@ impl Membership {
         // Only living processes are remembered, so the memory is bounded by the table.
         self.remembered.clear();
         self.remembered.extend(members.iter().copied());
+        // Processes that have ended must not fill the places of those to come.
+        let alive = &self.remembered;
+        self.handed.retain(|id, _| alive.contains_key(id));
     }
 
     fn component_of(
@@ -149,7 +153,7 @@ impl Membership {
             return Some(component);
         }
         let inherited = self.inherited(entry, entries, listeners);
-        // The app's own tree is the weakest evidence: what has a port or a name is more than unattributed.
+        // The app's own tree is the weakest evidence: a port or a name outweighs it.
         match inherited {
             Some(Component::Unattributed) | None => self.evident(entry, listeners).or(inherited),
             Some(_) => inherited,
@@ -306,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn hand_over_is_bounded_and_reversible() {
+    fn handed_over_processes_are_bounded_while_they_live() {
         let mut membership = Membership::new(APP, Rules::default());
         for (pid, _) in (0_u32..).zip(0..HANDED_MAX) {
             membership
@@ -317,9 +321,12 @@ mod tests {
             .hand_over(id(9_999, 1), Component::Frontend)
             .unwrap_err();
         assert_eq!((error.pid, error.limit), (9_999, HANDED_MAX));
-        membership.take_back(id(0, 1));
-        membership
-            .hand_over(id(9_999, 1), Component::Frontend)
-            .unwrap();
+        let one = [Entry::new(id(7, 1), 1, "webview")];
+        check(&mut membership, &one, &[], &[(7, Component::Frontend)]);
+        for (pid, _) in (1_000_u32..).zip(1..HANDED_MAX) {
+            membership
+                .hand_over(id(pid, 1), Component::Frontend)
+                .unwrap();
+        }
     }
 }

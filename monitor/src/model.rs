@@ -1,5 +1,5 @@
-//! Models in memory: what a component says that it has loaded. Said, not measured: the bytes of the component stand beside
-//! it and tell whether it is true.
+//! Models in memory, by a component's own account. They are claims: the measured bytes of the
+//! component stand beside them.
 
 use serde::Serialize;
 
@@ -23,7 +23,7 @@ pub const NAME_CHARS_MAX: usize = 128;
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct Model {
-    /// Its name. It is shown and exported: no path.
+    /// Its name. It is shown and exported, so it should not be a path.
     pub name: String,
     /// Bytes in main memory. `None`: not known.
     pub ram_bytes: Option<u64>,
@@ -33,7 +33,8 @@ pub struct Model {
     pub context_tokens: Option<u64>,
     /// Whether it works right now. `None`: not known.
     pub busy: Option<bool>,
-    /// When it will be unloaded if nobody asks for it, in milliseconds since 1970. `None`: not known, or never.
+    /// Time of its unload if it is not used until then, in milliseconds since 1970. `None`: not
+    /// known, or never.
     pub unload_unix_ms: Option<u64>,
 }
 
@@ -79,68 +80,10 @@ impl Model {
         self
     }
 
-    /// Sets when it will be unloaded if nobody asks for it.
+    /// Sets the time of its unload if it is not used until then.
     #[must_use]
     pub fn unload_unix_ms(mut self, unix_ms: u64) -> Self {
         self.unload_unix_ms = Some(unix_ms);
         self
     }
 }
-
-#[cfg(feature = "ollama")]
-mod of_ollama {
-    use std::sync::{Arc, Weak};
-    use std::thread::JoinHandle;
-    use std::time::Duration;
-
-    use super::Model;
-    use crate::component::Component;
-    use crate::monitor::Monitor;
-    use crate::ollama::{Client, RunningModel};
-
-    impl From<&RunningModel> for Model {
-        fn from(running: &RunningModel) -> Self {
-            let mut model = Self::new(&running.name)
-                .ram_bytes(running.host_bytes())
-                .gpu_bytes(running.gpu_bytes);
-            model.context_tokens = running.context_length;
-            let unload_s = running
-                .expiry()
-                .and_then(|at| u64::try_from(at.unix_timestamp()).ok());
-            model.unload_unix_ms = unload_s.map(|s| s.saturating_mul(1_000));
-            model
-        }
-    }
-
-    /// Asks a server every `interval` which models it has loaded and tells the monitor, until the monitor is dropped. A
-    /// server that does not answer has none.
-    ///
-    /// # Errors
-    ///
-    /// An [`std::io::Error`] where the thread cannot be started.
-    pub fn follow_ollama(
-        monitor: &Arc<Monitor>,
-        client: Client,
-        interval: Duration,
-    ) -> std::io::Result<JoinHandle<()>> {
-        let monitor = Arc::downgrade(monitor);
-        let follow = move || {
-            while let Some(monitor) = Weak::upgrade(&monitor) {
-                let running = client.running().unwrap_or_else(|error| {
-                    tracing::debug!(%error, "no models of Ollama");
-                    Vec::new()
-                });
-                monitor.report_models(Component::Ollama, running.iter().map(Model::from));
-                // Not held while it sleeps: the monitor may end.
-                drop(monitor);
-                std::thread::sleep(interval);
-            }
-        };
-        std::thread::Builder::new()
-            .name("ollama-models".to_owned())
-            .spawn(follow)
-    }
-}
-
-#[cfg(feature = "ollama")]
-pub use of_ollama::follow_ollama;

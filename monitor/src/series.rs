@@ -1,14 +1,15 @@
-//! What a component held over time, in a fixed number of bytes.
+//! The memory of a component over time, kept in a fixed number of bytes.
 //!
-//! Three rings of different resolution are filled side by side: 1 s for 10 minutes, 10 s for 2 hours, 1 min for 7 days.
-//! Each slot keeps the least, the greatest and the mean, since means alone hide peaks.
+//! Three rings of different resolution are filled side by side: 1 s for 10 minutes, 10 s for 2
+//! hours, 1 min for 7 days. Each slot keeps the least, the greatest and the mean, since means alone
+//! hide peaks. A time in which nothing was measured has no point.
 
 use serde::Serialize;
 
 /// Bytes of one unit in the rings: with u32 they reach 4 TiB at a resolution of 1 KiB.
 const UNIT_BYTES: u64 = 1 << 10;
 
-/// How far back one looks, and how finely.
+/// A length of time that ends now, and its resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -27,7 +28,7 @@ impl Span {
 
     /// Returns the length of a step in milliseconds.
     #[must_use]
-    pub fn step_ms(self) -> u64 {
+    pub(crate) fn step_ms(self) -> u64 {
         match self {
             Self::TenMinutes => 1_000,
             Self::TwoHours => 10_000,
@@ -37,7 +38,7 @@ impl Span {
 
     /// Returns the number of steps.
     #[must_use]
-    pub fn steps(self) -> usize {
+    pub(crate) fn steps(self) -> usize {
         match self {
             Self::TenMinutes => 600,
             Self::TwoHours => 720,
@@ -70,7 +71,7 @@ pub struct Point {
 pub struct Series {
     rings: [Ring; 3],
     current_bytes: u64,
-    peak_bytes: u64,
+    peak_bytes: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -86,7 +87,8 @@ struct Ring {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// Low bits of the step's number plus one: tells a value of the last round from one of this round.
+    /// Low bits of the step's number plus one, by which a value of this round differs from an old
+    /// one.
     round: u32,
     min: u32,
     max: u32,
@@ -100,14 +102,15 @@ impl Series {
         Self {
             rings: Span::ALL.map(Ring::new),
             current_bytes: 0,
-            peak_bytes: 0,
+            peak_bytes: None,
         }
     }
 
-    /// Takes a value. Values may come at any interval; one that is older than the newest step is left out.
+    /// Takes a value. Values may come at any interval; one that is older than the newest step is
+    /// left out.
     pub fn push(&mut self, steady_ms: u64, bytes: u64) {
         self.current_bytes = bytes;
-        self.peak_bytes = self.peak_bytes.max(bytes);
+        self.peak_bytes = self.peak_bytes.max(Some(bytes));
         for ring in &mut self.rings {
             ring.push(steady_ms, bytes);
         }
@@ -115,29 +118,30 @@ impl Series {
 
     /// Returns the last value.
     #[must_use]
-    pub fn current_bytes(&self) -> u64 {
+    pub(crate) fn current_bytes(&self) -> u64 {
         self.current_bytes
     }
 
-    /// Returns the greatest value ever.
+    /// Returns the greatest value ever. `None`: there was no value.
     #[must_use]
-    pub fn peak_bytes(&self) -> u64 {
+    pub fn peak_bytes(&self) -> Option<u64> {
         self.peak_bytes
     }
 
-    /// Returns the mean over a span. Every step that has a value counts the same, so that a faster interval under
-    /// pressure does not weigh more.
+    /// Returns the mean over a span; `None` where it has no value. Every step that has a value
+    /// counts the same, so that a faster interval under pressure does not weigh more.
     #[must_use]
-    pub fn average_bytes(&self, span: Span, now_ms: u64) -> u64 {
+    pub(crate) fn average_bytes(&self, span: Span, now_ms: u64) -> Option<u64> {
         let (sum, count) = self
             .points(span, now_ms)
             .fold((0_u128, 0_u128), |(sum, count), p| {
                 (sum + u128::from(p.mean_bytes), count + 1)
             });
-        u64::try_from(sum / count.max(1)).unwrap_or(u64::MAX)
+        let mean = sum.checked_div(count)?;
+        Some(u64::try_from(mean).unwrap_or(u64::MAX))
     }
 
-    /// Returns the steps of a span that ends at `now_ms` that have a value, oldest first.
+    /// Returns the steps that have a value in the span that ends at `now_ms`, oldest first.
     pub fn points(&self, span: Span, now_ms: u64) -> impl Iterator<Item = Point> + '_ {
         let ring = &self.rings[span as usize];
         let now = now_ms / span.step_ms();
@@ -147,7 +151,7 @@ impl Series {
 }
 
 impl Slot {
-    /// Not all zeros, so that the memory is taken at the start and not page by page over a week.
+    /// Not all zeros: zeroed pages would be taken one by one over a week, not at the start.
     const EMPTY: Self = Self {
         round: 0,
         min: u32::MAX,
@@ -230,7 +234,8 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Milliseconds to the next sample: fast, slow, while the machine slept, and a clock that jumps back.
+    /// Milliseconds to the next sample: fast, slow, while the machine slept, and a clock that jumps
+    /// back.
     fn step() -> impl Strategy<Value = i64> {
         prop_oneof![
             8 => 50..1_500_i64,
@@ -243,12 +248,13 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
 
-        /// Whatever the interval, through sleeps of the machine and jumps of its clock, each step tells exactly what was
-        /// measured in it, and a step in which nothing was measured tells nothing.
+        /// Whatever the interval, through sleeps of the machine and jumps of its clock, each step
+        /// holds exactly what was measured in it, and a step in which nothing was measured has no
+        /// point.
         ///
         /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
         #[test]
-        fn steps_tell_what_was_measured_in_them(
+        fn steps_hold_what_was_measured_in_them(
             samples in prop::collection::vec((step(), 0..1_u64 << 24), 1..300),
         ) {
             let mut series = Series::new();
@@ -285,7 +291,9 @@ mod tests {
         // 10 s apart at 10 MiB, then 20 times as often at 30 MiB, for as long.
         (0..10).for_each(|n| series.push(n * 10_000, 10 * MIB));
         (200..400).for_each(|n| series.push(n * 500, 30 * MIB));
-        assert_eq!(series.average_bytes(Span::TwoHours, 200_000), 20 * MIB);
+        let mean = series.average_bytes(Span::TwoHours, 200_000);
+        assert_eq!(mean, Some(20 * MIB));
+        assert_eq!(Series::new().average_bytes(Span::TwoHours, 0), None);
         assert_eq!(series.current_bytes(), 30 * MIB);
     }
 
@@ -302,7 +310,7 @@ mod tests {
             (10 * MIB, 90 * MIB)
         );
         assert_eq!(points[0].mean_bytes, 40 * MIB);
-        assert_eq!(series.peak_bytes(), 90 * MIB);
+        assert_eq!(series.peak_bytes(), Some(90 * MIB));
     }
 
     #[test]
@@ -339,7 +347,7 @@ mod tests {
     fn extremes_do_not_wrap() {
         let mut series = Series::new();
         series.push(u64::MAX, u64::MAX);
-        assert_eq!(series.peak_bytes(), u64::MAX);
+        assert_eq!(series.peak_bytes(), Some(u64::MAX));
         assert_eq!(series.points(Span::TenMinutes, u64::MAX).count(), 1);
     }
 }

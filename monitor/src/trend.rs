@@ -1,16 +1,18 @@
-//! Where a component is going over the last hour. A label for display: a leak takes a longer look (`leak`).
+//! The direction of a component over the last hour. It is a label for display: a leak verdict takes
+//! a longer look ([`leak`](crate::leak)).
 
 use serde::Serialize;
 
-use crate::leak::Verdict;
 use crate::series::{Series, Span};
 
 /// Direction of the last hour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum Trend {
-    /// Neither grew nor shrank by much, or it is too early to say.
+    /// Less than an hour was measured, or a part of it is missing.
     #[default]
+    Unknown,
+    /// Neither grew nor shrank by much.
     Stable,
     /// Grew, in both halves of the hour.
     Growing,
@@ -19,31 +21,42 @@ pub enum Trend {
 }
 
 impl Trend {
-    /// Returns the trend in the light of a leak verdict: what leaks grows, even where an hour is too short to show it.
+    /// Returns the name that reports use.
     #[must_use]
-    pub fn with_leak(self, verdict: Verdict) -> Self {
-        if self == Self::Stable && verdict > Verdict::None {
-            Self::Growing
-        } else {
-            self
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "Unknown",
+            Self::Stable => "Stable",
+            Self::Growing => "Growing",
+            Self::Shrinking => "Shrinking",
+        }
+    }
+
+    /// Returns the trend in the light of a leak verdict: a component that leaks grows, even where
+    /// an hour is too short to show it.
+    #[must_use]
+    pub fn with_leak(self, leaks: bool) -> Self {
+        match self {
+            Self::Unknown | Self::Stable if leaks => Self::Growing,
+            _ => self,
         }
     }
 }
 
-/// Steps into which the hour is cut: the minimum of 5 minutes leaves short work out.
+/// Steps of the hour. Their minima ignore work of less than 5 minutes.
 const STEPS: usize = 12;
 
-/// Length of a step.
+/// Length of a step in milliseconds.
 const STEP_MS: u64 = 300_000;
 
-/// Least change over the hour that is worth a word, in bytes.
+/// Least change over the hour that counts as growth, in bytes.
 const CHANGE_BYTES_MIN: f64 = 10e6;
 
 /// Least change over the hour as a part of the usage.
 const CHANGE_PART_MIN: f64 = 0.02;
 
-/// Judges the hour before `now_ms`: the median of the slopes between all pairs of 5-minute minima (Theil-Sen), which must
-/// be worth mentioning and have the same sign in both halves.
+/// Judges the hour before `now_ms` by the median of the slopes between all pairs of 5-minute minima
+/// (Theil-Sen), which must be large enough and have the same sign in both halves.
 #[must_use]
 pub fn of(series: &Series, now_ms: u64) -> Trend {
     let mut lows = [f64::NAN; STEPS];
@@ -57,16 +70,16 @@ pub fn of(series: &Series, now_ms: u64) -> Trend {
         // The minimum of a number and NaN is the number.
         *low = low.min(bytes(point.min_bytes));
     }
-    // An hour of which a step is missing has another scale: say nothing of it.
+    // The slopes of an hour with a gap have another scale.
     if lows.iter().any(|low| low.is_nan()) {
-        return Trend::Stable;
+        return Trend::Unknown;
     }
     let change = slope(&lows) * STEPS as f64;
-    let worth = CHANGE_BYTES_MIN.max(CHANGE_PART_MIN * bytes(series.current_bytes()));
+    let least = CHANGE_BYTES_MIN.max(CHANGE_PART_MIN * bytes(series.current_bytes()));
     let halves = [slope(&lows[..STEPS / 2]), slope(&lows[STEPS / 2..])];
-    if change > worth && halves.iter().all(|h| *h > 0.0) {
+    if change > least && halves.iter().all(|h| *h > 0.0) {
         Trend::Growing
-    } else if change < -worth && halves.iter().all(|h| *h < 0.0) {
+    } else if change < -least && halves.iter().all(|h| *h < 0.0) {
         Trend::Shrinking
     } else {
         Trend::Stable
@@ -131,19 +144,20 @@ mod tests {
 
     #[test]
     fn leak_is_growth() {
-        let judged = |trend: Trend, verdict| trend.with_leak(verdict);
-        assert_eq!(judged(Trend::Stable, Verdict::None), Trend::Stable);
-        assert_eq!(judged(Trend::Stable, Verdict::Suspected), Trend::Growing);
-        assert_eq!(
-            judged(Trend::Shrinking, Verdict::Confirmed),
-            Trend::Shrinking
-        );
+        for (trend, leaks, expected) in [
+            (Trend::Stable, false, Trend::Stable),
+            (Trend::Stable, true, Trend::Growing),
+            (Trend::Unknown, true, Trend::Growing),
+            (Trend::Shrinking, true, Trend::Shrinking),
+        ] {
+            assert_eq!(trend.with_leak(leaks), expected);
+        }
     }
 
     #[test]
-    fn half_an_hour_says_nothing() {
+    fn half_an_hour_is_too_short() {
         let mut series = Series::new();
         (0..1_800).for_each(|s| series.push(s * 1_000, s << 20));
-        assert_eq!(of(&series, 1_799_000), Trend::Stable);
+        assert_eq!(of(&series, 1_799_000), Trend::Unknown);
     }
 }

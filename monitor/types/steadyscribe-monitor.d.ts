@@ -1,8 +1,9 @@
-// The JSON of steadyscribe-monitor: what its command prints, what its dashboard serves, what its reports hold.
-// Amounts are bytes where no other unit is named. Times are ISO 8601 unless the name ends in UnixMs.
-// `tests/it/types.rs` holds this file against the JSON of the program.
+// The JSON of steadyscribe-monitor: of its command, its dashboard and its reports.
+// Amounts are bytes unless the name has another unit. Times are ISO 8601 unless it ends in UnixMs.
+// A figure that is `null` is unknown; the field of its name that ends in `Unknown` has the reason.
+// `tests/it/types.rs` compares this file with the JSON of the program.
 
-/** The methods of `monitor::Monitor`, in Rust with underscores. `report` over HTTP is one of its results. */
+/** The methods of `monitor::Monitor`, in Rust with underscores. */
 export interface MemoryMonitor {
   getCurrentUsage(): Promise<MemoryUsageReport>
   getComponentUsage(component: ComponentType): Promise<ComponentMemoryUsage>
@@ -11,17 +12,20 @@ export interface MemoryMonitor {
   generateMemoryReport(): Promise<MemoryAnalysisReport>
 }
 
-export type ComponentType = 'Ollama' | 'Audio' | 'Frontend' | 'Backend' | 'Monitor' | 'Unattributed'
-export type PressureLevel = 'Low' | 'Medium' | 'High' | 'Critical'
+export type ComponentType =
+  'Ollama' | 'Audio' | 'Frontend' | 'Backend' | 'Monitor' | 'Unattributed'
+export type PressureLevel = 'Unknown' | 'Low' | 'Medium' | 'High' | 'Critical'
 export type Severity = 'Info' | 'Warning' | 'Critical'
-export type Trend = 'Stable' | 'Growing' | 'Shrinking'
+export type Trend = 'Unknown' | 'Stable' | 'Growing' | 'Shrinking'
 export type Verdict = 'none' | 'suspected' | 'confirmed'
 export type Cause = 'held' | 'fragmentation'
-export type AlertKind = 'pressure' | 'limit' | 'growing' | 'leak' | 'meetingLeak' | 'blind'
-/** What private bytes are made of; `residentLessShared` and `resident` are estimates. */
+export type AlertKind =
+  'pressure' | 'budget' | 'limit' | 'growing' | 'leak' | 'meetingLeak' | 'blind'
+/** Composition of private bytes; `residentLessShared` and `resident` are estimates. */
 export type Basis = 'anonShmemSwap' | 'residentLessShared' | 'resident' | 'privateCommit'
 /** A component, or "System" for the machine or the app as a whole. */
-export type Subject = 'Ollama' | 'Audio' | 'Frontend' | 'Backend' | 'Monitor' | 'Unattributed' | 'System'
+export type Subject =
+  'Ollama' | 'Audio' | 'Frontend' | 'Backend' | 'Monitor' | 'Unattributed' | 'System'
 
 /** Available bytes below which a level begins. */
 export interface MemoryThresholds {
@@ -34,30 +38,38 @@ export interface MemoryThresholds {
 export interface MemoryUsageReport {
   timestamp: string
   totalSystemMemory: number | null
+  totalSystemMemoryUnknown: string | null
   availableMemory: number | null
+  availableMemoryUnknown: string | null
   swapUsage: number | null
   /** The sum of the breakdown. */
-  meetilyTotalUsage: number
+  meetilyTotalUsage: number | null
+  meetilyTotalUsageUnknown: string | null
+  /** What the app may use in all; null: as much as there is. */
+  budget: number | null
   componentBreakdown: ComponentMemoryUsage[]
+  /** Of the machine. An exceeded budget does not change it. */
   memoryPressureLevel: PressureLevel
   memoryPressureReason: string | null
   recommendations: OptimizationRecommendation[]
   basis: Basis | null
   estimated: boolean
-  /** Why a figure is missing or estimated. */
+  /** Why figures are missing or estimated. */
   reasons: string[]
 }
 
 export interface ComponentMemoryUsage {
   component: ComponentType
-  currentUsage: number
-  peakUsage: number
-  averageUsage: number
+  currentUsage: number | null
+  currentUsageUnknown: string | null
+  peakUsage: number | null
+  averageUsage: number | null
   memoryTrend: Trend
-  resident: number
-  reclaimable: number
+  resident: number | null
+  reclaimable: number | null
   proportional: number | null
   processes: number
+  /** Null: it has none. */
   limit: number | null
   estimated: boolean
   basis: Basis | null
@@ -80,7 +92,7 @@ export interface OptimizationRecommendation {
   component: Subject
   severity: Severity
   reason: string
-  /** What was done already; empty: nothing. */
+  /** Actions that were taken already; empty: none. */
   done: string
   action: string
 }
@@ -91,7 +103,7 @@ export interface MemoryAlert {
   kind: AlertKind
   component: Subject
   message: string
-  /** What was done about it; empty: nothing. */
+  /** Actions that were taken; empty: none. */
   done: string
   recommendation: string
   timestamp: string
@@ -152,19 +164,19 @@ export interface ComponentMemoryMetrics {
 }
 
 export interface ComponentMetric {
-  currentUsage: number
-  peakUsage: number
-  averageUsage: number
-  /** How much it is asked to save: 0 nothing, 1 what costs nothing, 2 all that is idle, 3 all it can. */
+  currentUsage: number | null
+  peakUsage: number | null
+  averageUsage: number | null
+  /** Requested savings: 0 nothing, 1 caches, 2 everything idle, 3 as much as possible. */
   optimizationLevel: number
-  /** Bytes that it is known to need, divided by those that it holds, 0 to 1; null where nothing tells. */
+  /** Bytes that it needs, divided by those that it holds, 0 to 1. */
   efficiencyScore: number | null
 }
 
 export interface OptimizationStatus {
   memoryPressureLevel: PressureLevel
   active: boolean
-  /** What was done about the alerts that are open. */
+  /** Actions that were taken against the open alerts. */
   actions: string[]
 }
 
@@ -172,7 +184,7 @@ export interface OptimizationStatus {
 export interface State {
   usage: MemoryUsageReport
   alerts: MemoryAlert[]
-  /** Critical, of before the start: nobody had acknowledged them, and nobody has since. */
+  /** Critical, of before the start, and not acknowledged yet. */
   recovered: Notice[]
   pipelines: Pipeline[]
   models: ReportedModel[]
@@ -190,7 +202,7 @@ export interface Gauge {
   value: number
 }
 
-/** `GET /api/v1/models`: an array of these. What a component says, not what was measured. */
+/** `GET /api/v1/models`: an array of these. They are claims of a component, not measured. */
 export interface ReportedModel {
   component: ComponentType
   name: string

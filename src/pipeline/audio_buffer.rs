@@ -165,8 +165,9 @@ impl<'a> AudioBuffer<'a> {
             speech.forget_before(time);
         }
         let start = self.window.span().start;
-        while let Some(mark) = self.marks.pop_front_if(|mark| mark.at <= start) {
-            self.passed = mark;
+        while let Some(mark) = self.marks.front().filter(|mark| mark.at <= start) {
+            self.passed = *mark;
+            self.marks.pop_front();
         }
     }
 

@@ -201,9 +201,11 @@ mod tests {
              (log-probability -0.21, ratio 1.40, temperature 0.0, en 99 %)",
         );
         let gaps = [span(31.0, 32.0), span(40.0, 42.5)];
-        let mut doubtful = Transcription::default();
-        doubtful.doubtful = true;
-        doubtful.used_previous = true;
+        let doubtful = Transcription {
+            doubtful: true,
+            used_previous: true,
+            ..Transcription::default()
+        };
         window = Decision::Transcribed {
             span: span(30.0, 57.5),
             end: EndKind::Cut,
@@ -216,8 +218,10 @@ mod tests {
             "0:00:30.000 to 0:00:57.500, cut where no pause is: 1 segment, doubtful, \
              3.5 s of speech without text (with the text before it)",
         );
-        let mut silent = Transcription::default();
-        silent.silent = true;
+        let silent = Transcription {
+            silent: true,
+            ..Transcription::default()
+        };
         window = Decision::Transcribed {
             span: span(30.0, 57.5),
             end: EndKind::Input,

@@ -157,8 +157,10 @@ mod tests {
     #[test]
     fn an_engine_that_completes_nothing_does_not_hold_the_pipeline() {
         check(&[], &[(0.0, 0, 0)], true, (0, 0.5));
-        let mut answer = Transcription::default();
-        answer.boundaries = vec![Boundary::default()];
+        let mut answer = Transcription {
+            boundaries: vec![Boundary::default()],
+            ..Transcription::default()
+        };
         let kept = keep(&mut answer, Time::from_samples(1), false);
         assert_eq!(kept.consumed.samples(), 1);
     }

@@ -1,4 +1,5 @@
-//! Sends notices: journal first, then every channel in a thread of its own, again until somebody acknowledges.
+//! Sends notices: to the journal first, then through every channel in a thread of its own, and
+//! again until one acknowledges.
 //!
 //! ```text
 //! sampling ──submit (never waits)──▶ inbox ──▶ dispatcher ──▶ journal, then ──▶ queue ──▶ channel
@@ -14,12 +15,14 @@ use std::time::{Duration, Instant};
 
 use super::channel::Channel;
 use super::journal::Journal;
+use super::key::Key;
+use super::notice::{Event, Notice};
 use super::outbox::Outbox;
-use super::{Event, Key, Notice};
 
-/// Notices that wait for one channel. When it is full the oldest that is not critical is dropped; of the critical ones a
-/// newer replaces an older of the same alert, so there are never more than there are alerts.
-pub const QUEUE_MAX: usize = 64;
+/// Notices that wait for one channel. In a full queue the oldest that is not critical is dropped. A
+/// newer critical notice replaces an older of the same alert, so there are never more than there
+/// are alerts.
+const QUEUE_MAX: usize = 64;
 
 /// Longest sleep of the dispatcher.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
@@ -42,7 +45,7 @@ struct Held {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, Held> {
-        // Every change leaves the lists whole, so a poisoned lock is as good as another.
+        // Every change leaves the lists whole, so a poisoned lock does no harm.
         self.state.lock().unwrap_or_else(|e| e.into_inner())
     }
 
@@ -103,8 +106,8 @@ impl Queue {
 
 /// Sends notices.
 ///
-/// Dropping it ends the dispatcher; a channel that hangs is left behind. A critical notice that was not acknowledged by
-/// then is in the journal and comes back at the next start.
+/// Dropping it ends the dispatcher; a channel that hangs is left behind. A critical notice that was
+/// not acknowledged by then is in the journal and is sent again at the next start.
 #[derive(Debug)]
 pub struct Delivery {
     inbox: Arc<Queue>,
@@ -112,7 +115,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Starts the dispatcher and a thread for each channel, and sends what the journal holds of the last run.
+    /// Starts the dispatcher and a thread for each channel, and sends the notices that the journal
+    /// holds from the last run.
     ///
     /// # Errors
     ///
@@ -154,17 +158,17 @@ impl Delivery {
         Ok(Self { inbox, dispatcher })
     }
 
-    /// Sends a notice. Never waits: neither for a channel nor for the disk.
+    /// Sends a notice. Never waits, neither for a channel nor for the disk.
     pub fn submit(&self, notice: Notice) {
         self.inbox.push(notice);
     }
 
-    /// Notes that the user has seen a notice by another way.
+    /// Records that the user has seen a notice through no channel.
     pub fn acknowledge(&self, id: u64) {
         self.inbox.acknowledge(id);
     }
 
-    /// Notes that the user has seen an alert, whichever of its notices told it.
+    /// Records that the user has seen an alert, through whichever of its notices.
     pub fn acknowledge_alert(&self, key: Key) {
         self.inbox.see(key);
     }
@@ -229,7 +233,7 @@ impl Dispatcher {
 
     fn take(&mut self, notice: &Notice, now_ms: u64) {
         let replaced = self.outbox.submit(notice, now_ms);
-        // What was recovered is in the journal already.
+        // A recovered notice is in the journal already.
         if Outbox::must_arrive(notice) && notice.event != Event::Recovered {
             self.write(|journal| journal.critical(notice));
         }
@@ -241,7 +245,8 @@ impl Dispatcher {
 
     fn write(&mut self, f: impl Fn(&mut Journal) -> Result<(), super::journal::JournalError>) {
         if let Some(Err(error)) = self.journal.as_mut().map(f) {
-            tracing::error!(%error, source = %error.source, "an alert may not outlive the program");
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "an alert may not outlive the program");
         }
     }
 

@@ -1,20 +1,23 @@
-//! The dashboard as a command.
+//! `serve`: the dashboard.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use steadyscribe_monitor::monitor::Options;
-use steadyscribe_monitor::server::{Server, Stream};
+use steadyscribe_monitor::server::{Dashboard, Stream};
 
-use super::{Outcome, Target, log, seconds};
+use super::logging;
+use super::target::Target;
+use super::values::seconds;
 
-/// Seconds between two questions to Ollama which models it has loaded.
+/// Time between two requests for the models that Ollama has loaded.
 #[cfg(feature = "ollama")]
 const OLLAMA_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Longest wait for its answer: it waits itself while it ends a process.
+/// Longest wait for its answer, which it delays while it ends a process.
 #[cfg(feature = "ollama")]
 const OLLAMA_QUERY_MAX: Duration = Duration::from_secs(10);
 
@@ -32,14 +35,14 @@ pub(super) struct ServeArgs {
     /// Journal of critical alerts
     #[arg(long)]
     journal: Option<PathBuf>,
-    /// File that keeps the token, readable by you alone, so that an open page outlives a restart
+    /// File that keeps the token, readable by you alone, so that an open page survives a restart
     #[arg(long)]
     token_file: Option<PathBuf>,
     /// Show alerts as notifications of the desktop, too
     #[cfg(feature = "desktop")]
     #[arg(long)]
     notify: bool,
-    /// Run this program with the headline of a critical alert that nobody else has received
+    /// Run this program with the headline of a critical alert that no other channel delivered
     #[arg(long, value_name = "PROGRAM")]
     on_alert: Option<PathBuf>,
     /// The Ollama server whose models are shown; OLLAMA_HOST without it
@@ -50,8 +53,8 @@ pub(super) struct ServeArgs {
     target: Target,
 }
 
-pub(super) fn run(args: ServeArgs) -> Outcome {
-    log();
+pub(super) fn run(args: ServeArgs) -> Result<(), Box<dyn Error>> {
+    logging::start();
     let mut options = Options::default();
     (options.history, options.journal) = (args.history, args.journal);
     let stream = Stream::new();
@@ -72,13 +75,15 @@ pub(super) fn run(args: ServeArgs) -> Outcome {
 
         let host = args.ollama.map_or_else(Host::from_env, Ok)?;
         let client = Client::new(host).with_query_max(OLLAMA_QUERY_MAX);
-        steadyscribe_monitor::model::follow_ollama(&monitor, client, OLLAMA_INTERVAL)?;
+        steadyscribe_monitor::ollama_models::poll(&monitor, client, OLLAMA_INTERVAL)?;
     }
-    let mut server = Server::bind(monitor, stream, args.port)?;
+    monitor.start_continuous_monitoring(Duration::try_from_secs_f64(args.interval)?)?;
+    let mut dashboard = Dashboard::new(monitor, stream)?;
     if let Some(path) = &args.token_file {
-        server.keep_token(path)?;
+        dashboard.keep_token(path)?;
     }
+    let server = dashboard.start(args.port)?;
     println!("{}", server.address());
-    server.run(Duration::from_secs_f64(args.interval))?;
+    server.wait()?;
     Ok(())
 }

@@ -1,19 +1,21 @@
 //! Samples on disk: append-only records with a checksum each, of bounded size.
 //!
-//! A record is written by one call, so that the end of the program leaves whole records; the end of the machine may tear
-//! the last one, which the next start cuts off. A damaged record is passed over.
+//! A record is written by one call, so that the end of the program leaves whole records. The end of
+//! the machine may tear the last one, which the next start cuts off. A damaged record is skipped.
 
 mod record;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+
+use crate::exclusive::{AcquireError, Exclusive};
 
 use record::RECORD_BYTES;
 pub use record::Record;
 
 /// Records kept: seven days at one in 10 s. The file takes at most 6.3 MB.
-pub const RECORDS_MAX: u64 = 64 << 10;
+pub(crate) const RECORDS_MAX: u64 = 64 << 10;
 
 /// First bytes of a file.
 const MAGIC: &[u8; 8] = b"SSMHIST1";
@@ -22,88 +24,84 @@ const MAGIC: &[u8; 8] = b"SSMHIST1";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HistoryError {
-    /// The system said no: go on without a history.
+    /// The file cannot be opened, read or written: go on without a history.
     #[error("cannot use the history {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::io::Error,
     },
-    /// It is another kind of file: name another path. It was not touched.
-    #[error("{} is no history of this program", path.display())]
+    /// It is another kind of file, and was not touched: name another path.
+    #[error("{} is not a history of this program; name another file", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
     },
     /// Another program writes it: name another path, or end that program.
-    #[error("another program writes the history {}", path.display())]
+    #[error(
+        "the history {} is in use by another program; name another file or end that program",
+        path.display()
+    )]
     InUse {
         /// The file.
         path: PathBuf,
     },
 }
 
-/// A history that is being written.
+/// A history that is being written. One program at a time writes it; others may read it meanwhile.
 #[derive(Debug)]
 pub struct History {
     path: PathBuf,
+    exclusive: Exclusive,
     file: File,
     records: u64,
 }
 
 impl History {
-    /// Opens or creates a history and cuts off what was torn.
+    /// Opens or creates a history and cuts off a torn record.
     ///
     /// # Errors
     ///
-    /// [`HistoryError`]: go on without a history.
+    /// [`HistoryError`]: name another file, or go on without a history.
     pub fn open(path: &Path) -> Result<Self, HistoryError> {
         let failed = |source| HistoryError::Io {
             path: path.to_path_buf(),
             source,
         };
+        let exclusive = Exclusive::acquire(path).map_err(|error| match error {
+            AcquireError::InUse => HistoryError::InUse {
+                path: path.to_path_buf(),
+            },
+            AcquireError::Io(source) => failed(source),
+        })?;
         let mut options = OpenOptions::new();
         let mut file = options
             .read(true)
-            .write(true)
+            .append(true)
             .create(true)
-            .truncate(false)
             .open(path)
             .map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(HistoryError::InUse {
-                    path: path.to_path_buf(),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed(source)),
-        }
         let length = file.metadata().map_err(failed)?.len();
+        let mut records = 0;
         if length == 0 {
             file.write_all(MAGIC).map_err(failed)?;
-            return Ok(Self {
-                path: path.to_path_buf(),
-                file,
-                records: 0,
-            });
+        } else {
+            check_magic(&mut file, path)?;
+            records = (length - MAGIC.len() as u64) / RECORD_BYTES as u64;
+            let whole = MAGIC.len() as u64 + records * RECORD_BYTES as u64;
+            file.set_len(whole).map_err(failed)?;
         }
-        check_magic(&mut file, path)?;
-        let records = (length - MAGIC.len() as u64) / RECORD_BYTES as u64;
-        let whole = MAGIC.len() as u64 + records * RECORD_BYTES as u64;
-        file.set_len(whole)
-            .and_then(|()| file.seek(SeekFrom::End(0)))
-            .map_err(failed)?;
         Ok(Self {
             path: path.to_path_buf(),
+            exclusive,
             file,
             records,
         })
     }
 
-    /// Appends a record. When the file is full, the older half goes.
+    /// Appends a record. When the file is full, its older half is dropped.
     ///
     /// # Errors
     ///
@@ -122,27 +120,22 @@ impl History {
     }
 
     fn halve(&mut self) -> Result<(), HistoryError> {
-        let mut skip = self.records / 2;
-        let beside = self.path.with_extension("part");
-        let failed = |source| HistoryError::Io {
+        let skip = usize::try_from(self.records / 2).unwrap_or(usize::MAX);
+        let kept = read(&self.path)?.skip(skip);
+        let mut records = 0;
+        let replaced = self.exclusive.replace(|out| {
+            out.write_all(MAGIC)?;
+            for record in kept {
+                out.write_all(&record.encode())?;
+                records += 1;
+            }
+            Ok(())
+        });
+        self.file = replaced.map_err(|source| HistoryError::Io {
             path: self.path.clone(),
             source,
-        };
-        let mut file = std::io::BufWriter::new(File::create(&beside).map_err(failed)?);
-        let mut records = 0;
-        file.write_all(MAGIC).map_err(failed)?;
-        for record in read(&self.path)? {
-            if skip > 0 {
-                skip -= 1;
-                continue;
-            }
-            file.write_all(&record.encode()).map_err(failed)?;
-            records += 1;
-        }
-        let file = file.into_inner().map_err(|e| failed(e.into_error()))?;
-        file.lock().map_err(failed)?;
-        std::fs::rename(&beside, &self.path).map_err(failed)?;
-        (self.file, self.records) = (file, records);
+        })?;
+        self.records = records;
         Ok(())
     }
 }
@@ -153,7 +146,7 @@ pub fn is_start(bytes: &[u8]) -> bool {
     bytes.starts_with(MAGIC)
 }
 
-/// Reads the whole records of a history, the oldest first; damaged ones are passed over.
+/// Reads the whole records of a history, the oldest first. Damaged ones are skipped.
 ///
 /// # Errors
 ///
@@ -166,7 +159,7 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Record> + use<>, History
     let mut file = File::open(path).map_err(failed)?;
     check_magic(&mut file, path)?;
     let mut file = BufReader::new(file);
-    // One more than ever written, in case two programs wrote.
+    // More than are ever written, so that a file that grows during the read ends, too.
     let records = (0..2 * RECORDS_MAX).map_while(move |_| {
         let mut bytes = [0; RECORD_BYTES];
         file.read_exact(&mut bytes).ok()?;
@@ -175,11 +168,11 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Record> + use<>, History
     Ok(records.flatten())
 }
 
-/// Milliseconds by which a record is later than the one before it where the clock of the system was set back in between.
+/// Assumed time between two records between which the system's clock was set back.
 const STEP_MS: u64 = 10_000;
 
-/// Puts records on a clock that starts at 0 and never goes back, as the recorder had one: a system's clock that is set back
-/// hides nothing of what came after.
+/// Returns records with the time of a clock that starts at 0 and never goes back, like the
+/// recorder's. A system's clock that is set back hides no record.
 pub fn steadily(records: impl Iterator<Item = Record>) -> impl Iterator<Item = (u64, Record)> {
     let (mut steady_ms, mut last_ms) = (0_u64, None);
     records.map(move |record| {
@@ -212,7 +205,11 @@ fn check_magic(file: &mut File, path: &Path) -> Result<(), HistoryError> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek, SeekFrom};
+
     use super::*;
+    use crate::capacity::{Capacity, Settings};
+    use crate::component::Component;
     use crate::pressure::Level;
 
     fn record(n: u64) -> Record {
@@ -222,8 +219,8 @@ mod tests {
             limit_bytes: (!n.is_multiple_of(3)).then_some(n << 21),
             swap_total_bytes: 7,
             swap_free_bytes: 5,
-            parts_bytes: [n, 1, 2, 3, 4, u64::from(u32::MAX)],
-            level: Level::ALL[(n % 4) as usize],
+            parts_bytes: [Some(n), Some(1), Some(2), None, Some(4), Some(1 << 32)],
+            level: Level::KNOWN[(n % 4) as usize],
         }
     }
 
@@ -232,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn torn_tail_is_cut_and_damage_is_passed_over() {
+    fn torn_tail_is_cut_and_damage_is_skipped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history");
         let mut history = History::open(&path).unwrap();
@@ -318,8 +315,15 @@ mod tests {
     fn sample_comes_back() {
         let sample = record(5).to_sample(77);
         let mut expected = record(5);
-        expected.level = Level::Medium;
-        assert_eq!(Record::new(&sample, Level::Medium), expected);
+        let capacity = Capacity::new(&sample.machine, &sample.cgroup, Settings::default());
+        for level in [Level::Medium, Level::Unknown] {
+            expected.level = level;
+            let record = Record::new(&sample, &capacity, level);
+            assert_eq!(record, expected);
+            assert_eq!(Record::decode(&record.encode()), Some(expected));
+        }
         assert_eq!(sample.at.steady_ms, 77);
+        assert!(!sample.part(Component::Backend).private_bytes.is_known());
+        assert!(!sample.total_bytes().is_known());
     }
 }

@@ -1,8 +1,10 @@
 //! One sample in a fixed number of bytes, with a checksum.
 
+use crate::capacity::Capacity;
 use crate::component::Component;
 use crate::pressure::Level;
 use crate::reader::Machine;
+use crate::reading::Reading;
 use crate::sample::{Moment, Sample};
 
 /// Bytes of a record: time, the machine, the parts, level, checksum; little endian.
@@ -13,8 +15,14 @@ const NUMBERS: usize = 5;
 
 const PARTS: usize = Component::ALL.len();
 
-/// Stands for "not known".
+/// Stands for a number that is unknown.
 const UNKNOWN: u64 = u64::MAX;
+
+/// Stands for the level Unknown.
+const LEVEL_UNKNOWN: u8 = u8::MAX;
+
+/// Why a figure of a record is unknown.
+const WHY: &str = "it was unknown when it was recorded";
 
 /// One sample as the history keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,28 +38,28 @@ pub struct Record {
     pub swap_total_bytes: u64,
     /// Free bytes of it.
     pub swap_free_bytes: u64,
-    /// Private bytes by component, in the order of [`Component::ALL`].
-    pub parts_bytes: [u64; PARTS],
-    /// Pressure.
+    /// Private bytes by component, in the order of [`Component::ALL`], where known.
+    pub parts_bytes: [Option<u64>; PARTS],
+    /// Pressure of the machine.
     pub level: Level,
 }
 
 impl Record {
     /// Keeps a sample.
     #[must_use]
-    pub fn new(sample: &Sample, level: Level) -> Self {
+    pub fn new(sample: &Sample, capacity: &Capacity, level: Level) -> Self {
         Self {
             unix_ms: sample.at.unix_ms,
-            available_bytes: sample.available_bytes(),
-            limit_bytes: sample.limit_bytes(),
-            swap_total_bytes: sample.machine.map_or(0, |m| m.swap_total_bytes),
-            swap_free_bytes: sample.machine.map_or(0, |m| m.swap_free_bytes),
-            parts_bytes: sample.parts.map(|part| part.private_bytes),
+            available_bytes: capacity.available_bytes.get(),
+            limit_bytes: capacity.total_bytes.get(),
+            swap_total_bytes: sample.machine.get().map_or(0, |m| m.swap_total_bytes),
+            swap_free_bytes: sample.machine.get().map_or(0, |m| m.swap_free_bytes),
+            parts_bytes: sample.parts.each_ref().map(|part| part.private_bytes.get()),
             level,
         }
     }
 
-    /// Returns a sample with what the record kept.
+    /// Returns a sample with the figures of the record.
     #[must_use]
     pub fn to_sample(&self, steady_ms: u64) -> Sample {
         let mut sample = Sample {
@@ -59,12 +67,19 @@ impl Record {
             ..Sample::default()
         };
         for (part, bytes) in sample.parts.iter_mut().zip(self.parts_bytes) {
-            part.private_bytes = bytes;
-            sample.total_bytes = sample.total_bytes.saturating_add(bytes);
+            part.private_bytes = known(bytes);
+            for figure in [
+                &mut part.resident_bytes,
+                &mut part.reclaimable_bytes,
+                &mut part.swap_bytes,
+                &mut part.proportional_bytes,
+            ] {
+                *figure = Reading::unknown("it is not recorded");
+            }
         }
         let (swap, free) = (self.swap_total_bytes, self.swap_free_bytes);
-        let known = self.limit_bytes.zip(self.available_bytes);
-        sample.machine = known.map(|(limit, room)| Machine::new(limit, room, swap, free));
+        let machine = self.limit_bytes.zip(self.available_bytes);
+        sample.machine = known(machine.map(|(limit, room)| Machine::new(limit, room, swap, free)));
         sample
     }
 
@@ -77,10 +92,11 @@ impl Record {
             self.swap_total_bytes,
             self.swap_free_bytes,
         ];
-        for (at, number) in numbers.iter().chain(&self.parts_bytes).enumerate() {
+        let parts = self.parts_bytes.map(|bytes| bytes.unwrap_or(UNKNOWN));
+        for (at, number) in numbers.iter().chain(&parts).enumerate() {
             bytes[at * 8..at * 8 + 8].copy_from_slice(&number.to_le_bytes());
         }
-        bytes[RECORD_BYTES - 8] = self.level as u8;
+        bytes[RECORD_BYTES - 8] = self.level.rank().unwrap_or(LEVEL_UNKNOWN);
         let sum = crc32fast::hash(&bytes[..RECORD_BYTES - 4]);
         bytes[RECORD_BYTES - 4..].copy_from_slice(&sum.to_le_bytes());
         bytes
@@ -96,18 +112,27 @@ impl Record {
                 bytes[at * 8..at * 8 + 8].try_into().ok()?,
             ))
         };
-        let mut parts_bytes = [0; PARTS];
+        let bytes_at = |at: usize| Some(Some(number(at)?).filter(|n| *n != UNKNOWN));
+        let mut parts_bytes = [None; PARTS];
         for (at, part) in parts_bytes.iter_mut().enumerate() {
-            *part = number(at + NUMBERS)?;
+            *part = bytes_at(at + NUMBERS)?;
         }
+        let level = match bytes[RECORD_BYTES - 8] {
+            LEVEL_UNKNOWN => Level::Unknown,
+            rank => *Level::KNOWN.get(usize::from(rank))?,
+        };
         Some(Self {
             unix_ms: number(0)?,
-            available_bytes: Some(number(1)?).filter(|n| *n != UNKNOWN),
-            limit_bytes: Some(number(2)?).filter(|n| *n != UNKNOWN),
+            available_bytes: bytes_at(1)?,
+            limit_bytes: bytes_at(2)?,
             swap_total_bytes: number(3)?,
             swap_free_bytes: number(4)?,
             parts_bytes,
-            level: *Level::ALL.get(usize::from(bytes[RECORD_BYTES - 8]))?,
+            level,
         })
     }
+}
+
+fn known<T>(figure: Option<T>) -> Reading<T> {
+    figure.map_or_else(|| Reading::unknown(WHY), Reading::Known)
 }

@@ -1,20 +1,25 @@
-//! What a component keeps from one meeting to the next.
+//! Memory that a component keeps from one meeting to the next.
 
 use std::collections::VecDeque;
 
-use super::{Finding, judge_meetings};
+use super::finding::{Finding, Verdict};
+use super::floor::retained;
+use super::judge::{JUMP_PART_MAX, TARGET_PART};
 
-/// Idle windows that are looked back on: a few days of meetings.
-pub const WINDOWS_MAX: usize = 48;
+/// Idle windows between meetings that a per-meeting verdict needs.
+const IDLE_WINDOWS_MIN: usize = 6;
 
-/// Follows what one component holds while no meeting runs. A meeting may be anything that begins and ends and should
-/// leave nothing behind.
+/// Most idle windows that are compared: a few days of meetings.
+const WINDOWS_MAX: usize = 48;
+
+/// Follows the memory of one component while no meeting runs. A meeting may be anything that begins
+/// and ends and should leave nothing behind.
 ///
-/// What is held before the first meeting does not count: models and caches are first filled by it.
+/// Memory before the first meeting does not count, because that meeting fills models and caches.
 #[derive(Clone, Debug)]
 pub struct Meetings {
     target_mb: f64,
-    /// The least value of each time between two meetings, oldest first.
+    /// The least value of each idle window, oldest first.
     idle_mb: VecDeque<f64>,
     now: Now,
     finding: Finding,
@@ -29,7 +34,8 @@ enum Now {
 }
 
 impl Meetings {
-    /// Follows a component. `target_mb` is what a meeting must leave behind to be worth finding, in MB (1,000,000 bytes).
+    /// Follows a component. A meeting that leaves `target_mb` behind, in MB (1,000,000 bytes), is
+    /// worth finding.
     #[must_use]
     pub fn new(target_mb: f64) -> Self {
         Self {
@@ -40,7 +46,7 @@ impl Meetings {
         }
     }
 
-    /// A meeting begins: what was held since the last one is judged.
+    /// A meeting begins: the memory since the last one is judged.
     pub fn began(&mut self) {
         if let Now::Idle(Some(least_mb)) = self.now {
             if self.idle_mb.len() == WINDOWS_MAX {
@@ -57,7 +63,7 @@ impl Meetings {
         self.now = Now::Idle(None);
     }
 
-    /// Takes what the component holds now, less what it declares as its cache.
+    /// Takes the bytes that the component holds now, less its declared cache.
     pub fn push(&mut self, bytes: u64) {
         if let Now::Idle(least) = &mut self.now {
             let mb = bytes as f64 / 1e6;
@@ -65,9 +71,9 @@ impl Meetings {
         }
     }
 
-    /// Starts anew: the component was restarted, or loaded or unloaded something large on purpose. A time between
-    /// meetings goes on.
-    pub fn event(&mut self) {
+    /// Starts from scratch: the component was restarted, or it loaded or unloaded something large
+    /// on purpose. A time between meetings goes on.
+    pub fn reset(&mut self) {
         let idle = matches!(self.now, Now::Idle(_));
         *self = Self::new(self.target_mb);
         if idle {
@@ -82,12 +88,49 @@ impl Meetings {
     }
 }
 
+/// Judges by the memory between meetings: the least value of each idle window, in MB, oldest first.
+///
+/// A meeting that leaves `target_mb` behind is worth finding.
+#[must_use]
+pub fn judge_meetings(idle_mb: &[f64], target_mb: f64) -> Finding {
+    if idle_mb.len() < IDLE_WINDOWS_MIN {
+        return Finding {
+            evidence: "too few meetings to judge".to_owned(),
+            ..Finding::default()
+        };
+    }
+    let floor = retained(idle_mb.iter().copied());
+    let steps: Vec<f64> = floor.windows(2).map(|w| w[1] - w[0]).collect();
+    // The last window may still give something back.
+    let judged = &steps[..steps.len() - 1];
+    let grown_mb: f64 = judged.iter().sum();
+    let whole: f64 = steps.iter().sum();
+    let grew = judged
+        .iter()
+        .filter(|step| **step >= 0.25 * target_mb)
+        .count();
+    let largest = steps.iter().copied().fold(0.0, f64::max);
+    let steady = grew as f64 >= 0.6 * judged.len() as f64 && largest <= JUMP_PART_MAX * whole;
+    let leaks = steady && grown_mb >= TARGET_PART * target_mb * judged.len() as f64;
+    let each = grown_mb / judged.len() as f64;
+    Finding {
+        verdict: if leaks {
+            Verdict::Confirmed
+        } else {
+            Verdict::None
+        },
+        grown_mb,
+        evidence: format!("each of {} meetings left {each:.0} MB behind", judged.len()),
+        ..Finding::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::leak::Verdict;
 
-    /// Meetings of 300 MB; `left_mb` says what remains after so many.
+    /// Meetings of 300 MB; `left_mb` returns the memory that remains after the given number of
+    /// them.
     fn run(meetings: &mut Meetings, count: u64, left_mb: impl Fn(u64) -> u64) {
         for n in 0..count {
             meetings.began();
@@ -99,19 +142,19 @@ mod tests {
     }
 
     #[test]
-    fn what_meetings_leave_behind_is_told() {
+    fn memory_that_meetings_leave_behind_is_found() {
         let mut meetings = Meetings::new(20.0);
         run(&mut meetings, 6, |n| n * 40);
         assert_eq!(meetings.finding().verdict, Verdict::None, "too few of them");
         run(&mut meetings, 4, |n| (n + 6) * 40);
         assert_eq!(meetings.finding().verdict, Verdict::Confirmed);
         assert!(meetings.finding().evidence.ends_with("left 40 MB behind"));
-        meetings.event();
+        meetings.reset();
         assert_eq!(meetings.finding().verdict, Verdict::None);
     }
 
     #[test]
-    fn what_the_first_meeting_loads_is_no_leak() {
+    fn first_meeting_may_load_models() {
         let mut meetings = Meetings::new(20.0);
         meetings.push(100_000_000);
         run(&mut meetings, 12, |_| 0);

@@ -1,114 +1,46 @@
-//! The monitor: samples in the background, and answers.
+//! The monitor: samples in the background and answers questions.
 
-mod run;
+mod background;
+mod options;
 
-use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::alert::channel::Channel;
-use crate::alert::journal::{Journal, JournalError};
-use crate::alert::{Delivery, Key, Notice, Timing};
+use crate::alert::journal::Journal;
+use crate::alert::{Delivery, Key, Notice};
+use crate::capacity::Thresholds;
 use crate::component::Component;
 use crate::gauge::{Gauges, Unit};
-use crate::history::{self, History, HistoryError};
-use crate::membership::{Membership, Rules, TooManyHanded};
+use crate::history::{self, History};
+use crate::membership::{Membership, TooManyHandedOver};
 use crate::model::Model;
-use crate::pressure::{Level, Thresholds};
-use crate::reader::{ProcessId, ReadError, System};
+use crate::pressure::Level;
+use crate::reader::{ProcessId, System};
 use crate::report::{ComponentMemoryUsage, MemoryAnalysisReport, MemoryMetrics, MemoryUsageReport};
-use crate::sample::{Sampler, TooManyPublishers};
-use crate::watcher::Watcher;
+use crate::sampler::{Sampler, TooManyPublishers};
+use crate::tracker::Tracker;
 
-use run::{Background, Pace, Sampling, Shared, lock, recall};
-
-/// Shortest interval: what the finest series can show.
-pub const INTERVAL_MS_MIN: u64 = 100;
-
-/// Interval while the pressure is High or Critical, if the set one is longer.
-const INTERVAL_HIGH: Duration = Duration::from_secs(1);
-
-/// Least time between two records of the history.
-const RECORD_MS: u64 = 10_000;
-
-/// The steady clock starts here, so that a week of history lies before it.
-const STEADY_START_MS: u64 = 8 * 24 * 3_600_000;
+pub use background::INTERVAL_MS_MIN;
+use background::{Background, INTERVAL_HIGH, Shared, backfill, lock};
+pub use options::{Options, StartError};
 
 /// Bytes of the series and buffers, which the monitor attributes to itself.
 const OWN_BYTES: u64 = 1_600_000;
 
-/// How a monitor works. Every field has a default.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Options {
-    /// The system that is read.
-    pub system: System,
-    /// First process of the app; `None`: this one.
-    pub app: Option<ProcessId>,
-    /// By what else than descent processes are known.
-    pub rules: Rules,
-    /// What the app may use in all.
-    pub budget_bytes: Option<u64>,
-    /// File of the critical alerts; `None`: they do not outlive the program.
-    pub journal: Option<PathBuf>,
-    /// File of the history; `None`: none is kept.
-    pub history: Option<PathBuf>,
-    /// Who is told of alerts.
-    pub channels: Vec<Box<dyn Channel>>,
-    /// How long alerts wait.
-    pub timing: Timing,
-}
-
-impl std::fmt::Debug for dyn Channel {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            system: System::host(),
-            app: None,
-            rules: Rules::default(),
-            budget_bytes: None,
-            journal: None,
-            history: None,
-            channels: vec![Box::new(crate::alert::channel::Log::default())],
-            timing: Timing::default(),
-        }
-    }
-}
-
-/// Why a monitor cannot start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// This process cannot be identified, so nothing could be attributed.
-    #[error("cannot identify this process")]
-    Own(#[source] ReadError),
-    /// The journal of critical alerts: name another path, or none.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The history: name another path, or none.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    /// A thread cannot be started.
-    #[error("cannot start a thread")]
-    Thread(#[source] std::io::Error),
-}
-
-/// Measures the app and tells who must know.
+/// Measures the app, judges the figures, and sends alerts.
 ///
-/// Clones of the handle are not needed: share it in an [`Arc`]. Dropping it stops the background thread.
+/// Share it in an [`Arc`]. Dropping it stops the background thread.
 #[derive(Debug)]
 pub struct Monitor {
     shared: Arc<Shared>,
     background: Mutex<Option<Background>>,
+    /// Its own figures, which are read as long as it keeps them.
+    _gauges: Gauges,
 }
 
 impl Monitor {
-    /// Makes a monitor that samples on demand; [`Monitor::start_continuous_monitoring`] lets it run.
+    /// Makes a monitor that samples on demand; [`Monitor::start_continuous_monitoring`] lets it
+    /// run.
     ///
     /// # Errors
     ///
@@ -121,7 +53,7 @@ impl Monitor {
     ///
     /// let monitor = Monitor::new(Options::default())?;
     /// let usage = monitor.get_current_usage();
-    /// let parts: u64 = usage.component_breakdown.iter().map(|c| c.current_usage).sum();
+    /// let parts: Option<u64> = usage.component_breakdown.iter().map(|c| c.current_usage).sum();
     /// assert_eq!(parts, usage.meetily_total_usage);
     /// # Ok::<(), steadyscribe_monitor::monitor::StartError>(())
     /// ```
@@ -136,7 +68,7 @@ impl Monitor {
             gauge.set(OWN_BYTES);
         }
         // A new sampler has room for the first publisher.
-        let _ = sampler.watch(gauges);
+        let _ = sampler.register(&gauges);
         let journal = options.journal.as_deref().map(Journal::open).transpose()?;
         let first_notice = journal
             .iter()
@@ -144,30 +76,18 @@ impl Monitor {
             .map(|notice| notice.id + 1)
             .max()
             .unwrap_or(1);
-        let mut watcher = Watcher::new(options.timing, first_notice);
-        watcher
-            .pressure_mut()
-            .set_budget_bytes(options.budget_bytes);
+        let mut tracker = Tracker::new(options.timing, first_notice);
+        tracker.set_budget_bytes(options.budget_bytes);
         let history = options.history.as_deref().map(History::open).transpose()?;
         if let Some(path) = &options.history {
-            recall(&mut watcher, history::read(path)?);
+            backfill(&mut tracker, history::read(path)?);
         }
         let delivery = Delivery::start(options.channels, journal).map_err(StartError::Thread)?;
-        let shared = Shared {
-            started: Instant::now(),
-            sampling: Mutex::new(Sampling {
-                sampler,
-                history,
-                recorded_ms: None,
-            }),
-            watcher: Mutex::new(watcher),
-            delivery,
-            pace: Mutex::new(Pace::default()),
-            wake: Condvar::new(),
-        };
+        let shared = Shared::new(Instant::now(), sampler, history, tracker, delivery);
         Ok(Self {
             shared: Arc::new(shared),
             background: Mutex::new(None),
+            _gauges: gauges,
         })
     }
 
@@ -178,8 +98,9 @@ impl Monitor {
         self.with(MemoryUsageReport::new)
     }
 
-    /// Samples now and returns the app's memory with the proportional shares of all its processes, which takes 12 ms per GiB
-    /// of them and holds a lock of each meanwhile. Other samples bring shares along, one process at a time.
+    /// Samples now and returns the app's memory with the proportional shares of all its processes.
+    /// This takes 12 ms per GiB of them and holds a lock of each meanwhile. Other samples read the
+    /// shares of one process at a time.
     #[must_use]
     pub fn get_proportional_usage(&self) -> MemoryUsageReport {
         self.tick();
@@ -192,7 +113,7 @@ impl Monitor {
     #[must_use]
     pub fn get_component_usage(&self, component: Component) -> ComponentMemoryUsage {
         self.tick();
-        self.with(|watcher| ComponentMemoryUsage::new(watcher, component))
+        self.with(|tracker| ComponentMemoryUsage::new(tracker, component))
     }
 
     /// Samples now and returns the app's memory as one flat record.
@@ -202,7 +123,8 @@ impl Monitor {
         self.with(MemoryMetrics::new)
     }
 
-    /// Returns everything known as of the last sample, or of now where there is none yet.
+    /// Returns the state, alerts and history as of the last sample, or of now where there is none
+    /// yet.
     #[must_use]
     pub fn generate_memory_report(&self) -> MemoryAnalysisReport {
         if self.ticks() == 0 {
@@ -211,15 +133,16 @@ impl Monitor {
         self.with(MemoryAnalysisReport::new)
     }
 
-    /// Samples in the background from now on, every `interval` (at least [`INTERVAL_MS_MIN`]), every second while the
-    /// pressure is High, and on Linux at once when the kernel says that tasks wait for memory. Called again, it changes the interval at once.
+    /// Samples in the background from now on, every `interval` (at least [`INTERVAL_MS_MIN`]),
+    /// every second while the pressure is High, and on Linux at once when tasks begin to wait for
+    /// memory. Called again, it changes the interval at once.
     ///
     /// # Errors
     ///
     /// An [`std::io::Error`] where the thread cannot be started.
     pub fn start_continuous_monitoring(&self, interval: Duration) -> std::io::Result<()> {
         let interval = interval.max(Duration::from_millis(INTERVAL_MS_MIN));
-        lock(&self.shared.watcher).set_measures_faster(interval > INTERVAL_HIGH);
+        lock(&self.shared.tracker).set_samples_faster(interval > INTERVAL_HIGH);
         lock(&self.shared.pace).interval = Some(interval);
         self.shared.wake.notify_all();
         let mut background = lock(&self.background);
@@ -233,111 +156,111 @@ impl Monitor {
     pub fn stop_continuous_monitoring(&self) {
         lock(&self.shared.pace).interval = None;
         self.shared.wake.notify_all();
-        lock(&self.shared.watcher).set_measures_faster(false);
+        lock(&self.shared.tracker).set_samples_faster(false);
         if let Some(background) = lock(&self.background).take() {
             background.join();
         }
     }
 
-    /// Takes the next sample in the background now, without waiting for it: something has happened.
+    /// Requests the next sample of the background at once, without waiting for it.
     pub fn sample_soon(&self) {
         self.shared.sample_soon();
     }
 
-    /// Sets below how much available memory the levels begin; `None`: by the size of the machine. Effective with the
-    /// next sample.
+    /// Sets the available memory below which the pressure levels begin. `None`: by the size of the
+    /// machine. Effective with the next sample.
     pub fn set_memory_thresholds(&self, thresholds: Option<Thresholds>) {
-        lock(&self.shared.watcher)
-            .pressure_mut()
-            .set_thresholds(thresholds);
+        lock(&self.shared.tracker).set_thresholds(thresholds);
     }
 
-    /// Sets what the app may use in all.
+    /// Sets what the app may use in all. `None` and 0: as much as there is. Effective with the next
+    /// sample.
     pub fn set_budget_bytes(&self, budget_bytes: Option<u64>) {
-        lock(&self.shared.watcher)
-            .pressure_mut()
-            .set_budget_bytes(budget_bytes);
+        lock(&self.shared.tracker).set_budget_bytes(budget_bytes);
     }
 
     /// Sets what a component may use.
     pub fn set_limit_bytes(&self, component: Component, limit_bytes: Option<u64>) {
-        lock(&self.shared.watcher).set_limit_bytes(component, limit_bytes);
+        lock(&self.shared.tracker).set_limit_bytes(component, limit_bytes);
     }
 
-    /// Starts a component's leak verdicts anew: it has loaded or unloaded something large on purpose.
-    pub fn event(&self, component: Component) {
-        lock(&self.shared.watcher).event(component);
+    /// Starts a component's leak verdicts from scratch: it has loaded or unloaded something large
+    /// on purpose.
+    pub fn reset_leak_verdicts(&self, component: Component) {
+        lock(&self.shared.tracker).reset_leak_verdicts(component);
     }
 
-    /// Sets what a component says its caches hold: growth of a declared cache is no leak.
+    /// Sets the bytes in a component's caches: growth of a declared cache is no leak.
     pub fn declare_cache_bytes(&self, component: Component, bytes: u64) {
-        lock(&self.shared.watcher).declare_cache_bytes(component, bytes);
+        lock(&self.shared.tracker).declare_cache_bytes(component, bytes);
     }
 
-    /// Sets what a component's allocator says that the program has allocated, which tells a leak from fragmentation. Good
-    /// for three minutes: say it at least once a minute.
+    /// Sets the bytes that a component's program has allocated according to its allocator, which
+    /// distinguish a leak from fragmentation. They are used for three minutes: call this at least
+    /// once a minute.
     pub fn declare_allocated_bytes(&self, component: Component, bytes: u64) {
-        lock(&self.shared.watcher).declare_allocated_bytes(component, bytes);
+        lock(&self.shared.tracker).declare_allocated_bytes(component, bytes);
     }
 
-    /// A meeting begins, or whatever else the app does that should leave nothing behind. What each component
-    /// holds between meetings is compared. Meetings may overlap.
+    /// A meeting begins, or another activity that should leave nothing behind. The memory of each
+    /// component between meetings is compared. Meetings may overlap.
     pub fn meeting_began(&self) {
-        lock(&self.shared.watcher).meeting_began();
+        lock(&self.shared.tracker).meeting_began();
     }
 
     /// A meeting has ended.
     pub fn meeting_ended(&self) {
-        lock(&self.shared.watcher).meeting_ended();
+        lock(&self.shared.tracker).meeting_ended();
     }
 
-    /// Sets which models a component has loaded, instead of those that it said before; at most
+    /// Sets the models that a component has loaded, in place of those before; at most
     /// [`MODELS_MAX`](crate::model::MODELS_MAX).
     pub fn report_models(&self, component: Component, models: impl IntoIterator<Item = Model>) {
-        lock(&self.shared.watcher).report_models(component, models);
+        lock(&self.shared.tracker).report_models(component, models);
     }
 
-    /// Notes what was done about an alert, in a few words such as "unloaded llama3.2:3b". It is told with the alert until
-    /// that ends. Returns whether the alert is open or about to be.
-    pub fn acted(&self, key: Key, what: &str) -> bool {
-        lock(&self.shared.watcher).acted(key, what)
+    /// Records an action against an alert, in a few words such as "unloaded llama3.2:3b". Its
+    /// notices mention it until the alert ends. Returns whether the alert is open or pending.
+    pub fn record_action(&self, key: Key, action: &str) -> bool {
+        lock(&self.shared.tracker).record_action(key, action)
     }
 
-    /// Takes a process, and what it starts from now on, as part of a component.
+    /// Attributes a process, and every process that it starts from now on, to a component.
     ///
     /// # Errors
     ///
-    /// [`TooManyHanded`]: take back one that has ended.
-    pub fn hand_over(&self, id: ProcessId, component: Component) -> Result<(), TooManyHanded> {
+    /// [`TooManyHandedOver`]: hand over the parents of these processes instead.
+    pub fn hand_over(&self, id: ProcessId, component: Component) -> Result<(), TooManyHandedOver> {
         lock(&self.shared.sampling)
             .sampler
             .membership()
             .hand_over(id, component)
     }
 
-    /// Reads a pipeline's gauges from now on.
+    /// Reads a pipeline's gauges from now on, as long as the pipeline keeps the registry or one of
+    /// its gauges. A registry that is registered twice is read once.
     ///
     /// # Errors
     ///
     /// [`TooManyPublishers`]: let pipelines share a registry.
-    pub fn watch(&self, gauges: Gauges) -> Result<(), TooManyPublishers> {
-        lock(&self.shared.sampling).sampler.watch(gauges)
+    pub fn register(&self, gauges: &Gauges) -> Result<(), TooManyPublishers> {
+        lock(&self.shared.sampling).sampler.register(gauges)
     }
 
-    /// Returns the registries of gauges that are read.
-    #[must_use]
-    pub fn publishers(&self) -> Vec<Gauges> {
-        lock(&self.shared.sampling).sampler.publishers().to_vec()
+    /// Returns the registries of gauges that are read, each with its place, which it keeps.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn publishers(&self) -> Vec<(usize, Gauges)> {
+        lock(&self.shared.sampling).sampler.publishers()
     }
 
-    /// Notes that the user has seen an alert: it is neither repeated nor sent again until it becomes worse. Returns whether
-    /// it was open.
+    /// Records that the user has seen an alert: it is neither repeated nor sent again until it
+    /// becomes worse. Returns whether it was open.
     pub fn acknowledge(&self, key: Key) -> bool {
         self.shared.delivery.acknowledge_alert(key);
-        lock(&self.shared.watcher).acknowledge(key)
+        lock(&self.shared.tracker).acknowledge(key)
     }
 
-    /// Notes that somebody has received a notice by a way that is no channel.
+    /// Records that a notice was received through no channel.
     pub fn received(&self, notice_id: u64) {
         self.shared.delivery.acknowledge(notice_id);
     }
@@ -350,7 +273,7 @@ impl Monitor {
     /// Returns the pressure as of the last sample.
     #[must_use]
     pub fn level(&self) -> Level {
-        self.with(|watcher| watcher.pressure().level())
+        self.with(|tracker| tracker.pressure().level())
     }
 
     /// Returns how many samples were taken.
@@ -359,9 +282,9 @@ impl Monitor {
         lock(&self.shared.pace).ticks
     }
 
-    /// Looks at everything known, without a sample. Samples wait until `f` returns.
-    pub fn with<T>(&self, f: impl FnOnce(&Watcher) -> T) -> T {
-        f(&lock(&self.shared.watcher))
+    /// Calls `f` with the state of the app as of the last sample. Samples wait until it returns.
+    pub fn with<T>(&self, f: impl FnOnce(&Tracker) -> T) -> T {
+        f(&lock(&self.shared.tracker))
     }
 
     /// Takes a sample now.

@@ -79,6 +79,6 @@ pub use plan::estimate::{Estimate, KvType, ServerTraits};
 pub use plan::quantization::{Quantization, QuantizationAdvice};
 pub use plan::shape::{ModelShape, ShapeError};
 pub use plan::{DoesNotFit, Plan, PlanOptions, plan};
-pub use probe::{Capacity, LocalProbe, Probe, Runner};
+pub use probe::{LocalProbe, ModelMemory, Probe, Runner};
 pub use report::{LoadedModel, ModelMemoryReport};
 pub use state::ModelState;

@@ -8,7 +8,6 @@ use serde::Serialize;
 use time::OffsetDateTime;
 
 use super::client::server::Host;
-use crate::pressure::Thresholds;
 use crate::reader::table::Entry;
 use crate::reader::{ProcessId, ProcessMemory, System};
 
@@ -25,14 +24,10 @@ const RUNNER_NAMES: [&str; 5] = [
 /// Names of the server process.
 const SERVER_NAMES: [&str; 2] = ["ollama", "ollama.exe"];
 
-/// Largest reserve, as a divisor of the memory. On a small machine the threshold of high pressure
-/// would leave no room for any model.
-const RESERVE_DIVISOR: u64 = 3;
-
 /// The memory that the machine can give to models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Capacity {
+pub struct ModelMemory {
     /// Bytes that programs can allocate without swapping, within machine and control group.
     pub available_bytes: u64,
     /// Bytes of it that must stay free after a load, so that the load does not cause
@@ -40,7 +35,7 @@ pub struct Capacity {
     pub reserve_bytes: u64,
 }
 
-impl Capacity {
+impl ModelMemory {
     /// Creates a capacity from its two figures.
     #[must_use]
     pub fn new(available_bytes: u64, reserve_bytes: u64) -> Self {
@@ -104,7 +99,7 @@ impl Runner {
 pub trait Probe: Debug + Send + Sync {
     /// Returns the memory that models may take. `None` if it is unknown, as for a server on
     /// another machine.
-    fn capacity(&self) -> Option<Capacity>;
+    fn capacity(&self) -> Option<ModelMemory>;
 
     /// Returns the processes that hold a model. `None` if processes are not visible.
     fn runners(&self) -> Option<Vec<Runner>>;
@@ -162,7 +157,7 @@ impl LocalProbe {
 }
 
 impl Probe for LocalProbe {
-    fn capacity(&self) -> Option<Capacity> {
+    fn capacity(&self) -> Option<ModelMemory> {
         read_capacity(self.system.as_ref()?)
     }
 
@@ -220,22 +215,13 @@ impl Probe for LocalProbe {
     }
 }
 
-/// Reads available memory and reserve. It is the only source of both in this module.
-///
-/// The control group is that of this process, because in a container the server shares it.
-fn read_capacity(system: &System) -> Option<Capacity> {
-    let machine = system.machine().ok()?;
-    // Without a control group there is no limit.
-    let group = system.cgroup().unwrap_or_default();
-    let total_bytes = group
-        .limit_bytes
-        .unwrap_or(u64::MAX)
-        .min(machine.total_bytes);
-    let headroom_bytes = group.headroom_bytes.unwrap_or(u64::MAX);
-    let thresholds = Thresholds::for_machine(total_bytes, machine.swap_total_bytes > 0);
-    Some(Capacity {
-        available_bytes: machine.available_bytes.min(headroom_bytes),
-        reserve_bytes: thresholds.high_bytes.min(total_bytes / RESERVE_DIVISOR),
+/// Reads the memory for models. The control group is that of this process, because in a container
+/// the server shares it.
+fn read_capacity(system: &System) -> Option<ModelMemory> {
+    let capacity = crate::capacity::Capacity::read(system);
+    Some(ModelMemory {
+        available_bytes: capacity.available_bytes.get()?,
+        reserve_bytes: capacity.reserve_bytes.get()?,
     })
 }
 
@@ -347,7 +333,7 @@ mod tests {
 
     /// Writes the files of a machine, optionally with the limit and usage of a control group, and
     /// returns its capacity. Amounts are in MiB.
-    fn capacity(total: u64, available: u64, swap: u64, group: Option<(u64, u64)>) -> Capacity {
+    fn capacity(total: u64, available: u64, swap: u64, group: Option<(u64, u64)>) -> ModelMemory {
         let folder = tempfile::tempdir().unwrap();
         let write = |path: &str, text: String| {
             let path = folder.path().join(path);
@@ -377,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_load_never_causes_critical_pressure() {
-        use crate::pressure::Thresholds;
+        use crate::capacity::Thresholds;
 
         for total_gib in [2, 4, 8, 16, 64] {
             for swap in [0, 4096] {

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
-use super::{Level, MIB, Thresholds};
+use super::level::Level;
+use crate::capacity::Capacity;
 use crate::reader::Psi;
 use crate::sample::Sample;
+
+const MIB: u64 = 1 << 20;
 
 /// What voted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -15,12 +18,12 @@ pub enum Voter {
     Available,
     /// Time lost waiting for memory.
     Stalls,
-    /// The app's own budget.
-    Budget,
     /// Limits that the control group ran into since the last look.
     GroupEvents,
-    /// Nothing any more: the level is on its way down.
+    /// No figure any more: the level is on its way down.
     Recovery,
+    /// No figure yet or at present: available memory cannot be read.
+    Blind,
 }
 
 /// A level with its reason.
@@ -32,7 +35,8 @@ pub struct Vote {
     pub level: Level,
     /// What voted.
     pub voter: Voter,
-    /// The figure: bytes that are available or held, percent of the time, a count of events, or seconds.
+    /// The figure: bytes that are available or held, percent of the time, a count of events, or
+    /// seconds.
     pub value: f64,
     /// The threshold that it passed, in the same unit.
     pub threshold: f64,
@@ -50,31 +54,28 @@ pub(super) struct Events {
 
 impl Events {
     /// One more than the counters, so that counters at 0 differ from none seen yet.
-    pub(super) fn of(sample: &Sample) -> Self {
-        let Some(group) = &sample.cgroup else {
-            return Self::default();
+    /// `None`: the group cannot be read.
+    pub(super) fn of(sample: &Sample) -> Option<Self> {
+        let Some(group) = sample.cgroup.as_ref().known()? else {
+            return Some(Self::default());
         };
         let of = |events: Option<u64>| events.map_or(0, |n| n.saturating_add(1));
-        Self {
+        Some(Self {
             high: of(group.events_high),
             max: of(group.events_max),
             oom: of(group.events_oom),
-        }
+        })
     }
 }
 
-pub(super) fn available(
-    sample: &Sample,
-    thresholds: Option<Thresholds>,
-    band: f64,
-) -> Option<Vote> {
-    let available_bytes = sample.available_bytes()?;
-    let thresholds = thresholds?;
-    let level = thresholds.level(available_bytes as f64 / band);
+pub(super) fn available(capacity: &Capacity, band: f64) -> Option<Vote> {
+    let available_bytes = capacity.available_bytes.get()?;
+    let thresholds = capacity.thresholds().get()?;
+    let level = Level::of_available(available_bytes as f64 / band, &thresholds);
     let below_bytes = match level {
         Level::Critical => thresholds.critical_bytes,
         Level::High => thresholds.high_bytes,
-        Level::Medium | Level::Low => thresholds.medium_bytes,
+        Level::Medium | Level::Low | Level::Unknown => thresholds.medium_bytes,
     };
     let (has, below) = (available_bytes / MIB, below_bytes / MIB);
     Some(Vote {
@@ -83,20 +84,6 @@ pub(super) fn available(
         value: available_bytes as f64,
         threshold: below_bytes as f64,
         reason: format!("{has} MiB available, below {below} MiB"),
-    })
-}
-
-pub(super) fn budget(sample: &Sample, budget_bytes: Option<u64>, band: f64) -> Option<Vote> {
-    let budget_bytes = budget_bytes.filter(|b| *b > 0)?;
-    let percent = sample.total_bytes as f64 / budget_bytes as f64 * 100.0;
-    let (level, from_percent) = step(percent * band, [80.0, 92.0, 100.0]);
-    let (used, budget) = (sample.total_bytes / MIB, budget_bytes / MIB);
-    Some(Vote {
-        level,
-        voter: Voter::Budget,
-        value: sample.total_bytes as f64,
-        threshold: budget_bytes as f64 * from_percent / 100.0,
-        reason: format!("the app holds {used} MiB, {percent:.0} % of its {budget} MiB"),
     })
 }
 
@@ -120,10 +107,11 @@ pub(super) fn group_events(old: Events, events: Events) -> Option<Vote> {
 }
 
 pub(super) fn stalls(sample: &Sample, band: f64) -> Option<Vote> {
-    let group = sample.cgroup.as_ref().and_then(|g| g.psi);
+    let group = sample.cgroup().and_then(|group| group.psi);
     // Either may be missing: a container often shows its own stalls and hides the machine's.
-    sample.psi.or(group)?;
-    let worst = |f: fn(&Psi) -> f64| sample.psi.iter().chain(&group).map(f).fold(0.0, f64::max);
+    let machine = sample.psi.get();
+    machine.or(group)?;
+    let worst = |f: fn(&Psi) -> f64| machine.iter().chain(&group).map(f).fold(0.0, f64::max);
     let some = worst(|p| p.some.avg10_percent);
     let full = worst(|p| p.full.map_or(0.0, |full| full.avg10_percent));
     // `some` alone never makes Critical: one waiting task is no emergency.
@@ -139,7 +127,7 @@ pub(super) fn stalls(sample: &Sample, band: f64) -> Option<Vote> {
     })
 }
 
-/// What is said of a level that no figure asks for any more: 0 s of the time after which it falls have passed.
+/// The reason of a level that no figure asks for any more.
 pub(super) fn recovery(level: Level, falls_after_ms: u64) -> Vote {
     let falls_after_s = falls_after_ms / 1_000;
     Vote {
@@ -147,7 +135,18 @@ pub(super) fn recovery(level: Level, falls_after_ms: u64) -> Vote {
         voter: Voter::Recovery,
         value: 0.0,
         threshold: falls_after_s as f64,
-        reason: format!("nothing is short any more; it falls after {falls_after_s} s of that"),
+        reason: format!("memory is sufficient again; the level falls after {falls_after_s} s"),
+    }
+}
+
+/// The reason of a level that cannot be judged.
+pub(super) fn blind(why: &str) -> Vote {
+    Vote {
+        level: Level::Unknown,
+        voter: Voter::Blind,
+        value: 0.0,
+        threshold: 0.0,
+        reason: format!("available memory is unknown: {why}"),
     }
 }
 

@@ -1,15 +1,16 @@
-//! What a process was started with.
+//! The arguments of a process.
 
+use super::error::ReadError;
 use super::process::{self, ProcessId};
-use super::{ReadError, System};
+use super::system::System;
 
 impl System {
     /// Returns the arguments of a process, its program first; a list beyond 8 KiB is cut.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Gone`] where it has ended, [`ReadError::Unsupported`] where the system is not Linux: attribute by
-    /// other means.
+    /// [`ReadError::Gone`] where it has ended, [`ReadError::Unsupported`] where the system is not
+    /// Linux: attribute by other means.
     pub fn arguments(&self, id: ProcessId) -> Result<Vec<String>, ReadError> {
         let root = self.proc_root("arguments of a process")?;
         let path = root.join(id.pid.to_string()).join("cmdline");

@@ -1,18 +1,19 @@
-//! Ends exactly one process, and never a later one with its number.
+//! Kills exactly one process, and never a later one with its number.
 //!
 //! Source: Linux pidfd_open(2), pidfd_send_signal(2); since Linux 5.3.
 
 use std::io;
 
-use super::{ProcessId, System};
+use super::process::ProcessId;
+use super::system::System;
 
 impl System {
-    /// Kills a process of this machine. What it has not written is lost.
+    /// Kills a process of this machine. Its unwritten data is lost.
     ///
     /// # Errors
     ///
-    /// Not found: it has ended. Permission denied: it is another user's. Unsupported: the system cannot tell it from a
-    /// later process with its number.
+    /// Not found: it has ended. Permission denied: it is another user's. Unsupported: the system
+    /// cannot tell it from a later process with its number.
     pub(crate) fn kill(&self, id: ProcessId) -> io::Result<()> {
         if self.is_captured() {
             return Err(io::ErrorKind::Unsupported.into());
@@ -26,7 +27,8 @@ impl System {
 
         let pid = i32::try_from(id.pid).ok().and_then(Pid::from_raw);
         let process = pidfd_open(pid.ok_or(io::ErrorKind::NotFound)?, PidfdFlags::empty())?;
-        // From here on the descriptor stands for one process; whether it is the one that is meant, its start tells.
+        // From here on the descriptor stands for one process; whether it is the one that is meant,
+        // its start shows.
         let now = self.identify(id.pid).map_err(io::Error::other)?;
         if now != id {
             return Err(io::ErrorKind::NotFound.into());

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::ReadError;
+use super::error::ReadError;
+use super::text;
 
 /// Memory of the machine, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -13,9 +14,9 @@ use super::ReadError;
 pub struct Machine {
     /// RAM that the system manages.
     pub total_bytes: u64,
-    /// What a new program can have without swapping.
+    /// Bytes that a new program can have without swapping.
     pub available_bytes: u64,
-    /// Whether `available_bytes` is our estimate, because the system does not say.
+    /// Whether `available_bytes` is our estimate, because the system does not report it.
     pub estimated: bool,
     /// Size of the swap; 0 where there is none.
     pub swap_total_bytes: u64,
@@ -47,14 +48,15 @@ impl Machine {
 /// Source: proc_meminfo(5).
 pub(super) fn read(proc_root: &Path) -> Result<Machine, ReadError> {
     let path = proc_root.join("meminfo");
-    let text = super::read(&path)?;
+    let text = text::read(&path)?;
     let missing = |field| ReadError::Missing {
         path: path.clone(),
         field,
     };
     let total_bytes = text.kib("MemTotal:").ok_or_else(|| missing("MemTotal"))?;
     let stated = text.kib("MemAvailable:");
-    // Before Linux 3.14: the same guess as the free(1) of that time, which takes shared memory for reclaimable.
+    // Before Linux 3.14: the same guess as the free(1) of that time, which takes shared memory for
+    // reclaimable.
     let guess = || Some(text.kib("MemFree:")? + text.kib("Buffers:")? + text.kib("Cached:")?);
     let available_bytes = stated
         .or_else(guess)

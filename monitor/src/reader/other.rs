@@ -1,12 +1,13 @@
-//! macOS and Windows through sysinfo, named as what it measures there.
+//! macOS and Windows through sysinfo, with the basis of its figures.
 
 use sysinfo::{
     MemoryRefreshKind, Pid, Process, ProcessRefreshKind, ProcessesToUpdate, System as Sysinfo,
 };
 
-use super::process::{Basis, ProcessMemory};
+use super::error::ReadError;
+use super::machine::Machine;
+use super::process::{Basis, ProcessId, ProcessMemory};
 use super::table::{Entry, PROCESSES_MAX};
-use super::{Machine, ProcessId, ReadError};
 
 /// Reads this process. Keeps no state; sysinfo allocates a few KB that are freed on return.
 pub(super) fn own() -> Result<ProcessMemory, ReadError> {
@@ -21,8 +22,9 @@ pub(super) fn identify(pid: u32) -> Result<ProcessId, ReadError> {
     with_process(pid, |process| ProcessId::new(pid, process.start_time()))
 }
 
-/// Between looking at its start and ending it there is a moment in which it could end by itself and another could take
-/// its number; neither system gives a handle through sysinfo that would close it.
+/// Between looking at its start and ending it there is a moment in which it could end by itself and
+/// another could take its number; neither system gives a handle through sysinfo that would close
+/// it.
 #[cfg(feature = "ollama")]
 pub(super) fn kill(id: ProcessId) -> std::io::Result<()> {
     let killed = with_process(id.pid, |process| {
@@ -79,7 +81,8 @@ fn with_process<T>(pid: u32, f: impl Fn(&Process) -> T) -> Result<T, ReadError> 
         .ok_or(ReadError::Gone { pid })
 }
 
-/// On Windows sysinfo's virtual memory is the private commit; on macOS the footprint is not to be had from it.
+/// On Windows sysinfo's virtual memory is the private commit; on macOS the footprint is not to be
+/// had from it.
 fn describe(process: &Process) -> ProcessMemory {
     let resident_bytes = process.memory();
     let (private_bytes, basis) = if cfg!(windows) {

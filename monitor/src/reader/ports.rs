@@ -1,10 +1,10 @@
-//! Who listens on a TCP port.
+//! The listener on a TCP port.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::ReadError;
+use super::error::ReadError;
 use super::process::ProcessId;
 use super::table::Entry;
 
@@ -17,8 +17,9 @@ const FILES_MAX: usize = 4_096;
 /// The state "listening" in `/proc/net/tcp`.
 const LISTEN: &str = "0A";
 
-/// Finds the socket in `/proc/net/tcp{,6}` and its holder in the processes' open files. Files of other users cannot be
-/// read and are passed over. The lowest number wins: a server that forks its workers holds the socket first.
+/// Finds the socket in `/proc/net/tcp{,6}` and its holder in the processes' open files. Files of
+/// other users cannot be read and are passed over. The lowest number wins: a server that forks its
+/// workers holds the socket first.
 pub(super) fn listener(
     proc_root: &Path,
     port: u16,
@@ -49,7 +50,8 @@ pub(super) fn listener(
     Ok(entries.iter().find(holds).map(|entry| entry.id))
 }
 
-/// Source: proc_pid_net(5): `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode`.
+/// Source: proc_pid_net(5): `sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout
+/// inode`.
 fn inode(path: &Path, port: u16) -> Result<Option<u64>, ReadError> {
     let unreadable = |source| ReadError::Unreadable {
         path: path.to_path_buf(),

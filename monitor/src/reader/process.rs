@@ -1,10 +1,11 @@
-//! What one process costs.
+//! The memory of one process.
 //!
 //! # Which figure
 //!
-//! RSS counts shared pages in every process, counts mapped files that the kernel takes back at will, and falls when
-//! pages are swapped out. So the cost of a process is `private`: `RssAnon + RssShmem + VmSwap`, what nobody but this
-//! process keeps alive. `resident` and `reclaimable` stand beside it for display.
+//! RSS counts shared pages in every process, counts mapped files that the kernel takes back at
+//! will, and falls when pages are swapped out. So the cost of a process is `private`: `RssAnon +
+//! RssShmem + VmSwap`, the pages that only this process keeps alive. `resident` and `reclaimable`
+//! stand beside it for display.
 //!
 //! Source: proc(5); a published case in which RSS showed 70 MiB of 9.35 GiB: ollama issue 18106.
 
@@ -12,10 +13,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::ReadError;
+use super::error::ReadError;
 use super::text::Text;
 
-/// A process, told apart from a later one of the same number by its start time.
+/// A process, identified by its number and start time, since numbers are used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
@@ -39,29 +40,31 @@ impl ProcessId {
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct ProcessMemory {
-    /// What only this process keeps alive: the cost that budgets, alerts and leak verdicts use. See `basis`.
+    /// What only this process keeps alive: the cost that budgets, alerts and leak verdicts use. See
+    /// `basis`.
     pub private_bytes: u64,
-    /// What is in RAM now, shared pages and mapped files included. For display.
+    /// Bytes in RAM now, shared pages and mapped files included. For display.
     pub resident_bytes: u64,
-    /// Mapped files in RAM, which the kernel can drop without writing. `None`: the system does not tell.
+    /// Mapped files in RAM, which the kernel can drop without writing. `None`: the system does not
+    /// tell.
     pub reclaimable_bytes: Option<u64>,
-    /// Swapped out. Part of `private_bytes`. `None`: the system does not tell.
+    /// Swapped out. Part of `private_bytes`. `None`: the system does not report it.
     pub swap_bytes: Option<u64>,
-    /// Most that was ever resident. `None`: the system does not tell.
+    /// Most that was ever resident. `None`: the system does not report it.
     pub peak_resident_bytes: Option<u64>,
-    /// What `private_bytes` was made of.
+    /// Composition of `private_bytes`.
     pub basis: Basis,
 }
 
-/// What the private figure was made of.
+/// Composition of the private figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub enum Basis {
     /// Linux: anonymous + shared memory + swap. Exact.
     AnonShmemSwap,
-    /// Linux before 4.5: resident minus shared pages, plus swap. Estimated: shared memory that only this process
-    /// holds is missing.
+    /// Linux before 4.5: resident minus shared pages, plus swap. Estimated: shared memory that only
+    /// this process holds is missing.
     ResidentLessShared,
     /// macOS: resident size, which misses compressed pages and counts freed ones. Estimated.
     Resident,
@@ -70,16 +73,19 @@ pub enum Basis {
 }
 
 impl Basis {
-    /// Returns in words what was added up.
+    /// Returns the composition in words.
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
             Self::AnonShmemSwap => "private memory: anonymous, shared and swapped",
             Self::ResidentLessShared => "an estimate: resident pages without shared ones, and swap",
             Self::Resident => {
-                "an estimate: resident memory, which misses compressed pages, since this system does not tell the footprint"
+                "an estimate: resident memory, which misses compressed pages, since this system \
+                 does not report the footprint"
             }
-            Self::PrivateCommit => "private commit: what the system has promised, touched or not",
+            Self::PrivateCommit => {
+                "private commit: the bytes that the system has promised, touched or not"
+            }
         }
     }
 
@@ -90,38 +96,15 @@ impl Basis {
     }
 }
 
-/// Reads the memory of this process: one file, no state, no allocation on Linux, some 20 µs.
-///
-/// # Errors
-///
-/// [`ReadError`] where `/proc` is not mounted or the system offers no figure: report that it is unknown.
-///
-/// # Examples
-///
-/// ```
-/// let memory = steadyscribe_monitor::reader::own()?;
-/// assert!(memory.private_bytes > 0);
-/// # Ok::<(), steadyscribe_monitor::reader::ReadError>(())
-/// ```
-pub fn own() -> Result<ProcessMemory, ReadError> {
-    #[cfg(target_os = "linux")]
-    return memory_at(Path::new("/proc/self/status"), std::process::id());
-    #[cfg(any(target_os = "macos", windows))]
-    return super::other::own();
-    #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
-    Err(ReadError::Unsupported {
-        what: "memory of this process",
-    })
-}
-
 /// Reads the memory of a process below a `/proc`-like root.
 ///
-/// The number may have passed to another process since it was learned: [`super::System::memory_of`] makes sure.
+/// The number may have passed to another process since it was learned:
+/// [`memory_of`](super::System::memory_of) makes sure.
 ///
 /// # Errors
 ///
 /// [`ReadError::Gone`] where the process has ended, another where the file cannot be read.
-pub fn memory(proc_root: &Path, pid: u32) -> Result<ProcessMemory, ReadError> {
+pub(super) fn memory(proc_root: &Path, pid: u32) -> Result<ProcessMemory, ReadError> {
     memory_at(&proc_root.join(pid.to_string()).join("status"), pid)
 }
 
@@ -155,7 +138,7 @@ pub(super) fn proportional(proc_root: &Path, pid: u32) -> Result<Proportional, R
     })
 }
 
-fn memory_at(path: &Path, pid: u32) -> Result<ProcessMemory, ReadError> {
+pub(super) fn memory_at(path: &Path, pid: u32) -> Result<ProcessMemory, ReadError> {
     let text = read(path, pid)?;
     // A zombie and a kernel thread have no memory and no Vm lines: nothing of theirs can be freed.
     let Some(resident_bytes) = text.kib("VmRSS:") else {
@@ -285,21 +268,5 @@ mod tests {
             error.to_string().ends_with("status holds no VmRSS"),
             "{error}"
         );
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn own_memory_follows_what_is_touched() {
-        let before = own().unwrap();
-        let held = vec![1_u8; 64 << 20];
-        let after = own().unwrap();
-        assert!(held.iter().all(|&b| b == 1));
-        let grown = after.private_bytes - before.private_bytes;
-        // Other tests of this binary run beside this one.
-        assert!(
-            (60 << 20..80 << 20).contains(&grown),
-            "{grown} bytes for 64 MiB"
-        );
-        assert!(after.peak_resident_bytes >= Some(after.resident_bytes));
     }
 }

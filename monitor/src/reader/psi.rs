@@ -1,4 +1,4 @@
-//! Pressure stall information: how long tasks wait for memory.
+//! Pressure stall information: the time that tasks wait for memory.
 //!
 //! Source: Linux Documentation/accounting/psi.rst.
 
@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::ReadError;
-use super::text::leading_number;
+use super::error::ReadError;
+use super::text::{self, leading_number};
 
 /// Shares of the time in which tasks waited for memory.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -16,7 +16,7 @@ use super::text::leading_number;
 pub struct Psi {
     /// At least one task waited.
     pub some: Stall,
-    /// All tasks waited at once. `None`: the kernel does not tell.
+    /// All tasks waited at once. `None`: the kernel does not report it.
     pub full: Option<Stall>,
 }
 
@@ -49,7 +49,7 @@ impl Psi {
 }
 
 pub(super) fn read(path: &Path) -> Result<Psi, ReadError> {
-    let text = super::read(path)?;
+    let text = text::read(path)?;
     let some = text.field("some ").and_then(stall);
     let some = some.ok_or(ReadError::Missing {
         path: path.to_path_buf(),

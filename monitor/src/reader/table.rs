@@ -1,13 +1,14 @@
-//! The table of processes: who runs, since when, and who started whom.
+//! The table of processes: identity, name and parent of each.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
-use super::ReadError;
+use super::error::ReadError;
 use super::process::{self, ProcessId};
 use super::text::{Text, leading_number};
 
-/// Most processes that are looked at. A desktop runs 200 to 600; beyond the limit the parts still add up, but
-/// processes with the highest numbers are not seen.
+/// Most processes that are looked at. A desktop runs 200 to 600; beyond the limit the parts still
+/// add up, but processes with the highest numbers are not seen.
 pub const PROCESSES_MAX: usize = 4_096;
 
 /// Longest name that the kernel keeps of a process.
@@ -66,7 +67,8 @@ pub(super) fn fill(proc_root: &Path, entries: &mut Vec<Entry>) -> Result<(), Rea
     refresh(proc_root, entries)
 }
 
-/// Drops the processes that are gone and reads only those whose numbers are new: a tenth of the cost.
+/// Drops the processes that are gone and reads only those whose numbers are new: a tenth of the
+/// cost.
 pub(super) fn refresh(proc_root: &Path, entries: &mut Vec<Entry>) -> Result<(), ReadError> {
     let unreadable = |source| ReadError::Unreadable {
         path: proc_root.to_path_buf(),
@@ -84,7 +86,8 @@ pub(super) fn refresh(proc_root: &Path, entries: &mut Vec<Entry>) -> Result<(), 
             Ok(at) => entries[at],
             Err(_) => match entry(proc_root, pid) {
                 Ok(entry) => entry,
-                Err(_) => continue,
+                Err(error) if is_passed_over(&error) => continue,
+                Err(error) => return Err(error),
             },
         };
         entries.push(entry);
@@ -95,6 +98,16 @@ pub(super) fn refresh(proc_root: &Path, entries: &mut Vec<Entry>) -> Result<(), 
     entries.drain(..known);
     entries.sort_unstable_by_key(|e| e.id);
     Ok(())
+}
+
+/// A process that has ended, a damaged line, and another user's process that is hidden are left
+/// out. Any other failure, such as too many open files, would make every component look empty.
+fn is_passed_over(error: &ReadError) -> bool {
+    match error {
+        ReadError::Gone { .. } | ReadError::Missing { .. } => true,
+        ReadError::Unreadable { source, .. } => source.kind() == ErrorKind::PermissionDenied,
+        ReadError::Unsupported { .. } => false,
+    }
 }
 
 pub(super) fn identify(proc_root: &Path, pid: u32) -> Result<ProcessId, ReadError> {
@@ -110,7 +123,8 @@ fn entry(proc_root: &Path, pid: u32) -> Result<Entry, ReadError> {
     })
 }
 
-/// `pid (name) state parent … start`: the name may hold blanks and parentheses, so its end is the last one.
+/// `pid (name) state parent … start`: the name may hold blanks and parentheses, so its end is the
+/// last one.
 ///
 /// Source: proc_pid_stat(5); the start time is field 22.
 fn parse(text: &Text, pid: u32) -> Option<Entry> {

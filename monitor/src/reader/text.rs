@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
-/// Longest prefix of a kernel file that is looked at. `/proc/pid/status` takes 1.5 KB and `memory.stat` 3 KB; what is
-/// longer only grows at the end.
+use super::error::ReadError;
+
+/// Longest prefix of a kernel file that is looked at. `/proc/pid/status` takes 1.5 KB and
+/// `memory.stat` 3 KB; what is longer only grows at the end.
 pub(crate) const TEXT_BYTES_MAX: usize = 8 << 10;
 
 /// Smallest page of any system.
@@ -30,7 +32,8 @@ impl Text {
                 Ok(0) => break,
                 Ok(n) => {
                     text.len += n;
-                    // The kernel gives such files a page at a time, so less than a page is the end: this saves a call.
+                    // The kernel gives such files a page at a time, so less than a page is the end:
+                    // this saves a call.
                     if n < PAGE_BYTES_MIN {
                         break;
                     }
@@ -68,6 +71,14 @@ impl Text {
     pub(crate) fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.bytes().split(|&b| b == b'\n')
     }
+}
+
+/// Reads a file that belongs to no process.
+pub(super) fn read(path: &Path) -> Result<Text, ReadError> {
+    Text::read(path).map_err(|source| ReadError::Unreadable {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 /// Parses the digits at the start; `None` where there are none or too many.

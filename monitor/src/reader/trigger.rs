@@ -1,6 +1,7 @@
-//! The kernel's word that tasks begin to wait for memory, so that samples may be rare.
+//! The kernel's trigger for tasks that begin to wait for memory, so that samples may be rare.
 //!
-//! Source: Linux Documentation/accounting/psi.rst. Without privileges the window must be a multiple of 2 s.
+//! Source: Linux Documentation/accounting/psi.rst. Without privileges the window must be a multiple
+//! of 2 s.
 
 use std::fs::{File, OpenOptions};
 use std::io::{PipeReader, Write};
@@ -10,10 +11,10 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use super::ReadError;
+use super::error::ReadError;
 
-/// At least one task waited for 300 ms within 2 s: 15 %, between the thresholds of Medium and High. The zero at the end
-/// is what the kernel expects.
+/// At least one task waited for 300 ms within 2 s: 15 %, between the thresholds of Medium and High.
+/// The zero at the end is what the kernel expects.
 const TRIGGER: &[u8] = b"some 300000 2000000\0";
 
 /// `O_NONBLOCK`, as the kernel's own example opens the file.
@@ -45,7 +46,8 @@ impl StallTrigger {
         }
     }
 
-    /// Waits until tasks stall. `false`: the other end of `stop` was closed, or the kernel has given the trigger up.
+    /// Waits until tasks stall. `false`: the other end of `stop` was closed, or the kernel has
+    /// given the trigger up.
     pub(crate) fn wait(&self, stop: &PipeReader) -> bool {
         let mut files = [
             PollFd::new(&self.file, PollFlags::PRI),
@@ -69,9 +71,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trigger_is_armed_and_ends_when_it_is_told() {
+    fn trigger_is_armed_and_ends_with_its_pipe() {
         let Ok(trigger) = StallTrigger::arm(Path::new("/proc")) else {
-            // A kernel without stall information, or a container that may not ask for it.
+            // A kernel without stall information, or a container without the right to it.
             return;
         };
         let (stop, stopper) = std::io::pipe().unwrap();

@@ -2,33 +2,45 @@
 
 use std::fmt::Write;
 
-use super::{Course, MemoryAnalysisReport, bytes_text, leak_text};
+use super::analysis::MemoryAnalysisReport;
+use super::course::Course;
+use super::text::{bytes_text, figure_text, leak_text};
 use crate::series::Point;
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1c2330;--paper:#fff;--soft:#5a6577;--rule:#d5dbe4;--line:#1d5fd1}\
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaf1;--paper:#12161d;--soft:#9aa6b8;--rule:#2b3442;--line:#7fb0ff}}\
-body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:62rem;margin:2rem auto;padding:0 1rem}\
+:root{color-scheme:light dark;--ink:#1c2330;--paper:#fff;--soft:#5a6577;\
+--rule:#d5dbe4;--line:#1d5fd1}\
+@media(prefers-color-scheme:dark){:root{--ink:#e6eaf1;--paper:#12161d;--soft:#9aa6b8;\
+--rule:#2b3442;--line:#7fb0ff}}\
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);\
+max-width:62rem;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2rem}\
-table{border-collapse:collapse;width:100%}th,td{padding:.35rem .6rem;border-bottom:1px solid var(--rule);text-align:left}\
+table{border-collapse:collapse;width:100%}\
+th,td{padding:.35rem .6rem;border-bottom:1px solid var(--rule);text-align:left}\
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.soft{color:var(--soft)}\
 figure{margin:1.25rem 0}figcaption{font-weight:600}svg{width:100%;height:auto}\
-svg .area{fill:var(--line);opacity:.18}svg .line{fill:none;stroke:var(--line);stroke-width:2}svg .rule{stroke:var(--rule)}svg text{fill:var(--soft);font-size:13px}\
+svg .area{fill:var(--line);opacity:.18}svg .line{fill:none;stroke:var(--line);stroke-width:2}\
+svg .rule{stroke:var(--rule)}svg text{fill:var(--soft);font-size:13px}\
 .wide{overflow-x:auto}";
 
-pub(super) fn render(report: &MemoryAnalysisReport) -> String {
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let _ = page(report, &mut text);
-    text
+impl MemoryAnalysisReport {
+    /// Returns the report as one HTML page with charts that needs nothing else.
+    #[must_use]
+    pub fn to_html(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = page(self, &mut text);
+        text
+    }
 }
 
 fn page(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     let usage = &report.usage;
     write!(
         out,
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Memory report</title>\
-         <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <title>Memory report</title><meta name=\"viewport\" content=\"width=device-width\">\
+         <style>{STYLE}</style></head><body>\
          <h1>Memory report</h1><p class=\"soft\">{}</p>",
         usage.timestamp
     )?;
@@ -36,22 +48,26 @@ fn page(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
         .memory_pressure_reason
         .as_deref()
         .unwrap_or("nothing is short");
-    let known = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), bytes_text);
     write!(
         out,
-        "<p>Pressure: <strong>{}</strong> ({}). The app holds <strong>{}</strong>; {} of {} are available.</p>",
+        "<p>Machine pressure: <strong>{}</strong> ({}). \
+         The app holds <strong>{}</strong>; {} of {} are available.</p>",
         usage.memory_pressure_level.name(),
         escape(reason),
-        bytes_text(usage.meetily_total_usage),
-        known(usage.available_memory),
-        known(usage.total_system_memory)
+        figure_text(usage.meetily_total_usage),
+        figure_text(usage.available_memory),
+        figure_text(usage.total_system_memory)
     )?;
-    if let Some(basis) = usage.basis {
+    if let Some(budget) = usage.budget {
+        let budget = bytes_text(budget);
         write!(
             out,
-            "<p class=\"soft\">Measured is {}.</p>",
-            basis.meaning()
+            "<p>The budget of the app is <strong>{budget}</strong>.</p>"
         )?;
+    }
+    if let Some(basis) = usage.basis {
+        let meaning = basis.meaning();
+        write!(out, "<p class=\"soft\">The figures are {meaning}.</p>")?;
     }
     table(report, out)?;
     alerts(report, out)?;
@@ -71,21 +87,21 @@ fn page(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
 fn table(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     write!(
         out,
-        "<h2>Components</h2><div class=\"wide\"><table><thead><tr><th>Component</th><th class=\"n\">Now</th><th class=\"n\">Peak</th>\
-         <th class=\"n\">Average, 2 h</th><th>Trend</th><th class=\"n\">Reclaimable</th><th>Leak</th></tr></thead><tbody>"
+        "<h2>Components</h2><div class=\"wide\"><table><thead><tr><th>Component</th>\
+         <th class=\"n\">Now</th><th class=\"n\">Peak</th><th class=\"n\">Average, 2 h</th>\
+         <th>Trend</th><th class=\"n\">Reclaimable</th><th>Leak</th></tr></thead><tbody>"
     )?;
     for part in &report.usage.component_breakdown {
-        let leak = escape(&leak_text(part));
+        let leak = escape(&leak_text(&part.leak, &part.meeting_leak));
+        write!(out, "<tr><td>{}</td>", part.component)?;
+        for figure in [part.current_usage, part.peak_usage, part.average_usage] {
+            write!(out, "<td class=\"n\">{}</td>", figure_text(figure))?;
+        }
         write!(
             out,
-            "<tr><td>{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td>{:?}</td>\
-             <td class=\"n\">{}</td><td>{leak}</td></tr>",
-            part.component,
-            bytes_text(part.current_usage),
-            bytes_text(part.peak_usage),
-            bytes_text(part.average_usage),
-            part.memory_trend,
-            bytes_text(part.reclaimable)
+            "<td>{}</td><td class=\"n\">{}</td><td>{leak}</td></tr>",
+            part.memory_trend.name(),
+            figure_text(part.reclaimable)
         )?;
     }
     write!(out, "</tbody></table></div>")
@@ -100,7 +116,8 @@ fn alerts(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     for alert in &report.alerts {
         write!(
             out,
-            "<li><strong>{}</strong> {}: {}.{} <span class=\"soft\">Since {}.</span></li>",
+            "<li><strong>{}</strong> {}: {}.{} \
+             <span class=\"soft\">Since {}.</span></li>",
             alert.severity.name(),
             alert.component,
             escape(&alert.message),
@@ -118,11 +135,11 @@ fn recommendations(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt:
     }
     write!(out, "<ol>")?;
     for step in &report.usage.recommendations {
-        let (what, why) = (escape(&step.action), escape(&step.reason));
-        let whom = step.component;
+        let (action, why) = (escape(&step.action), escape(&step.reason));
+        let component = step.component;
         write!(
             out,
-            "<li><strong>{whom}</strong>: {what} <span class=\"soft\">({why})</span>.</li>"
+            "<li><strong>{component}</strong>: {action} <span class=\"soft\">({why})</span>.</li>"
         )?;
     }
     write!(out, "</ol>")
@@ -132,14 +149,15 @@ fn recommendations(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt:
 fn charts(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     write!(
         out,
-        "<h2>The last two hours</h2><p class=\"soft\">Line: mean. Band: from the least to the greatest value.</p>"
+        "<h2>The last two hours</h2>\
+         <p class=\"soft\">Line: mean. Band: from the least to the greatest value.</p>"
     )?;
     let mut shown = 0;
     for course in &report.history {
         if course.points.len() > 1 && course.points.iter().any(|p| p.max_bytes > 0) {
             let parts = &report.usage.component_breakdown;
             let part = parts.iter().find(|p| p.component.name() == course.name);
-            let trend = part.map_or_else(String::new, |p| format!(", {:?}", p.memory_trend));
+            let trend = part.map_or_else(String::new, |p| format!(", {}", p.memory_trend.name()));
             chart(course, &trend.to_lowercase(), out)?;
             shown += 1;
         }
@@ -168,7 +186,8 @@ fn chart(course: &Course, trend: &str, out: &mut String) -> std::fmt::Result {
     write!(
         out,
         "<figure><figcaption>{}: {} now, {} at most{trend}</figcaption>\
-         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{} over the last two hours\">",
+         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" \
+         aria-label=\"{} over the last two hours\">",
         course.name,
         bytes_text(now),
         bytes_text(top),

@@ -2,18 +2,22 @@
 
 use std::fmt::Write;
 
-use super::{MemoryAnalysisReport, bytes_text, leak_text};
+use super::analysis::MemoryAnalysisReport;
+use super::text::{bytes_text, figure_text, leak_text};
 
-pub(super) fn render(report: &MemoryAnalysisReport) -> String {
-    let mut text = String::new();
-    // Writing to a string does not fail.
-    let _ = write(report, &mut text);
-    text
+impl MemoryAnalysisReport {
+    /// Returns the report as Markdown.
+    #[must_use]
+    pub fn to_markdown(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = write(self, &mut text);
+        text
+    }
 }
 
 fn write(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     let usage = &report.usage;
-    let known = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), bytes_text);
     writeln!(out, "# Memory report\n\n{}\n", usage.timestamp)?;
     let reason = usage
         .memory_pressure_reason
@@ -21,18 +25,21 @@ fn write(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
         .unwrap_or("nothing is short");
     writeln!(
         out,
-        "Pressure: **{}** ({reason})  ",
+        "Machine pressure: **{}** ({reason})  ",
         usage.memory_pressure_level.name()
     )?;
     writeln!(
         out,
         "The app holds {}; {} of {} are available.\n",
-        bytes_text(usage.meetily_total_usage),
-        known(usage.available_memory),
-        known(usage.total_system_memory),
+        figure_text(usage.meetily_total_usage),
+        figure_text(usage.available_memory),
+        figure_text(usage.total_system_memory),
     )?;
+    if let Some(budget) = usage.budget {
+        writeln!(out, "The budget of the app is {}.\n", bytes_text(budget))?;
+    }
     if let Some(basis) = usage.basis {
-        writeln!(out, "Measured is {}.\n", basis.meaning())?;
+        writeln!(out, "The figures are {}.\n", basis.meaning())?;
     }
     writeln!(
         out,
@@ -40,17 +47,17 @@ fn write(report: &MemoryAnalysisReport, out: &mut String) -> std::fmt::Result {
     )?;
     writeln!(out, "|---|---:|---:|---:|---|---:|---:|---|")?;
     for part in &usage.component_breakdown {
-        let leak = leak_text(part);
+        let leak = leak_text(&part.leak, &part.meeting_leak);
         writeln!(
             out,
-            "| {}{} | {} | {} | {} | {:?} | {} | {} | {leak} |",
+            "| {}{} | {} | {} | {} | {} | {} | {} | {leak} |",
             part.component,
             if part.estimated { " (estimated)" } else { "" },
-            bytes_text(part.current_usage),
-            bytes_text(part.peak_usage),
-            bytes_text(part.average_usage),
-            part.memory_trend,
-            bytes_text(part.reclaimable),
+            figure_text(part.current_usage),
+            figure_text(part.peak_usage),
+            figure_text(part.average_usage),
+            part.memory_trend.name(),
+            figure_text(part.reclaimable),
             part.processes,
         )?;
     }

@@ -2,37 +2,38 @@
 
 use serde::Serialize;
 
-use super::{MemoryAlert, alerts, iso8601};
+use super::alerts::{MemoryAlert, alerts};
+use super::text::iso8601;
 use crate::alert::Severity;
 use crate::component::Component;
 use crate::pressure::Level;
-use crate::watcher::{ComponentView, Watcher};
+use crate::tracker::{ComponentView, Tracker};
 
-/// Everything of one moment.
+/// The figures of one moment. A figure that is `None` is unknown.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct MemoryMetrics {
-    /// When, as ISO 8601.
+    /// Time, as ISO 8601.
     pub timestamp: String,
     /// The machine, or the control group around the app.
     pub system_memory: SystemMemoryMetrics,
     /// By component, under its name in lower case.
     pub component_memory: ComponentMemoryMetrics,
-    /// What is asked for and what was done.
+    /// Requested savings and the actions that were taken.
     pub optimization_status: OptimizationStatus,
     /// Alerts that are open, the worst first.
     pub alerts: Vec<MemoryAlert>,
 }
 
-/// Memory of the machine or of the control group, whichever is less, in bytes. `None`: cannot be read.
+/// Memory of the machine or of the control group, whichever is less, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct SystemMemoryMetrics {
-    /// What there is.
+    /// Total.
     pub total_memory: Option<u64>,
-    /// What the app can still have.
+    /// Part that the app can still have.
     pub available_memory: Option<u64>,
     /// The rest.
     pub used_memory: Option<u64>,
@@ -57,7 +58,7 @@ pub struct ComponentMemoryMetrics {
     pub backend: ComponentMetric,
     /// This monitor.
     pub monitor: ComponentMetric,
-    /// What no other component claims.
+    /// Processes and bytes of no other component.
     pub unattributed: ComponentMetric,
 }
 
@@ -67,45 +68,50 @@ pub struct ComponentMemoryMetrics {
 #[non_exhaustive]
 pub struct ComponentMetric {
     /// Private bytes now.
-    pub current_usage: u64,
+    pub current_usage: Option<u64>,
     /// Most private bytes ever.
-    pub peak_usage: u64,
+    pub peak_usage: Option<u64>,
     /// Mean of the last two hours.
-    pub average_usage: u64,
-    /// How much the component is asked to save: 0 nothing, 1 what costs nothing, 2 all that is idle, 3 all it can. It is
-    /// the pressure level, or 2 where the component exceeds its own limit.
+    pub average_usage: Option<u64>,
+    /// Requested savings: 0 nothing, 1 caches that cost nothing, 2 everything idle, 3 as much as
+    /// possible. It follows the pressure level, and is at least 2 where the component exceeds its
+    /// own limit or the app its budget. While the pressure is unknown, it is 0.
     pub optimization_level: u8,
-    /// Bytes that the component is known to need, divided by the private bytes that it holds; 0 to 1. Needed are the
-    /// models and the pipelines that say what they hold, or what its allocator says is in use, whichever is more. `None`:
-    /// nothing of it says so.
+    /// Bytes that the component needs, divided by the private bytes that it holds; 0 to 1. It needs
+    /// the bytes of its models and pipelines by their own account, or the bytes in use according to
+    /// its allocator, whichever is more. `None`: nothing of it publishes such a figure.
     pub efficiency_score: Option<f64>,
 }
 
-/// What is asked for and what was done.
+/// Requested savings and the actions that were taken.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct OptimizationStatus {
-    /// How short memory is.
+    /// How short the machine's memory is.
     pub memory_pressure_level: Level,
-    /// Whether anything is asked of the components.
+    /// Whether savings are requested.
     pub active: bool,
-    /// What was done about the alerts that are open.
+    /// Actions that were taken against the open alerts.
     pub actions: Vec<String>,
 }
 
 impl MemoryMetrics {
-    /// Describes the app as it was at the last sample.
+    /// Describes the app as of the last sample.
     #[must_use]
-    pub fn new(watcher: &Watcher) -> Self {
-        let sample = watcher.last();
-        let (total, available) = (sample.limit_bytes(), sample.available_bytes());
+    pub fn new(tracker: &Tracker) -> Self {
+        let (sample, capacity) = (tracker.last(), tracker.capacity());
+        let (total, available) = (capacity.total_bytes.get(), capacity.available_bytes.get());
         let used = total
             .zip(available)
             .map(|(total, available)| total.saturating_sub(available));
-        let level = watcher.pressure().level();
-        let component = |c| ComponentMetric::new(&watcher.component(c), level);
-        let alerts = alerts(watcher);
+        let level = tracker.pressure().level();
+        let held = sample.total_bytes().get();
+        let over_budget = held
+            .zip(capacity.budget_bytes)
+            .is_some_and(|(held, b)| held > b);
+        let component = |c| ComponentMetric::new(&tracker.component(c), level, over_budget);
+        let alerts = alerts(tracker);
         let done = |alert: &MemoryAlert| (!alert.done.is_empty()).then(|| alert.done.clone());
         Self {
             timestamp: iso8601(sample.at.unix_ms),
@@ -114,9 +120,7 @@ impl MemoryMetrics {
                 available_memory: available,
                 used_memory: used,
                 memory_pressure: used.zip(total).map(|(used, total)| part_of(used, total)),
-                swap_usage: sample
-                    .machine
-                    .map(|m| m.swap_total_bytes.saturating_sub(m.swap_free_bytes)),
+                swap_usage: sample.machine_swap_bytes(),
             },
             component_memory: ComponentMemoryMetrics {
                 ollama: component(Component::Ollama),
@@ -137,28 +141,30 @@ impl MemoryMetrics {
 }
 
 impl ComponentMetric {
-    fn new(view: &ComponentView, level: Level) -> Self {
-        let exceeds = view
-            .limit_bytes
-            .is_some_and(|limit| view.current_bytes > limit);
-        let asked = if exceeds {
+    fn new(view: &ComponentView, level: Level, over_budget: bool) -> Self {
+        let current = view.current_bytes.get();
+        let over_limit = current
+            .zip(view.limit_bytes)
+            .is_some_and(|(current, limit)| current > limit);
+        let requested = if over_limit || over_budget {
             level.max(Level::High)
         } else {
             level
         };
         Self {
-            current_usage: view.current_bytes,
+            current_usage: current,
             peak_usage: view.peak_bytes,
             average_usage: view.average_bytes,
-            optimization_level: asked as u8,
+            optimization_level: requested.rank().unwrap_or(0),
             efficiency_score: view
                 .needed_bytes
-                .map(|needed| part_of(needed, view.current_bytes)),
+                .zip(current)
+                .map(|(needed, current)| part_of(needed, current)),
         }
     }
 }
 
-/// A part of a whole, 0 to 1. Who holds nothing wastes nothing.
+/// A part of a whole, 0 to 1. A component that holds nothing wastes nothing.
 fn part_of(part: u64, whole: u64) -> f64 {
     if whole == 0 {
         1.0

@@ -1,7 +1,6 @@
 //! Times, amounts and verdicts in words.
 
-use super::ComponentMemoryUsage;
-use crate::leak::{Cause, Verdict};
+use crate::leak::{Cause, Finding, Verdict};
 
 /// Writes a time as `2026-01-31T12:00:00.000Z`.
 ///
@@ -41,15 +40,21 @@ pub fn bytes_text(bytes: u64) -> String {
     }
 }
 
-/// Writes the leak verdicts of a component: `none seen`, `confirmed: 12 MB/h (10 to 14)`, with what meetings leave behind.
+/// Writes bytes that may be unknown.
 #[must_use]
-pub fn leak_text(part: &ComponentMemoryUsage) -> String {
+pub fn figure_text(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "unknown".to_owned(), bytes_text)
+}
+
+/// Writes the leak verdicts of a component: `none seen`, `confirmed: 12 MB/h (10 to 14)`, with the
+/// memory that meetings leave behind.
+#[must_use]
+pub fn leak_text(leak: &Finding, meeting_leak: &Finding) -> String {
     let verdict = |verdict| match verdict {
         Verdict::None => "none seen",
         Verdict::Suspected => "suspected",
         Verdict::Confirmed => "confirmed",
     };
-    let leak = &part.leak;
     let mut text = match leak.rate_mb_per_hour {
         None => "too early to judge".to_owned(),
         Some(rate) if leak.verdict > Verdict::None => {
@@ -64,9 +69,9 @@ pub fn leak_text(part: &ComponentMemoryUsage) -> String {
     if leak.cause == Some(Cause::Fragmentation) {
         text.push_str(", fragmentation");
     }
-    if part.meeting_leak.verdict > Verdict::None {
+    if meeting_leak.verdict > Verdict::None {
         text.push_str("; ");
-        text.push_str(&part.meeting_leak.evidence);
+        text.push_str(&meeting_leak.evidence);
     }
     text
 }

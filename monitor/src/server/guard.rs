@@ -1,17 +1,18 @@
-//! Who may ask.
+//! Access: this machine alone, and only with the token.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Context;
+use super::context::Context;
 
-/// Nothing but what this server sends; no frame, no form, no plug-in.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// The page loads nothing from elsewhere, and has no frame, form or plug-in.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
 
-/// Refuses what another site could have caused, and sets the headers of every answer.
+/// Refuses requests that another site could have caused, and sets the headers of every answer.
 pub(super) async fn same_machine(
     State(context): State<Context>,
     request: Request,
@@ -22,7 +23,7 @@ pub(super) async fn same_machine(
     } else {
         (
             StatusCode::FORBIDDEN,
-            "this address is for this machine's user alone",
+            "refused: open the dashboard at 127.0.0.1 or localhost, with its port",
         )
             .into_response()
     };
@@ -38,7 +39,7 @@ pub(super) async fn same_machine(
     response
 }
 
-/// Refuses whoever has no token.
+/// Refuses requests without the token.
 pub(super) async fn token(
     State(context): State<Context>,
     request: Request,
@@ -49,13 +50,13 @@ pub(super) async fn token(
     } else {
         (
             StatusCode::UNAUTHORIZED,
-            "open the address that `serve` printed",
+            "the token is missing or wrong; open the address that the program printed",
         )
             .into_response()
     }
 }
 
-/// The cookie's name holds the port, since cookies do not keep ports apart.
+/// The cookie's name holds the port, since browsers send a cookie to every port of a host.
 pub(super) fn cookie_name(port: u16) -> String {
     format!("steadyscribe-{port}")
 }
@@ -95,7 +96,7 @@ fn has_token(headers: &HeaderMap, context: &Context) -> bool {
         .any(|given| is_equal(given, &context.token))
 }
 
-/// Compares in the same time wherever the first difference is.
+/// Compares in a time that does not depend on the place of the first difference.
 fn is_equal(given: &str, token: &str) -> bool {
     let differs = given
         .bytes()

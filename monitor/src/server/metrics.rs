@@ -9,19 +9,19 @@ use crate::component::Component;
 use crate::gauge::{Gauges, Unit, Value};
 use crate::model::Model;
 use crate::report::{ComponentMemoryUsage, MemoryUsageReport};
-use crate::watcher::Watcher;
+use crate::tracker::Tracker;
 
 /// Content type of the text.
 pub(super) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) fn render(watcher: &Watcher, publishers: &[Gauges]) -> String {
-    let usage = MemoryUsageReport::new(watcher);
+pub(super) fn render(tracker: &Tracker, publishers: &[(usize, Gauges)]) -> String {
+    let usage = MemoryUsageReport::new(tracker);
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = components(&usage.component_breakdown, &mut text)
         .and_then(|()| whole(&usage, &mut text))
-        .and_then(|()| alerts(watcher, &mut text))
-        .and_then(|()| models(watcher, &mut text))
+        .and_then(|()| alerts(tracker, &mut text))
+        .and_then(|()| models(tracker, &mut text))
         .and_then(|()| pipelines(publishers, &mut text))
         .and_then(|()| writeln!(text, "# EOF"));
     text
@@ -36,25 +36,25 @@ fn head(name: &str, help: &str, out: &mut String) -> Result {
     writeln!(out, "# HELP {name} {help}")
 }
 
-/// A figure of a component; `None`: not known.
+/// A figure of a component; `None`: unknown.
 type Figure = fn(&ComponentMemoryUsage) -> Option<f64>;
 
 const COMPONENT_FIGURES: [(&str, &str, Figure); 7] = [
     ("private_bytes", "Private memory.", |c| {
-        Some(c.current_usage as f64)
+        c.current_usage.map(|bytes| bytes as f64)
     }),
     (
         "peak_private_bytes",
         "Greatest private memory so far.",
-        |c| Some(c.peak_usage as f64),
+        |c| c.peak_usage.map(|bytes| bytes as f64),
     ),
     (
         "resident_bytes",
         "Memory in RAM, shared pages included.",
-        |c| Some(c.resident as f64),
+        |c| c.resident.map(|bytes| bytes as f64),
     ),
     ("reclaimable_bytes", "Mapped files in RAM.", |c| {
-        Some(c.reclaimable as f64)
+        c.reclaimable.map(|bytes| bytes as f64)
     }),
     ("proportional_bytes", "Share of all pages.", |c| {
         c.proportional.map(|bytes| bytes as f64)
@@ -97,12 +97,13 @@ fn whole(usage: &MemoryUsageReport, out: &mut String) -> Result {
         (
             "total_bytes",
             "Private memory of the app.",
-            Some(usage.meetily_total_usage),
+            usage.meetily_total_usage,
         ),
+        ("budget_bytes", "What the app may use in all.", usage.budget),
         (
             "pressure_level",
             "0 Low, 1 Medium, 2 High, 3 Critical.",
-            Some(usage.memory_pressure_level as u64),
+            usage.memory_pressure_level.rank().map(u64::from),
         ),
     ] {
         if let Some(value) = value {
@@ -114,8 +115,8 @@ fn whole(usage: &MemoryUsageReport, out: &mut String) -> Result {
     Ok(())
 }
 
-fn alerts(watcher: &Watcher, out: &mut String) -> Result {
-    let (name, open) = ("steadyscribe_alerts_open", watcher.alerts());
+fn alerts(tracker: &Tracker, out: &mut String) -> Result {
+    let (name, open) = ("steadyscribe_alerts_open", tracker.alerts());
     head(name, "Alerts that are open.", out)?;
     for severity in [Severity::Info, Severity::Warning, Severity::Critical] {
         let count = open
@@ -127,25 +128,25 @@ fn alerts(watcher: &Watcher, out: &mut String) -> Result {
     Ok(())
 }
 
-/// Bytes of a model; `None`: not known.
+/// Bytes of a model; `None`: unknown.
 type ModelBytes = fn(&Model) -> Option<u64>;
 
-fn models(watcher: &Watcher, out: &mut String) -> Result {
+fn models(tracker: &Tracker, out: &mut String) -> Result {
     for (name, help, bytes) in [
         (
             "steadyscribe_model_ram_bytes",
-            "A model in main memory, as it says.",
+            "A model in main memory, by its component's account.",
             (|model| model.ram_bytes) as ModelBytes,
         ),
         (
             "steadyscribe_model_gpu_bytes",
-            "A model on a GPU, as it says.",
+            "A model on a GPU, by its component's account.",
             |model| model.gpu_bytes,
         ),
     ] {
         head(name, help, out)?;
         for component in Component::ALL {
-            let models = watcher.models(component);
+            let models = tracker.models(component);
             for (at, model) in models.iter().enumerate() {
                 // A model that is loaded twice is one line: a series must not appear twice.
                 let same = |other: &&Model| other.name == model.name;
@@ -166,10 +167,10 @@ fn models(watcher: &Watcher, out: &mut String) -> Result {
     Ok(())
 }
 
-fn pipelines(publishers: &[Gauges], out: &mut String) -> Result {
+fn pipelines(publishers: &[(usize, Gauges)], out: &mut String) -> Result {
     let name = "steadyscribe_gauge";
-    head(name, "What a pipeline publishes.", out)?;
-    for (pipeline, publisher) in publishers.iter().enumerate() {
+    head(name, "A gauge of a pipeline.", out)?;
+    for (pipeline, publisher) in publishers {
         for reading in publisher.snapshot() {
             let unit = match reading.unit {
                 Unit::HeldBytes | Unit::Bytes => "bytes",
@@ -180,10 +181,11 @@ fn pipelines(publishers: &[Gauges], out: &mut String) -> Result {
                 Value::Whole(value) => value.to_string(),
                 Value::Ratio(value) => value.to_string(),
             };
-            // The number of the pipeline, because two may publish the same names: a series must not appear twice.
+            // The place of the pipeline keeps two with the same names apart.
             writeln!(
                 out,
-                "{name}{{component=\"{}\",pipeline=\"{pipeline}\",name=\"{}\",unit=\"{unit}\"}} {value}",
+                "{name}{{component=\"{}\",pipeline=\"{pipeline}\",\
+                 name=\"{}\",unit=\"{unit}\"}} {value}",
                 publisher.component(),
                 label(reading.name),
             )?;

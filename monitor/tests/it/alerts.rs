@@ -1,4 +1,4 @@
-//! Alerts: when they begin and end, how often they speak, and that no critical one is lost.
+//! Alerts: when they begin and end, how often they are sent, and that no critical one is lost.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -130,7 +130,8 @@ fn state() -> impl Strategy<Value = (Option<Severity>, bool)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// Whatever the input, one alert per key is open, notices per hour are bounded, and all end once values are normal.
+    /// Whatever the input, one alert per key is open, notices per hour are bounded, and all end
+    /// once values are normal.
     ///
     /// Feature: meetily-memory-optimization, Property 7: Memory Usage Reporting and Alerting
     #[test]
@@ -154,10 +155,13 @@ proptest! {
         }
         for (at, _) in &notices {
             let hour = notices.iter().filter(|(t, _)| t >= at && *t < at + 3_600);
-            let (loud, all): (Vec<_>, Vec<_>) = hour.partition(|(_, n)| n.loud && n.severity < Severity::Critical);
+            let is_loud = |n: &Notice| n.loud && n.severity < Severity::Critical;
+            let (loud, all): (Vec<_>, Vec<_>) = hour.partition(|(_, n)| is_loud(n));
             prop_assert!(loud.len() <= 21, "{} loud warnings in an hour", loud.len());
-            // Two keys, each of which needs two minutes to end or to become less bad, and repeats every five.
-            prop_assert!(loud.len() + all.len() <= 2 * (60 + 30 + 12), "{}", loud.len() + all.len());
+            // Two keys, each of which needs two minutes to end or to become less bad, and repeats
+            // every five.
+            let sum = loud.len() + all.len();
+            prop_assert!(sum <= 2 * (60 + 30 + 12), "{} notices", sum);
         }
         for _ in 0..121 {
             step(&mut alerts, now_s, (None, true), (None, true));
@@ -200,7 +204,8 @@ pub(crate) fn notice(id: u64, key: Key) -> Notice {
     alerts.update(raised, 0, 1_700_000_000_000).remove(0)
 }
 
-/// The steady clock stands still while the machine sleeps; the time of an alert is when it began all the same.
+/// The steady clock stands still while the machine sleeps; the time of an alert is when it began
+/// all the same.
 #[test]
 fn alert_keeps_its_time_through_a_sleep_of_the_machine() {
     let mut alerts = Alerts::new(Timing::default(), 1);
@@ -295,7 +300,7 @@ fn critical_notice_survives_the_program_and_is_shown_again() {
 }
 
 #[test]
-fn what_the_user_has_seen_is_not_sent_again() {
+fn acknowledged_alert_is_not_sent_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("alerts.jsonl");
     let journal = Journal::open(&path).unwrap();
@@ -348,8 +353,11 @@ fn command_is_the_last_resort() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = tempfile::tempdir().unwrap();
-    let (script, told) = (folder.path().join("tell"), folder.path().join("told"));
-    let text = format!("#!/bin/sh\necho \"$1\" > {0}\n", told.display());
+    let (script, received) = (
+        folder.path().join("receive"),
+        folder.path().join("received"),
+    );
+    let text = format!("#!/bin/sh\necho \"$1\" > {0}\n", received.display());
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
     let program = steadyscribe_monitor::alert::channel::Program::new(&script);
@@ -357,13 +365,42 @@ fn command_is_the_last_resort() {
     let delivery = Delivery::start(vec![Box::new(program)], None).unwrap();
     delivery.submit(notice(1, BACKEND));
     let first = Instant::now();
-    eventually("the program runs", || told.exists());
+    eventually("the program runs", || received.exists());
     assert!(
         first.elapsed() > Duration::from_secs(4),
         "only after the first attempt failed"
     );
     let headline = "Critical · Backend: 900 MiB, above 800 MiB\n";
-    eventually("it is told", || {
-        std::fs::read_to_string(&told).unwrap() == headline
+    eventually("it receives the headline", || {
+        std::fs::read_to_string(&received).unwrap() == headline
     });
+}
+
+#[test]
+fn two_programs_do_not_write_one_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("alerts.jsonl");
+    let mut journal = Journal::open(&path).unwrap();
+    let second = Journal::open(&path);
+    assert!(
+        second.is_err(),
+        "the second program must not replace the file"
+    );
+    journal.critical(&notice(7, MACHINE)).unwrap();
+    let kept = steadyscribe_monitor::alert::journal::unacknowledged(&path).unwrap();
+    assert_eq!(kept.len(), 1);
+}
+
+/// A file that is replaced is written beside itself first. Files of one stem have names of their
+/// own there.
+#[test]
+fn files_of_one_stem_do_not_meet() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("memory.part");
+    std::fs::write(&other, "another program's").unwrap();
+    drop(Journal::open(&folder.path().join("memory.jsonl")).unwrap());
+    assert_eq!(
+        std::fs::read_to_string(&other).unwrap(),
+        "another program's"
+    );
 }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use steadyscribe_monitor::Component;
 use steadyscribe_monitor::alert::journal::Journal;
-use steadyscribe_monitor::alert::{Key, Kind};
+use steadyscribe_monitor::alert::{Key, Kind, Timing};
 use steadyscribe_monitor::history::{self, History, Record};
 use steadyscribe_monitor::pressure::Level;
+use steadyscribe_monitor::tracker::Tracker;
 
 use crate::corpus;
 
@@ -49,7 +50,7 @@ fn snapshot_adds_up() {
 }
 
 #[test]
-fn table_is_as_wide_as_it_is_told() {
+fn table_is_as_wide_as_the_terminal() {
     let own = format!("backend={}", std::process::id());
     let limit = "backend=64K";
     for columns in ["80", "132"] {
@@ -116,7 +117,8 @@ fn record_is_analyzed_and_reported() {
     assert_eq!(records(), before, "a report writes nothing");
 }
 
-/// The program is killed while it records, and a write was torn: the next run goes on behind what is whole.
+/// The program is killed while it records, and a write was torn: the next run goes on behind what
+/// is whole.
 #[test]
 fn history_survives_a_kill() {
     let folder = tempfile::tempdir().unwrap();
@@ -146,14 +148,16 @@ fn history_survives_a_kill() {
 }
 
 #[test]
-fn report_of_a_history_tells_its_leaks() {
+fn report_of_a_history_lists_its_leaks() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history");
     let mut history = History::open(&path).unwrap();
+    let mut tracker = Tracker::new(Timing::default(), 1);
     let leak = corpus::trace(corpus::NOISE[1].1, 3, 20.0, corpus::Kind::Linear);
     for (minute, mb) in (0..).zip(&leak) {
-        let sample = crate::app::sample(minute, 6 << 30, (mb * 1e6) as u64);
-        history.append(&Record::new(&sample, Level::Low)).unwrap();
+        tracker.observe(crate::app::sample(minute, 6 << 30, (mb * 1e6) as u64));
+        let record = Record::new(tracker.last(), tracker.capacity(), Level::Low);
+        history.append(&record).unwrap();
     }
     drop(history);
     let file = path.to_str().unwrap();
@@ -279,22 +283,22 @@ fn errors_say_what_to_do() {
         ),
         (
             &["snapshot", "--component", "disk=1"],
-            "disk is no component; there are ollama, audio",
+            "unknown component `disk`; expected one of ollama, audio, frontend",
             2,
         ),
-        (&["snapshot", "--budget", "5T"], "there are K, M and G", 2),
+        (&["snapshot", "--budget", "5T"], "expected K, M or G", 2),
         (&["report", "--history", "/nowhere"], "No such file", 1),
         (&["alerts", "/nowhere"], "No such file", 1),
         (
             &["analyze", "-", "--target-mb-per-hour", "0"],
-            "not above 0",
+            "must be above 0",
             2,
         ),
         (&[], "Usage", 2),
     ] {
         let output = run(arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains(expected), "{arguments:?}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert!(printed.contains(expected), "{arguments:?}: {printed}");
         assert_eq!(output.status.code(), Some(code), "{arguments:?}");
     }
 }

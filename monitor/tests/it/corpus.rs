@@ -1,4 +1,5 @@
-//! Labelled synthetic traces: 1,440 minutes of a component's private memory, with and without a leak, in MB.
+//! Labelled synthetic traces: 1,440 minutes of a component's private memory, with and without a
+//! leak, in MB.
 
 use std::f64::consts::TAU;
 

@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as the tests need.
+//! The part of HTTP/1.1 that the tests need.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -57,7 +57,8 @@ pub(crate) fn listen(port: u16, token: &str) -> impl Iterator<Item = String> + u
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
     let request = format!(
-        "GET /api/v1/stream HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {token}\r\n\r\n"
+        "GET /api/v1/stream HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
     );
     socket.write_all(request.as_bytes()).unwrap();
     BufReader::new(socket).lines().map_while(Result::ok)

@@ -1,7 +1,7 @@
 //! Error rates of the leak verdicts on the labelled corpus, and what must hold for any trace.
 
 use proptest::prelude::*;
-use steadyscribe_monitor::leak::{Cause, Verdict, Watch, cause, judge, judge_meetings};
+use steadyscribe_monitor::leak::{Cause, Detector, Verdict, cause, judge, judge_meetings};
 
 use crate::corpus::{Class, GROWING, Kind, NOISE, Random, STATIONARY, idle_floors, trace};
 
@@ -18,7 +18,8 @@ fn count_of(traces: u64, class: Class, rate: f64, kind: Kind, least: Verdict) ->
     (0..traces).filter(positive).count() as u64
 }
 
-/// Holds a count of `traces` against a reference on 1,000 others: within 3.5 standard errors of their difference.
+/// Holds a count of `traces` against a reference on 1,000 others: within 3.5 standard errors of
+/// their difference.
 fn near(what: &str, count: u64, traces: u64, reference: u64) {
     let (ours, theirs) = (traces as f64, 1_000.0);
     let part = (count + reference) as f64 / (ours + theirs);
@@ -48,7 +49,8 @@ const GROWING_REFERENCE: [(u64, u64); 2] = [(32, 3), (17, 1)];
 #[test]
 fn growth_without_a_leak_raises_seldom() {
     for ((name, class), (suspected, confirmed)) in GROWING.into_iter().zip(GROWING_REFERENCE) {
-        // Rare, so more of them: one rate in thirty fills the cache so slowly that it is a leak within the day.
+        // Rare, so more of them: one rate in thirty fills the cache so slowly that it is a leak
+        // within the day.
         let traces = 8 * TRACES;
         let ours = |least| count_of(traces, class, 0.0, Kind::Linear, least);
         let (found, sure) = (ours(Verdict::Suspected), ours(Verdict::Confirmed));
@@ -94,7 +96,7 @@ const RATES_REFERENCE: [(u64, u64); 5] =
     [(978, 255), (1_000, 210), (989, 333), (996, 251), (951, 190)];
 
 #[test]
-fn larger_leaks_are_confirmed_and_smaller_ones_mostly_let_be() {
+fn larger_leaks_are_confirmed_and_smaller_ones_mostly_not() {
     for ((name, class), (large, half)) in NOISE.into_iter().zip(RATES_REFERENCE) {
         let sure = count(class, 2.0 * TARGET, Kind::Linear, Verdict::Confirmed);
         let small = count(class, 0.5 * TARGET, Kind::Linear, Verdict::Suspected);
@@ -117,7 +119,8 @@ fn rate_lies_in_its_interval() {
         inside += u32::from((low..=high).contains(&TARGET));
     }
     println!("true rate inside the interval in {inside} of 200");
-    // Hours are drawn as if they had nothing to do with each other, which makes it wider than it need be.
+    // Hours are drawn as if they had nothing to do with each other, which makes it wider than it
+    // need be.
     assert!(inside >= 190, "{inside}");
 }
 
@@ -146,7 +149,7 @@ fn meetings_that_leave_memory_behind_are_found() {
 #[test]
 fn watch_wants_two_hours_in_a_row_and_forgets_at_an_event() {
     let leaking = trace(NOISE[1].1, 7, 50.0, Kind::Linear);
-    let mut watch = Watch::new(TARGET);
+    let mut watch = Detector::new(TARGET);
     let mut first = None;
     for (minute, mb) in leaking.iter().enumerate() {
         watch.push(minute as u64 * 60_000, (mb * 1e6) as u64, None);
@@ -158,16 +161,17 @@ fn watch_wants_two_hours_in_a_row_and_forgets_at_an_event() {
     assert!((420..900).contains(&first), "found after {first} minutes");
     let free = watch.finding().hours_left(500_000_000).unwrap();
     assert!((8.0..12.5).contains(&free), "{free} h for 500 MB");
-    watch.event();
+    watch.reset();
     assert_eq!(watch.finding().verdict, Verdict::None);
 }
 
-/// Hours in which nobody measured, as of a machine that slept on a clock that goes on, neither make a leak nor hide one.
+/// Hours in which nothing was measured, as of a machine that slept on a clock that goes on, neither
+/// make a leak nor hide one.
 #[test]
 fn gap_is_no_growth() {
     for (rate, expected) in [(0.0, Verdict::None), (50.0, Verdict::Confirmed)] {
         let leaking = trace(NOISE[1].1, 7, rate, Kind::Linear);
-        let mut watch = Watch::new(TARGET);
+        let mut watch = Detector::new(TARGET);
         for (minute, mb) in leaking.iter().enumerate() {
             let slept = if minute < 300 { 0 } else { 360 };
             // Once the clock jumps back by an hour for a minute.
@@ -213,7 +217,9 @@ proptest! {
     ///
     /// Feature: meetily-memory-optimization, Property 1: Memory Monitoring Completeness
     #[test]
-    fn constant_changes_nothing(class in class(), seed: u64, rate in 0.0..30.0, shift in 0..4_000_u16) {
+    fn constant_changes_nothing(
+            class in class(), seed: u64, rate in 0.0..30.0, shift in 0..4_000_u16,
+        ) {
         let x = trace(class, seed, rate, Kind::Linear);
         let shifted: Vec<f64> = x.iter().map(|x| x + f64::from(shift)).collect();
         prop_assert_eq!(judge(&x, TARGET).verdict, judge(&shifted, TARGET).verdict);

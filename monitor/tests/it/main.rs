@@ -4,11 +4,12 @@
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
-    reason = "a test that fails should panic, and the program under observation answers on standard output"
+    reason = "a failed test panics, and the program under observation prints its answers"
 )]
 
 mod alerts;
 mod app;
+mod blind;
 #[cfg(all(feature = "cli", unix))]
 mod command;
 mod corpus;
@@ -20,6 +21,7 @@ mod desktop;
 mod docs;
 #[cfg(feature = "dashboard")]
 mod http;
+mod layers;
 mod leaks;
 #[cfg(feature = "ollama")]
 mod models;

@@ -1,4 +1,4 @@
-//! The models of an Ollama server, as the monitor learns of them.
+//! The models of an Ollama server, polled for the monitor.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use steadyscribe_monitor::model::follow_ollama;
 use steadyscribe_monitor::ollama::Client;
+use steadyscribe_monitor::ollama_models;
 use steadyscribe_monitor::{Component, Model, Monitor, Options};
 
 const LIST: &str = r#"{"models":[{"name":"llama3.2:3b","size":2600,"size_vram":700,
@@ -29,10 +29,11 @@ fn serve(listener: TcpListener, ended: Arc<AtomicBool>) {
             "200 OK"
         };
         let length = LIST.len();
-        // A client that is being ended may not listen any more.
+        // A client that ends closes its connection.
         let _ = write!(
             socket,
-            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{LIST}"
+            "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\n\r\n{LIST}"
         );
     }
 }
@@ -54,7 +55,7 @@ fn loaded_models_are_followed_until_the_monitor_ends() {
     std::thread::spawn(move || serve(listener, server));
     let monitor = Arc::new(Monitor::new(Options::default()).unwrap());
     let client = Client::new(address.parse().unwrap());
-    let follower = follow_ollama(&monitor, client, Duration::from_millis(20)).unwrap();
+    let follower = ollama_models::poll(&monitor, client, Duration::from_millis(20)).unwrap();
     let loaded = Model::new("llama3.2:3b")
         .ram_bytes(1_900)
         .gpu_bytes(700)

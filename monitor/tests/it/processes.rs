@@ -1,4 +1,5 @@
-//! Real processes of ours, which allocate, map, fork, start others, lose their parents and end on command.
+//! Real processes of ours, which allocate, map, fork, start others, lose their parents and end on
+//! command.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use steadyscribe_monitor::membership::{Membership, Rules};
 use steadyscribe_monitor::reader::{ProcessId, System};
-use steadyscribe_monitor::sample::{Moment, Sampler};
+use steadyscribe_monitor::sample::{Moment, Part};
+use steadyscribe_monitor::sampler::Sampler;
 use steadyscribe_monitor::{Component, Gauges, gauge::Unit};
 
 const MIB: u64 = 1 << 20;
@@ -58,10 +60,11 @@ fn act() {
 /// Maps a file read-only and touches every page.
 #[expect(
     unsafe_code,
-    reason = "mapping a file is unsafe; nobody else has this one open"
+    reason = "mapping a file is unsafe; no other program has this one open"
 )]
 fn map(file: &std::fs::File) -> memmap2::Mmap {
-    // SAFETY: the file is an unlinked temporary one of this process, which does not change it while it is mapped.
+    // SAFETY: the file is an unlinked temporary one of this process, which does not change it while
+    // it is mapped.
     let map = unsafe { memmap2::Mmap::map(file) }.unwrap();
     assert_eq!(
         map.iter().step_by(4096).filter(|&&b| b == 7).count(),
@@ -70,7 +73,8 @@ fn map(file: &std::fs::File) -> memmap2::Mmap {
     map
 }
 
-/// A copy of this process, which shares its pages until one of both writes to them. It ends by itself.
+/// A copy of this process, which shares its pages until one of both writes to them. It ends by
+/// itself.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "forking is unsafe")]
 fn fork() -> libc::pid_t {
@@ -110,7 +114,7 @@ fn program_that_sleeps() {
 
 struct Actor {
     process: Child,
-    said: BufReader<ChildStdout>,
+    output: BufReader<ChildStdout>,
 }
 
 impl Actor {
@@ -127,20 +131,20 @@ impl Actor {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let said = BufReader::new(process.stdout.take().unwrap());
-        let mut actor = Self { process, said };
-        actor.tell("allocate 0");
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let mut actor = Self { process, output };
+        actor.command("allocate 0");
         actor
     }
 
-    /// Gives a command and returns what was said before "done".
-    fn tell(&mut self, command: &str) -> String {
+    /// Sends a command and returns the line before "done".
+    fn command(&mut self, command: &str) -> String {
         writeln!(self.process.stdin.as_mut().unwrap(), "{command}").unwrap();
         let mut before = String::new();
         loop {
             let mut line = String::new();
             assert!(
-                self.said.read_line(&mut line).unwrap() > 0,
+                self.output.read_line(&mut line).unwrap() > 0,
                 "the program ended"
             );
             match line.trim() {
@@ -169,6 +173,14 @@ fn sampler(handed: &[(ProcessId, Component)]) -> Sampler {
     Sampler::new(System::host(), own, membership)
 }
 
+fn private(part: &Part) -> u64 {
+    part.private_bytes.get().unwrap()
+}
+
+fn reclaimable(part: &Part) -> u64 {
+    part.reclaimable_bytes.get().unwrap()
+}
+
 fn close(actual: u64, expected: u64) -> bool {
     actual.abs_diff(expected) <= 3 * MIB
 }
@@ -180,51 +192,60 @@ fn close(actual: u64, expected: u64) -> bool {
 fn allocated_costs_and_mapped_is_reclaimable() {
     let mut actor = Actor::start();
     let mut sampler = sampler(&[(actor.id(), Component::Backend)]);
-    let mut look = || *sampler.sample(Moment::default()).part(Component::Backend);
+    let mut look = || {
+        sampler
+            .sample(Moment::default())
+            .part(Component::Backend)
+            .clone()
+    };
     let start = look();
     assert_eq!(start.processes, 1);
-    actor.tell("allocate 48");
+    actor.command("allocate 48");
     let allocated = look();
     assert!(
-        close(allocated.private_bytes, start.private_bytes + 48 * MIB),
+        close(private(&allocated), private(&start) + 48 * MIB),
         "{allocated:?}"
     );
-    actor.tell("map 40");
+    actor.command("map 40");
     let mapped = look();
-    let files = mapped.reclaimable_bytes + mapped.private_bytes;
-    let before = allocated.reclaimable_bytes + allocated.private_bytes;
+    let files = reclaimable(&mapped) + private(&mapped);
+    let before = reclaimable(&allocated) + private(&allocated);
     // A temporary folder in RAM makes the file shared memory, which is a cost.
     assert!(close(files, before + 40 * MIB), "{mapped:?}");
-    actor.tell("free");
-    assert!(look().private_bytes < mapped.private_bytes - 40 * MIB);
+    actor.command("free");
+    assert!(private(&look()) < private(&mapped) - 40 * MIB);
     actor.end();
     assert_eq!(look().processes, 0);
 }
 
-/// Private bytes count what two processes share until they write, twice; proportional shares count it once.
+/// Private bytes count what two processes share until they write, twice; proportional shares count
+/// it once.
 #[cfg(target_os = "linux")]
 #[test]
 fn copy_of_a_process_belongs_to_its_component() {
     let mut actor = Actor::start();
     let mut sampler = sampler(&[(actor.id(), Component::Backend)]);
-    actor.tell("allocate 64");
+    actor.command("allocate 64");
     let mut look = || {
         let sample = sampler.sample(Moment::default());
         sampler.read_shares(0);
-        let part = *sampler.sample(Moment::default()).part(Component::Backend);
-        let parts: u64 = sample.parts.iter().map(|p| p.private_bytes).sum();
-        assert_eq!(parts, sample.total_bytes);
+        let part = sampler
+            .sample(Moment::default())
+            .part(Component::Backend)
+            .clone();
+        let parts: u64 = sample.parts.iter().map(private).sum();
+        assert_eq!(Some(parts), sample.total_bytes().get());
         part
     };
     let alone = look();
-    let copy: u32 = actor.tell("fork").parse().unwrap();
+    let copy: u32 = actor.command("fork").parse().unwrap();
     let both = look();
     assert_eq!((alone.processes, both.processes), (1, 2));
-    let private = (alone.private_bytes, both.private_bytes);
+    let private = (private(&alone), private(&both));
     assert!(private.1 > private.0 + 60 * MIB, "{private:?}");
     let shares = (
-        alone.proportional_bytes.unwrap(),
-        both.proportional_bytes.unwrap(),
+        alone.proportional_bytes.get().unwrap(),
+        both.proportional_bytes.get().unwrap(),
     );
     assert!(
         shares.0 > 60 * MIB && shares.1 < shares.0 + 10 * MIB,
@@ -238,7 +259,7 @@ fn copy_of_a_process_belongs_to_its_component() {
 #[test]
 fn orphan_keeps_its_component() {
     let mut actor = Actor::start();
-    let child: u32 = actor.tell("start").parse().unwrap();
+    let child: u32 = actor.command("start").parse().unwrap();
     let child = System::host().identify(child).unwrap();
     let mut sampler = sampler(&[(actor.id(), Component::Ollama)]);
     let first = sampler.sample(Moment::default());
@@ -250,12 +271,13 @@ fn orphan_keeps_its_component() {
     assert_eq!(sampler.members(), [(child, Component::Ollama)]);
 }
 
-/// Nobody handed it over: whoever listens on the port belongs, and so does what it starts; a process of a known name, too.
+/// Without being handed over, the listener on a port belongs with its children, and so does a
+/// process of a known name.
 #[test]
-fn port_and_name_tell_a_component() {
+fn port_and_name_attribute_a_process() {
     let mut actor = Actor::start();
-    let port: u16 = actor.tell("listen").parse().unwrap();
-    let child: u32 = actor.tell("start").parse().unwrap();
+    let port: u16 = actor.command("listen").parse().unwrap();
+    let child: u32 = actor.command("start").parse().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("llm-server-of-ours");
     std::fs::copy("/bin/sleep", &program).unwrap();
@@ -302,8 +324,8 @@ fn processes_that_end_meanwhile_do_no_harm() {
         });
         while Instant::now() < until {
             let sample = sampler.sample(Moment::default());
-            let parts: u64 = sample.parts.iter().map(|p| p.private_bytes).sum();
-            assert_eq!(parts, sample.total_bytes);
+            let parts: u64 = sample.parts.iter().map(private).sum();
+            assert_eq!(Some(parts), sample.total_bytes().get());
             assert_eq!(sample.reasons, [""; 0]);
         }
     });
@@ -315,9 +337,9 @@ fn gauges_split_this_process() {
     let mut sampler = sampler(&[(own, Component::Frontend)]);
     let gauges = Gauges::new(Component::Audio);
     gauges.gauge("pool", Unit::HeldBytes).unwrap().set(123_456);
-    sampler.watch(gauges).unwrap();
+    sampler.register(&gauges).unwrap();
     let sample = sampler.sample(Moment::default());
-    assert_eq!(sample.part(Component::Audio).private_bytes, 123_456);
-    let rest = sample.part(Component::Frontend).private_bytes;
-    assert_eq!(rest + 123_456, sample.total_bytes);
+    assert_eq!(private(sample.part(Component::Audio)), 123_456);
+    let rest = private(sample.part(Component::Frontend));
+    assert_eq!(Some(rest + 123_456), sample.total_bytes().get());
 }

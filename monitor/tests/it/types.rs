@@ -1,18 +1,19 @@
-//! The TypeScript declarations say what the program writes, no more and no less.
+//! The TypeScript declarations match the JSON of the program, field by field.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use steadyscribe_monitor::Component;
 use steadyscribe_monitor::alert::{Key, Kind, Timing};
-use steadyscribe_monitor::pressure::Thresholds;
+use steadyscribe_monitor::capacity::Thresholds;
 use steadyscribe_monitor::report::{MemoryAnalysisReport, MemoryMetrics};
-use steadyscribe_monitor::watcher::Watcher;
+use steadyscribe_monitor::tracker::Tracker;
 
 use crate::app::{GIB, sample};
 use crate::corpus;
 
-/// As much of TypeScript as the file uses: interfaces with one field in a line, and unions under a name.
+/// The part of TypeScript that the file uses: interfaces with one field in a line, and named
+/// unions.
 pub(crate) struct Declarations {
     interfaces: BTreeMap<String, BTreeMap<String, String>>,
     unions: BTreeMap<String, String>,
@@ -23,6 +24,8 @@ impl Declarations {
         let text = include_str!("../../types/steadyscribe-monitor.d.ts");
         let (mut interfaces, mut unions) = (BTreeMap::new(), BTreeMap::new());
         let mut open: Option<(String, BTreeMap<String, String>)> = None;
+        // A long union stands on the line after its name.
+        let text = text.replace(" =\n  ", " = ");
         for line in text.lines().map(str::trim) {
             if let Some(rest) = line.strip_prefix("export type ") {
                 let (name, union) = rest.split_once(" = ").unwrap();
@@ -43,7 +46,7 @@ impl Declarations {
         Self { interfaces, unions }
     }
 
-    /// Holds a value against a type. `at` says where it was found.
+    /// Compares a value with a type. `at` is its place, for the failure.
     pub(crate) fn check(&self, kind: &str, value: &Value, at: &str) {
         let alternatives: Vec<&str> = kind.split(" | ").collect();
         let fits = alternatives.iter().any(|kind| match *kind {
@@ -109,25 +112,25 @@ fn json(value: &impl serde::Serialize) -> Value {
 fn declarations_are_what_is_written() {
     let types = Declarations::read();
     let leaking = corpus::trace(corpus::NOISE[1].1, 3, 20.0, corpus::Kind::Linear);
-    let mut watcher = Watcher::new(Timing::default(), 1);
-    let empty = MemoryAnalysisReport::new(&watcher);
+    let mut tracker = Tracker::new(Timing::default(), 1);
+    let empty = MemoryAnalysisReport::new(&tracker);
     types.check("MemoryAnalysisReport", &json(&empty), "empty report");
     types.check(
         "MemoryMetrics",
-        &json(&MemoryMetrics::new(&watcher)),
+        &json(&MemoryMetrics::new(&tracker)),
         "empty metrics",
     );
     let mut notices = Vec::new();
     for (minute, mb) in (0..).zip(&leaking) {
         let available = if minute == 1_430 { GIB / 4 } else { 6 * GIB };
-        watcher.declare_allocated_bytes(Component::Backend, 300_000_000);
-        notices.extend(watcher.observe(sample(minute, available, (mb * 1e6) as u64)));
-        watcher.acted(Key::new(Kind::Pressure, None), "unloaded a model");
+        tracker.declare_allocated_bytes(Component::Backend, 300_000_000);
+        notices.extend(tracker.observe(sample(minute, available, (mb * 1e6) as u64)));
+        tracker.record_action(Key::new(Kind::Pressure, None), "unloaded a model");
     }
-    let report = json(&MemoryAnalysisReport::new(&watcher));
+    let report = json(&MemoryAnalysisReport::new(&tracker));
     types.check("MemoryAnalysisReport", &report, "report");
     assert!(report["usage"]["componentBreakdown"][3]["leak"]["cause"] == "fragmentation");
-    let metrics = json(&MemoryMetrics::new(&watcher));
+    let metrics = json(&MemoryMetrics::new(&tracker));
     types.check("MemoryMetrics", &metrics, "metrics");
     assert!(notices.len() > 2, "{notices:?}");
     for notice in &notices {
@@ -137,14 +140,15 @@ fn declarations_are_what_is_written() {
     types.check("MemoryThresholds", &json(&thresholds), "thresholds");
 }
 
-/// The names of the requirements, each with its type there; ours may say more, and may say that a figure is not known.
+/// The names of the requirements. Our types may have more fields, and figures that are unknown.
 #[test]
 fn declarations_hold_the_documents_names() {
     let types = Declarations::read();
     for (interface, fields) in [
         (
             "MemoryUsageReport",
-            "totalSystemMemory availableMemory meetilyTotalUsage componentBreakdown memoryPressureLevel recommendations",
+            "totalSystemMemory availableMemory meetilyTotalUsage componentBreakdown \
+             memoryPressureLevel recommendations",
         ),
         (
             "ComponentMemoryUsage",

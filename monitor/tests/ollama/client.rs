@@ -1,7 +1,7 @@
 //! Requests, responses and errors.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use steadyscribe_monitor::ollama::{
     Cancel, Client, KeepAlive, LoadProfile, Message, OllamaError, Prompt, StallTimeout,
@@ -22,6 +22,17 @@ fn small() -> Setup {
 
 fn load(client: &Client, num_ctx: u32) -> Result<(), OllamaError> {
     client.load("m:1b", &LoadProfile::new(num_ctx), KeepAlive::Forever, None)
+}
+
+/// Waits until a condition holds. The limit only ends a test that would hang.
+fn eventually(condition: impl Fn() -> bool) {
+    for _ in 0..12_000 {
+        if condition() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("the condition never held");
 }
 
 #[test]
@@ -178,40 +189,29 @@ fn another_program_is_foreign() {
 #[test]
 fn cancel_stops_a_load_and_the_server_aborts_it() {
     let fake = start(Setup {
-        load_ms: 20_000,
+        load_ms: 600_000,
         ..small()
     });
     let cancel = Cancel::new();
     let client = fake.client().with_cancel(cancel.clone());
-    let since = Instant::now();
     std::thread::scope(|scope| {
         let loading = scope.spawn(|| load(&client, 2048));
-        std::thread::sleep(Duration::from_millis(100));
+        eventually(|| fake.shared.scheduler.loads() > 0);
         cancel.cancel();
         assert!(matches!(
             loading.join().unwrap(),
             Err(OllamaError::Cancelled)
         ));
     });
-    assert!(since.elapsed() < Duration::from_secs(2));
-    let fresh = fake.client();
-    for _ in 0..200 {
-        if fake.shared.scheduler.names().is_empty() {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert!(fresh.running().unwrap().is_empty());
-    assert!(
-        fake.shared.scheduler.names().is_empty(),
-        "the process of the load has ended"
-    );
+    // Both the client and the server stop long before the load would end.
+    eventually(|| fake.shared.scheduler.names().is_empty());
+    assert!(fake.client().running().unwrap().is_empty());
 }
 
 #[test]
 fn silent_load_is_aborted_by_the_stall_policy() {
     let fake = start(Setup {
-        load_ms: 20_000,
+        load_ms: 600_000,
         ..small()
     });
     let policy = Arc::new(StallTimeout::new(Duration::from_millis(200)));
@@ -246,7 +246,7 @@ fn pull_reports_progress_and_failure() {
 /// Generates on a server with slow tokens, and cancels after the first one.
 fn cancelled_after_the_first(prompt: &Prompt) -> (Fake, OllamaError) {
     let fake = start(Setup {
-        token_ms: 20_000,
+        token_ms: 600_000,
         ..small()
     });
     let cancel = Cancel::new();
@@ -267,7 +267,6 @@ fn cancelled_after_the_first(prompt: &Prompt) -> (Fake, OllamaError) {
 
 #[test]
 fn cancel_stops_a_stream_between_its_tokens() {
-    let since = Instant::now();
     for prompt in [
         Prompt::text("hello"),
         Prompt::chat(vec![Message::new("user", "hello")]),
@@ -275,13 +274,12 @@ fn cancel_stops_a_stream_between_its_tokens() {
         let (_fake, error) = cancelled_after_the_first(&prompt);
         assert!(matches!(error, OllamaError::Cancelled), "{error}");
     }
-    assert!(since.elapsed() < Duration::from_secs(15), "not at its end");
 }
 
 #[test]
 fn dropped_stream_stops_the_server() {
     let fake = start(Setup {
-        token_ms: 60_000,
+        token_ms: 600_000,
         ..small()
     });
     let client = fake.client();
@@ -292,13 +290,7 @@ fn dropped_stream_stops_the_server() {
         .unwrap();
     chunks.next().unwrap().unwrap();
     drop(chunks);
-    for _ in 0..500 {
-        if fake.shared.scheduler.names().is_empty() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("the model is still in use");
+    eventually(|| fake.shared.scheduler.names().is_empty());
 }
 
 #[test]
@@ -338,13 +330,7 @@ fn embedding_model_can_be_unloaded() {
     let client = fake.client();
     assert_eq!(client.running().unwrap()[0].name, "e:1b");
     client.request_unload("e:1b").unwrap();
-    for _ in 0..500 {
-        if client.running().unwrap().is_empty() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    panic!("the model is still loaded");
+    eventually(|| client.running().unwrap().is_empty());
 }
 
 #[test]

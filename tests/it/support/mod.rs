@@ -1,7 +1,6 @@
 //! Helpers of several tests: signals, files made in memory, inputs that misbehave, sinks that stop,
-//! a clock of processor time, and a heap that counts.
+//! and a heap that counts.
 
-pub(crate) mod clock;
 pub(crate) mod files;
 pub(crate) mod heap;
 pub(crate) mod input;

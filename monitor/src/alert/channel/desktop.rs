@@ -2,19 +2,21 @@
 
 use notify_rust::{Notification, Timeout};
 
-use super::{Channel, ChannelError};
-use crate::alert::{Event, Key, Notice, Severity};
+use super::contract::{Channel, ChannelError};
+use crate::alert::key::{Key, Severity};
+use crate::alert::notice::{Event, Notice};
 
-/// Shows loud notices as notifications of the desktop, one for each alert: a newer notice takes the place of the older
-/// where the desktop can do that. "Do not disturb" may swallow them, which nobody can see.
+/// Shows loud notices as notifications of the desktop, one for each alert: a newer notice takes the
+/// place of the older where the desktop can do that. "Do not disturb" may swallow them without an
+/// error.
 ///
 /// # Memory
 ///
-/// One entry per alert, of which there are at most 6 kinds x 7 subjects.
+/// One entry per alert, of which there are at most 7 kinds x 7 subjects.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Desktop {
-    /// Under which number the desktop shows an alert; the others take none.
+    /// The number under which the desktop shows an alert. Desktops of other systems return none.
     #[cfg(all(unix, not(target_os = "macos")))]
     shown: Vec<(Key, u32)>,
 }
@@ -73,7 +75,7 @@ impl Desktop {
     }
 }
 
-/// What was done, and what the user can do.
+/// The actions that were taken, and the advice.
 fn body(notice: &Notice) -> String {
     let facts = &notice.facts;
     match (notice.event, facts.done.as_str()) {

@@ -1,4 +1,4 @@
-//! Verdicts on recorded traces.
+//! `analyze`: verdicts on recorded traces.
 
 mod rows;
 
@@ -32,7 +32,7 @@ struct Analysis<'a> {
     evidence: String,
 }
 
-/// The least value of each minute, by component; only the last day of it is kept.
+/// The least value of each minute, by component. The last day is kept.
 #[derive(Default)]
 struct Traces(BTreeMap<String, BTreeMap<u64, f64>>);
 
@@ -40,7 +40,9 @@ impl Traces {
     fn add(&mut self, component: &str, minute: u64, bytes: f64) -> Result<(), String> {
         if !self.0.contains_key(component) {
             if self.0.len() == COMPONENTS_MAX {
-                return Err(format!("more than {COMPONENTS_MAX} components"));
+                return Err(format!(
+                    "the trace has more than {COMPONENTS_MAX} components; split it"
+                ));
             }
             self.0.insert(component.to_owned(), BTreeMap::new());
         }
@@ -64,7 +66,7 @@ pub(super) fn run(path: &Path, target_mb_per_hour: f64) -> Result<(), Box<dyn Er
     } else {
         let failed = |error| format!("cannot read {}: {error}", path.display());
         let mut input = BufReader::new(File::open(path).map_err(failed)?);
-        // Opened once: of a pipe nothing can be read twice.
+        // The file is opened once, since a pipe cannot be read twice.
         if history::is_start(input.fill_buf().map_err(failed)?) {
             from_history(history::read(path)?)?
         } else {
@@ -72,7 +74,8 @@ pub(super) fn run(path: &Path, target_mb_per_hour: f64) -> Result<(), Box<dyn Er
         }
     };
     if traces.0.is_empty() {
-        return Err(format!("{} holds no value", path.display()).into());
+        let path = path.display();
+        return Err(format!("{path} holds no value; see `analyze --help` for the formats").into());
     }
     for (component, minutes) in &traces.0 {
         println!(
@@ -109,7 +112,7 @@ fn analyze<'a>(
         verdict: finding.verdict,
         rate_mb_per_hour: finding.rate_mb_per_hour,
         rate_interval_mb_per_hour: finding.rate_interval_mb_per_hour,
-        trend: trend.with_leak(finding.verdict),
+        trend: trend.with_leak(finding.verdict > Verdict::None),
         evidence: finding.evidence,
     }
 }
@@ -129,7 +132,9 @@ fn from_history(records: impl Iterator<Item = history::Record>) -> Result<Traces
     let mut traces = Traces::default();
     for (steady_ms, record) in history::steadily(records) {
         for (component, bytes) in Component::ALL.into_iter().zip(record.parts_bytes) {
-            traces.add(component.name(), steady_ms / 60_000, bytes as f64)?;
+            if let Some(bytes) = bytes {
+                traces.add(component.name(), steady_ms / 60_000, bytes as f64)?;
+            }
         }
     }
     Ok(traces)

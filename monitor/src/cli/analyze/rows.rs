@@ -7,20 +7,20 @@ use serde::Deserialize;
 /// Longest line.
 const LINE_BYTES_MAX: u64 = 4_096;
 
-/// How much of a wrong line is repeated, in characters.
+/// Characters of a wrong line that an error quotes.
 const QUOTED_CHARS_MAX: usize = 60;
 
 /// Name of the only component of a file without names.
 pub(super) const UNNAMED: &str = "total";
 
-/// What a file may hold.
+/// The formats of a line.
 const FORMS: &str = "minute,bytes or timestamp,component,bytes";
 
-/// What one component held at one time.
+/// The memory of one component at one time.
 #[derive(Debug, PartialEq)]
 pub(super) struct Row {
     pub(super) component: String,
-    /// Since 1970, or since anything.
+    /// Minutes since 1970, or since any other time.
     pub(super) minute: u64,
     pub(super) bytes: f64,
 }
@@ -63,7 +63,7 @@ impl<R: BufRead> Rows<R> {
                 return Err(format!("line {line} is longer than {LINE_BYTES_MAX} bytes"));
             }
             let text = std::str::from_utf8(&self.text);
-            let text = text.map_err(|_| format!("line {line} is no text"))?;
+            let text = text.map_err(|_| format!("line {line} is not UTF-8 text"))?;
             // Some programs put a byte order mark at the start.
             let text = text.trim_start_matches('\u{feff}').trim();
             if text.is_empty() || (line == 1 && is_head(text)) {
@@ -85,7 +85,7 @@ fn quote(text: &str) -> String {
     start
 }
 
-/// The names of the columns, in the only orders that are understood.
+/// The names of the columns, in the accepted orders.
 fn is_head(text: &str) -> bool {
     let names: Vec<String> = text
         .split(',')
@@ -112,7 +112,7 @@ fn bare(field: &str) -> &str {
     inside.unwrap_or(field)
 }
 
-/// The first and the last field are figures, so what is between them is the name, commas and all.
+/// The first and the last field are figures. The text between them is the name, commas included.
 fn csv(text: &str) -> Option<Row> {
     let (first, rest) = text.split_once(',')?;
     let (component, minute, bytes) = match rest.rsplit_once(',') {
@@ -153,8 +153,8 @@ fn amount(bytes: f64) -> Option<f64> {
     (bytes.is_finite() && bytes >= 0.0).then_some(bytes)
 }
 
-/// Seconds or milliseconds since 1970 (or since anything), or ISO 8601 such as `2026-01-31T12:00:00+02:00`; without an offset
-/// it is taken as UTC.
+/// Seconds or milliseconds since 1970 (or since any other time), or ISO 8601 such as
+/// `2026-01-31T12:00:00+02:00`. Without an offset it is UTC.
 fn minute_of(timestamp: &str) -> Option<u64> {
     /// Seconds reach it in the year 5138; milliseconds have passed it since 1973.
     const SECONDS_MAX: f64 = 1e11;
@@ -297,7 +297,7 @@ mod tests {
                 b"bytes,minute\n",
                 "line 1 is not minute,bytes or timestamp,component,bytes: bytes,minute",
             ),
-            (b"1,5\n\xff\xfe\n", "line 2 is no text"),
+            (b"1,5\n\xff\xfe\n", "line 2 is not UTF-8 text"),
             (&[b'1'; 5_000], "line 1 is longer than 4096 bytes"),
         ] {
             assert_eq!(error(text), expected);

@@ -16,7 +16,7 @@ use crate::ollama::outcome::{ManagerError, ModelEvent};
 use crate::ollama::plan::estimate::{Estimate, ServerTraits};
 use crate::ollama::plan::shape::ModelShape;
 use crate::ollama::plan::{DoesNotFit, Plan, PlanOptions, plan};
-use crate::ollama::probe::Capacity;
+use crate::ollama::probe::ModelMemory;
 use crate::ollama::state::ModelId;
 use crate::reader::ProcessId;
 
@@ -76,7 +76,7 @@ impl Residency {
 
     /// Returns the bytes that a load may take, as if `freed_bytes` of our models were freed: what
     /// the limit leaves, and what the machine leaves beside the reserve.
-    fn room_bytes(&self, limit_bytes: u64, capacity: Option<Capacity>, freed_bytes: u64) -> u64 {
+    fn room_bytes(&self, limit_bytes: u64, capacity: Option<ModelMemory>, freed_bytes: u64) -> u64 {
         let held_bytes = self.total_bytes().saturating_sub(freed_bytes);
         let budget = limit_bytes.saturating_sub(held_bytes);
         let Some(mut capacity) = capacity else {
@@ -162,7 +162,7 @@ impl Residency {
         &self,
         settings: &Settings,
         demand: &Demand<'_>,
-        capacity: Option<Capacity>,
+        capacity: Option<ModelMemory>,
     ) -> Result<Admission, ManagerError> {
         let victim = self.least_recently_used().map(str::to_owned);
         let models_max = settings.models_max;
@@ -194,7 +194,7 @@ impl Residency {
         &self,
         settings: &Settings,
         demand: &Demand<'_>,
-        capacity: Option<Capacity>,
+        capacity: Option<ModelMemory>,
         freed_bytes: u64,
     ) -> Result<Plan, DoesNotFit> {
         let options = PlanOptions {
@@ -339,7 +339,7 @@ mod tests {
         let room = |limit, available: Option<u64>, freed| {
             models.room_bytes(
                 limit,
-                available.map(|bytes| Capacity::new(bytes, 10)),
+                available.map(|bytes| ModelMemory::new(bytes, 10)),
                 freed,
             )
         };

@@ -6,7 +6,7 @@ use crate::ollama::client::profile::KeepAlive;
 use crate::ollama::client::server::Version;
 use crate::ollama::plan::estimate::{KvType, ServerTraits};
 use crate::ollama::plan::quantization::Quantization;
-use crate::ollama::probe::Capacity;
+use crate::ollama::probe::ModelMemory;
 
 /// How much longer than our idle time the server keeps a model. The server's own timer matters
 /// only if this process ends first.
@@ -34,7 +34,7 @@ pub struct Settings {
     /// refused.
     pub ctx_min: u32,
     /// Bytes of available memory that a load must leave free. `None` uses the reserve of the
-    /// [`Capacity`], which depends on the machine.
+    /// [`ModelMemory`], which depends on the machine.
     pub reserve_bytes: Option<u64>,
     /// Private bytes of a runner beyond the server's claim, above which the model is unloaded
     /// after a job. `llama-server` keeps up to 8 GiB of prompts that the server does not report.
@@ -102,8 +102,8 @@ impl Settings {
     }
 
     /// Replaces the reserve of a capacity, if one is set.
-    pub(super) fn with_reserve(&self, capacity: Capacity) -> Capacity {
-        Capacity {
+    pub(super) fn with_reserve(&self, capacity: ModelMemory) -> ModelMemory {
+        ModelMemory {
             reserve_bytes: self.reserve_bytes.unwrap_or(capacity.reserve_bytes),
             ..capacity
         }

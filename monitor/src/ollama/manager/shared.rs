@@ -13,7 +13,7 @@ use crate::ollama::client::error::OllamaError;
 use crate::ollama::client::transport::Cancel;
 use crate::ollama::client::wire::RunningModel;
 use crate::ollama::outcome::{KeptModel, ModelEvent};
-use crate::ollama::probe::{Capacity, Probe, Runner};
+use crate::ollama::probe::{ModelMemory, Probe, Runner};
 use crate::ollama::state::ModelId;
 
 /// Most events that are kept; older ones are dropped.
@@ -124,7 +124,7 @@ impl Inner {
     }
 
     /// Returns the capacity of the machine, with the reserve of the settings.
-    pub(super) fn capacity(&self) -> Option<Capacity> {
+    pub(super) fn capacity(&self) -> Option<ModelMemory> {
         // The probe may call the manager, so the state must not be locked meanwhile.
         let capacity = self.probe.capacity()?;
         Some(self.state().settings.with_reserve(capacity))

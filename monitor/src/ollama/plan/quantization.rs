@@ -77,8 +77,8 @@ pub struct QuantizationAdvice {
 }
 
 /// Recommends a replacement of the wanted level for `model`: an installed model of the same name
-/// and size, or the tag that differs in its last part. Returns `None` if `model` has that level or a
-/// lower one, or if its level is unknown.
+/// and size, or the tag that differs in its last part. Returns `None` if `model` has that level or
+/// a lower one, or if its level is unknown.
 #[must_use]
 pub(in crate::ollama) fn recommend(
     model: &InstalledModel,

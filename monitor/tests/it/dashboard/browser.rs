@@ -11,7 +11,7 @@ use crate::http::ask;
 pub(super) const SKIPPED: &str =
     "skipped: no chromedriver is installed (apt-get install chromium chromium-driver)";
 
-/// A browser that does what it is told.
+/// A browser under remote control.
 pub(super) struct Browser {
     driver: Child,
     port: u16,
@@ -68,7 +68,7 @@ impl Browser {
         Some(browser)
     }
 
-    fn tell(&self, command: &str, argument: &Value) -> Value {
+    fn command(&self, command: &str, argument: &Value) -> Value {
         let path = format!("/session/{}/{command}", self.session);
         let headers = ["Content-Type: application/json"];
         ask(self.port, "POST", &path, &headers, &argument.to_string()).json()["value"].clone()
@@ -76,22 +76,22 @@ impl Browser {
 
     /// Sets the size of the window in pixels.
     pub(super) fn resize(&self, width: u32, height: u32) {
-        self.tell("window/rect", &json!({"width": width, "height": height}));
+        self.command("window/rect", &json!({"width": width, "height": height}));
     }
 
     /// Presses and lets go of a key, wherever the focus is.
     pub(super) fn press(&self, key: char) {
         let strokes = json!([{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]);
         let keyboard = json!({"type": "key", "id": "keyboard", "actions": strokes});
-        self.tell("actions", &json!({"actions": [keyboard]}));
+        self.command("actions", &json!({"actions": [keyboard]}));
     }
 
     pub(super) fn open(&self, address: &str) {
-        self.tell("url", &json!({"url": address}));
+        self.command("url", &json!({"url": address}));
     }
 
     pub(super) fn evaluate(&self, script: &str) -> Value {
-        self.tell(
+        self.command(
             "execute/sync",
             &json!({"script": format!("return {script}"), "args": []}),
         )

@@ -1,4 +1,4 @@
-//! The dashboard: who may ask, what it answers, and the page in a real browser.
+//! The dashboard: access, answers, and the page in a real browser.
 
 mod browser;
 mod page;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 use steadyscribe_monitor::model::Model;
 use steadyscribe_monitor::monitor::{Monitor, Options};
-use steadyscribe_monitor::server::{CLIENTS_MAX, Server, Stream};
+use steadyscribe_monitor::server::{CLIENTS_MAX, Dashboard, Embedded, Stream};
 use steadyscribe_monitor::{Component, Gauges, gauge::Unit};
 
 use crate::http::{ask, listen};
@@ -21,9 +21,10 @@ struct Served {
     gauges: Gauges,
     port: u16,
     token: String,
+    _server: Embedded,
 }
 
-/// Serves this process in a thread, until the end of the tests.
+/// Serves the figures of this process.
 fn serve() -> Served {
     let stream = Stream::new();
     let mut options = Options::default();
@@ -43,7 +44,7 @@ fn serve() -> Served {
         gauges.gauge(name, unit).unwrap().set(value);
     }
     gauges.ratio("rtf").unwrap().set(0.31);
-    monitor.watch(gauges.clone()).unwrap();
+    monitor.register(&gauges).unwrap();
     let whisper = Model::new("base.en").ram_bytes(2 << 20).busy(true);
     monitor.report_models(Component::Audio, [whisper]);
     let llama = Model::new("llama3.2:3b")
@@ -55,12 +56,13 @@ fn serve() -> Served {
     monitor.report_models(Component::Ollama, [llama]);
     // A claim counts only as far as the process really holds so much.
     std::hint::black_box(vec![1_u8; 16 << 20].leak());
-    let server = Server::bind(Arc::clone(&monitor), stream, 0).unwrap();
-    let address = server.address();
-    let (head, token) = address.split_once("/#t=").unwrap();
+    let interval = Duration::from_millis(300);
+    monitor.start_continuous_monitoring(interval).unwrap();
+    let dashboard = Dashboard::new(Arc::clone(&monitor), stream).unwrap();
+    let server = dashboard.start(0).unwrap();
+    let (head, token) = server.address().split_once("/#t=").unwrap();
     let port = head.rsplit(':').next().unwrap().parse().unwrap();
     let token = token.to_owned();
-    std::thread::spawn(move || server.run(Duration::from_millis(300)));
     while monitor.ticks() == 0 {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -69,6 +71,7 @@ fn serve() -> Served {
         gauges,
         port,
         token,
+        _server: server,
     }
 }
 
@@ -227,7 +230,8 @@ fn answers_are_complete() {
     assert!(metrics.contains(both), "{metrics}");
 }
 
-/// What OpenMetrics 1.0 demands: each family once and in one piece, its unit in its name, no series twice, `# EOF` last.
+/// What OpenMetrics 1.0 demands: each family once and in one piece, its unit in its name, no series
+/// twice, `# EOF` last.
 fn check_openmetrics(text: &str) {
     let lines = text.strip_suffix("# EOF\n").expect("# EOF is last").lines();
     let (mut families, mut series) = (HashSet::new(), HashSet::new());
@@ -278,7 +282,8 @@ fn stream_is_live_and_its_clients_are_limited() {
         .take(3)
         .collect();
     assert!(ids.windows(2).all(|w| w[0] < w[1]), "{ids:?}");
-    served.monitor.set_budget_bytes(Some(1));
+    let audio = Component::Audio;
+    served.monitor.set_limit_bytes(audio, Some(1));
     assert!(
         clients[1].any(|line| line == "event: alert"),
         "a critical alert reaches the page"

@@ -4,6 +4,7 @@
 use std::process::{Command, Stdio};
 
 use steadyscribe_monitor::alert::{Key, Kind};
+use steadyscribe_monitor::capacity::Thresholds;
 use steadyscribe_monitor::{Component, gauge::Unit};
 
 use super::browser::{Browser, SKIPPED};
@@ -55,7 +56,10 @@ fn page_renders_updates_and_shows_a_critical_alert() {
     }
     browser.eventually("document.querySelectorAll('#chart path.area').length >= 2");
     browser.eventually("document.querySelectorAll('#course tbody tr').length >= 3");
-    browser.eventually("(t => parseFloat(t) * (t.endsWith('GiB') ? 1024 : 1))(document.querySelector('#figures dd').textContent) > 200");
+    browser.eventually(
+        "(t => parseFloat(t) * (t.endsWith('GiB') ? 1024 : 1))\
+         (document.querySelector('#figures dd').textContent) > 200",
+    );
     for unit in ["MiB", "now", "s ago"] {
         browser.eventually(&format!(
             "document.getElementById('chart').textContent.includes('{unit}')"
@@ -64,7 +68,8 @@ fn page_renders_updates_and_shows_a_critical_alert() {
     browser.picture("dashboard-light.png");
     critical_alert_is_shown_and_acknowledged(&browser, &served);
     assert!(held.iter().all(|b| *b == 1));
-    let foreign = "performance.getEntriesByType('resource').filter(r => !r.name.startsWith(location.origin) && !r.name.startsWith('data:')).length";
+    let foreign = "performance.getEntriesByType('resource').filter(
+        (r) => !r.name.startsWith(location.origin) && !r.name.startsWith('data:')).length";
     assert_eq!(
         browser.evaluate(foreign),
         0,
@@ -73,11 +78,20 @@ fn page_renders_updates_and_shows_a_critical_alert() {
 }
 
 fn critical_alert_is_shown_and_acknowledged(browser: &Browser, served: &Served) {
-    served.monitor.set_budget_bytes(Some(100 << 20));
+    // No machine has as much available memory as these thresholds want.
+    let thresholds = Thresholds::new(u64::MAX, u64::MAX - 1, u64::MAX - 2).unwrap();
+    served.monitor.set_memory_thresholds(Some(thresholds));
     browser.eventually("document.getElementById('level').dataset.level === 'Critical'");
-    browser.eventually("document.getElementById('urgent').textContent.startsWith('Critical · System: memory pressure is Critical')");
+    browser.eventually(
+        "document.getElementById('urgent').textContent\
+         .startsWith('Critical · System: memory pressure is Critical')",
+    );
     let pressure = Key::new(Kind::Pressure, None);
-    assert!(served.monitor.acted(pressure, "unloaded llama3.2:3b"));
+    assert!(
+        served
+            .monitor
+            .record_action(pressure, "unloaded llama3.2:3b")
+    );
     browser.eventually(
         "document.getElementById('alerts').textContent.includes('Done: unloaded llama3.2:3b.')",
     );
@@ -93,13 +107,26 @@ fn critical_alert_is_shown_and_acknowledged(browser: &Browser, served: &Served) 
 fn every_word_can_be_read(browser: &Browser) {
     let faint = browser.evaluate(
         "(() => {
-            const light = (c) => { const [r, g, b] = c.map((v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4); return .2126 * r + .7152 * g + .0722 * b; };
+            const part = (v) => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+            const light = (c) => {
+                const [r, g, b] = c.map(part);
+                return .2126 * r + .7152 * g + .0722 * b;
+            };
             const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
-            const behind = (node) => { for (let n = node; n; n = n.parentElement) { const c = rgb(getComputedStyle(n).backgroundColor); if (c.length < 4 || c[3] > 0) return c.slice(0, 3); } return [255, 255, 255]; };
-            const own = (node) => [...node.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-            const seen = [...document.querySelectorAll('body *')].filter((n) => own(n) && n.tagName !== 'title' && n.getClientRects().length);
+            const behind = (node) => {
+                for (let n = node; n; n = n.parentElement) {
+                    const c = rgb(getComputedStyle(n).backgroundColor);
+                    if (c.length < 4 || c[3] > 0) return c.slice(0, 3);
+                }
+                return [255, 255, 255];
+            };
+            const own = (node) =>
+                [...node.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
+            const isShown = (n) => own(n) && n.tagName !== 'title' && n.getClientRects().length;
+            const seen = [...document.querySelectorAll('body *')].filter(isShown);
             const faint = seen.filter((n) => {
-                const style = getComputedStyle(n), ink = rgb(n instanceof SVGElement ? style.fill : style.color).slice(0, 3);
+                const style = getComputedStyle(n);
+                const ink = rgb(n instanceof SVGElement ? style.fill : style.color).slice(0, 3);
                 const [a, b] = [light(ink), light(behind(n))].sort((x, y) => y - x);
                 return (a + .05) / (b + .05) < 4.5;
             });
@@ -243,7 +270,8 @@ fn page_survives_a_restart_of_the_server() {
     }
 }
 
-/// A critical alert that nobody saw before the program ended is shown by the next run until somebody has.
+/// A critical alert that was not seen before the program ended is shown by the next run until it is
+/// acknowledged.
 #[cfg(feature = "cli")]
 #[test]
 fn alert_of_the_last_run_is_shown_until_it_is_acknowledged() {
@@ -277,7 +305,7 @@ fn alert_of_the_last_run_is_shown_until_it_is_acknowledged() {
     browser.eventually(
         "document.getElementById('urgent').textContent.startsWith('Critical · Backend')",
     );
-    // It does not go when the page has received it, but when the user says so.
+    // It stays until the user acknowledges it.
     browser.open("about:blank");
     browser.open(address.trim());
     browser.eventually(shown);
@@ -291,11 +319,11 @@ fn alert_of_the_last_run_is_shown_until_it_is_acknowledged() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     server.kill().unwrap();
-    let mut said = String::new();
-    std::io::Read::read_to_string(&mut server.stderr.take().unwrap(), &mut said).unwrap();
+    let mut log = String::new();
+    std::io::Read::read_to_string(&mut server.stderr.take().unwrap(), &mut log).unwrap();
     assert!(
-        said.contains("Critical · Backend: 900 MiB"),
-        "the log has it, too: {said}"
+        log.contains("Critical · Backend: 900 MiB"),
+        "the log has it, too: {log}"
     );
     server.wait().unwrap();
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use steadyscribe_monitor::ollama::{Capacity, Probe, Runner};
+use steadyscribe_monitor::ollama::{ModelMemory, Probe, Runner};
 use steadyscribe_monitor::reader::ProcessId;
 use time::OffsetDateTime;
 
@@ -75,11 +75,11 @@ impl FakeProbe {
 }
 
 impl Probe for FakeProbe {
-    fn capacity(&self) -> Option<Capacity> {
+    fn capacity(&self) -> Option<ModelMemory> {
         self.on_capacity.run();
         let total = *self.total_bytes.lock().unwrap();
         let available = total.saturating_sub(self.processes.bytes());
-        Some(Capacity::new(available, RESERVE_BYTES))
+        Some(ModelMemory::new(available, RESERVE_BYTES))
     }
 
     fn runners(&self) -> Option<Vec<Runner>> {

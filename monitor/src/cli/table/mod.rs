@@ -1,98 +1,21 @@
 //! The table on the terminal: as wide as the terminal, levels in words as well as in colour.
 
-use std::io::{IsTerminal, Write};
-use std::time::Duration;
+mod style;
+mod wrap;
 
 use steadyscribe_monitor::leak::Verdict;
-use steadyscribe_monitor::monitor::Monitor;
-use steadyscribe_monitor::pressure::Level;
 use steadyscribe_monitor::report::{
-    ComponentMemoryUsage, MemoryUsageReport, bytes_text, leak_text,
+    ComponentMemoryUsage, MemoryUsageReport, bytes_text, figure_text, leak_text,
 };
+
+pub(super) use style::Style;
+use wrap::wrap_to;
 
 /// Characters of a bar.
 const BAR: std::ops::RangeInclusive<usize> = 8..=24;
 
 /// Characters beside the bar in its column: two blanks before it and ` 100 %` after it.
 const BESIDE_BAR: usize = 8;
-
-/// Width where there is no terminal: every column fits.
-const COLUMNS_PIPED: usize = 100;
-
-/// Below it lines are broken by the terminal.
-const COLUMNS_MIN: usize = 40;
-
-/// How the table is shown.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Style {
-    /// Whether it may use the cursor.
-    terminal: bool,
-    colour: bool,
-    columns: usize,
-    /// Lines that can be seen; those of a pipe all can.
-    lines: usize,
-}
-
-impl Style {
-    pub(super) fn detect() -> Self {
-        let terminal = std::io::stdout().is_terminal();
-        let size = terminal_size::terminal_size().filter(|_| terminal);
-        let told = || std::env::var("COLUMNS").ok()?.parse().ok();
-        let columns = size.map(|(width, _)| usize::from(width.0)).or_else(told);
-        // Source: no-color.org.
-        Self {
-            terminal,
-            colour: terminal && std::env::var_os("NO_COLOR").is_none(),
-            columns: columns.unwrap_or(COLUMNS_PIPED).max(COLUMNS_MIN),
-            lines: size.map_or(usize::MAX, |(_, height)| usize::from(height.0)),
-        }
-    }
-
-    fn paint(self, level: Level, text: &str) -> String {
-        let code = match level {
-            Level::Low => "32",
-            Level::Medium => "33",
-            Level::High => "35",
-            _ => "1;31",
-        };
-        if self.colour {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    }
-}
-
-/// Samples and prints until `count` is reached, or for ever.
-pub(super) fn watch(
-    monitor: &Monitor,
-    interval: Duration,
-    count: Option<u64>,
-) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    let mut left = count;
-    while left != Some(0) {
-        // The user may have changed the size of the terminal.
-        let style = Style::detect();
-        let text = render(&monitor.get_current_usage(), style);
-        // Home and clear below instead of clear screen, which flickers.
-        let text = if style.terminal {
-            format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n"))
-        } else {
-            text
-        };
-        match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-            // The reader of the pipe has seen enough.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
-            other => other?,
-        }
-        left = left.map(|n| n - 1);
-        if left != Some(0) {
-            std::thread::sleep(interval);
-        }
-    }
-    Ok(())
-}
 
 /// The table with a line feed after each line, cut to what the terminal can show.
 pub(super) fn render(usage: &MemoryUsageReport, style: Style) -> String {
@@ -111,7 +34,6 @@ pub(super) fn render(usage: &MemoryUsageReport, style: Style) -> String {
 
 fn head(usage: &MemoryUsageReport, style: Style) -> Vec<String> {
     let level = usage.memory_pressure_level;
-    let known = |bytes: Option<u64>| bytes.map_or_else(|| "unknown".to_owned(), bytes_text);
     let reason = usage.memory_pressure_reason.as_deref();
     let reason = reason.unwrap_or("nothing is short");
     let mut lines = wrap(
@@ -122,12 +44,14 @@ fn head(usage: &MemoryUsageReport, style: Style) -> Vec<String> {
     lines[0] = lines[0].replacen(level.name(), &style.paint(level, level.name()), 1);
     let machine = format!(
         "{} of {} available, {} swapped",
-        known(usage.available_memory),
-        known(usage.total_system_memory),
-        known(usage.swap_usage)
+        figure_text(usage.available_memory),
+        figure_text(usage.total_system_memory),
+        figure_text(usage.swap_usage)
     );
     lines.extend(wrap("machine    ", &machine, style));
-    let app = bytes_text(usage.meetily_total_usage);
+    let budget = usage.budget.map(bytes_text);
+    let budget = budget.map_or_else(String::new, |b| format!(" of a budget of {b}"));
+    let app = figure_text(usage.meetily_total_usage) + &budget;
     lines.extend(wrap("app        ", &app, style));
     if let Some(basis) = usage.basis {
         lines.extend(wrap("measured   ", basis.meaning(), style));
@@ -162,31 +86,31 @@ const COLUMNS: [Column; 6] = [
         head: "now",
         width: 10,
         left: false,
-        text: |part| bytes_text(part.current_usage),
+        text: |part| figure_text(part.current_usage),
     },
     Column {
         head: "peak",
         width: 10,
         left: false,
-        text: |part| bytes_text(part.peak_usage),
+        text: |part| figure_text(part.peak_usage),
     },
     Column {
         head: "average",
         width: 10,
         left: false,
-        text: |part| bytes_text(part.average_usage),
+        text: |part| figure_text(part.average_usage),
     },
     Column {
         head: "trend",
         width: 11,
         left: true,
-        text: |part| format!("{:?}", part.memory_trend),
+        text: |part| part.memory_trend.name().to_owned(),
     },
     Column {
         head: "reclaimable",
         width: 12,
         left: false,
-        text: |part| bytes_text(part.reclaimable),
+        text: |part| figure_text(part.reclaimable),
     },
     Column {
         head: "procs",
@@ -227,63 +151,74 @@ fn parts(usage: &MemoryUsageReport, columns: usize) -> Vec<String> {
     let heads = &mut shown.iter().map(|column| column.write(column.head));
     let mut lines = vec![row("component", heads, "share")];
     for part in &usage.component_breakdown {
-        let share = part.current_usage as f64 / usage.meetily_total_usage.max(1) as f64;
-        let filled = (share * width as f64).round();
+        let both = part.current_usage.zip(usage.meetily_total_usage);
+        let share = both.map(|(part, total)| part as f64 / total.max(1) as f64);
+        let filled = (share.unwrap_or(0.0) * width as f64).round();
         let bar: String = (0..width)
             .map(|at| if (at as f64) < filled { '█' } else { '·' })
             .collect();
         let cells = &mut shown
             .iter()
             .map(|column| column.write(&(column.text)(part)));
-        let bar = format!("{bar} {:>3.0} %", share * 100.0);
+        let bar = match share {
+            Some(share) => format!("{bar} {:>3.0} %", share * 100.0),
+            None => format!("{bar}   ? %"),
+        };
         lines.push(row(part.component.name(), cells, &bar));
     }
     lines
 }
 
-/// What needs words.
+/// Notes below the table: leaks, estimates, advice, missing figures.
 fn below(usage: &MemoryUsageReport, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
-    let mut say = |first: &str, text: &str| {
+    let mut note = |first: &str, text: &str| {
         lines.extend(wrap_to(first, text, columns));
     };
     for part in &usage.component_breakdown {
         let name = part.component.name();
         if part.leak.verdict.max(part.meeting_leak.verdict) > Verdict::None {
-            say("", "");
-            say("", &format!("{name}: leak {}", leak_text(part)));
+            note("", "");
+            note(
+                "",
+                &format!("{name}: leak {}", leak_text(&part.leak, &part.meeting_leak)),
+            );
+        }
+        if let Some(why) = &part.current_usage_unknown {
+            note("", "");
+            note("", &format!("{name}: unknown, {why}"));
         }
         if part.estimated {
-            say("", "");
-            say("", &format!("{name}: the figures are estimates"));
+            note("", "");
+            note("", &format!("{name}: the figures are estimates"));
         }
-        // For one process it says nothing new.
+        // One process shares nothing within its component.
         if let Some(bytes) = part.proportional.filter(|_| part.processes > 1) {
             let bytes = bytes_text(bytes);
-            say("", "");
-            say(
+            note("", "");
+            note(
                 "",
                 &format!("{name}: {bytes} if pages that its processes share count once"),
             );
         }
     }
     for step in &usage.recommendations {
-        say("", "");
-        let what = format!(
+        note("", "");
+        let headline = format!(
             "{} · {}: {}",
             step.severity.name(),
             step.component,
             step.reason
         );
-        say("", &what);
+        note("", &headline);
         if !step.done.is_empty() {
-            say("  ", &format!("Done: {}", step.done));
+            note("  ", &format!("Done: {}", step.done));
         }
-        say("  ", &step.action);
+        note("  ", &step.action);
     }
     for reason in &usage.reasons {
-        say("", "");
-        say("note: ", reason);
+        note("", "");
+        note("note: ", reason);
     }
     lines
 }
@@ -292,52 +227,31 @@ fn wrap(first: &str, text: &str, style: Style) -> Vec<String> {
     wrap_to(first, text, style.columns)
 }
 
-/// Breaks text between words. `first` stands before the first line, as many blanks before the others. A word that is longer
-/// than a line stays whole.
-fn wrap_to(first: &str, text: &str, columns: usize) -> Vec<String> {
-    let indent = " ".repeat(first.chars().count());
-    let mut lines = Vec::new();
-    let (mut line, mut words) = (first.to_owned(), 0);
-    for word in text.split(' ') {
-        if words > 0 && line.chars().count() + 1 + word.chars().count() > columns {
-            lines.push(std::mem::replace(&mut line, indent.clone()));
-            words = 0;
-        }
-        if words > 0 {
-            line.push(' ');
-        }
-        line.push_str(word);
-        words += 1;
-    }
-    lines.push(line);
-    lines
-}
-
 #[cfg(test)]
 mod tests {
-    use steadyscribe_monitor::Component;
     use steadyscribe_monitor::alert::Timing;
     use steadyscribe_monitor::reader::Machine;
     use steadyscribe_monitor::sample::{Moment, Sample};
-    use steadyscribe_monitor::watcher::Watcher;
+    use steadyscribe_monitor::tracker::Tracker;
+    use steadyscribe_monitor::{Component, Reading};
 
+    use super::style::COLUMNS_MIN;
     use super::*;
 
     fn usage() -> MemoryUsageReport {
         let mut sample = Sample::default();
         sample.at = Moment::new(60_000, 1_700_000_000_000);
-        sample.machine = Some(Machine::new(8 << 30, 200 << 20, 2 << 30, 1 << 30));
+        sample.machine = Reading::Known(Machine::new(8 << 30, 200 << 20, 2 << 30, 1 << 30));
         for (component, mib) in [(Component::Ollama, 1_536), (Component::Backend, 512)] {
             let part = &mut sample.parts[component.index()];
-            (part.private_bytes, part.processes) = (mib << 20, 12);
-            part.proportional_bytes = Some(mib << 19);
-            sample.total_bytes += mib << 20;
+            (part.private_bytes, part.processes) = (Reading::Known(mib << 20), 12);
+            part.proportional_bytes = Reading::Known(mib << 19);
         }
         sample.reasons.push("stalls are unknown".to_owned());
-        let mut watcher = Watcher::new(Timing::default(), 1);
-        watcher.set_limit_bytes(Component::Ollama, Some(1 << 30));
-        watcher.observe(sample);
-        MemoryUsageReport::new(&watcher)
+        let mut tracker = Tracker::new(Timing::default(), 1);
+        tracker.set_limit_bytes(Component::Ollama, Some(1 << 30));
+        tracker.observe(sample);
+        MemoryUsageReport::new(&tracker)
     }
 
     fn table(columns: usize, lines: usize) -> String {
@@ -409,12 +323,5 @@ mod tests {
         let painted = render(&usage(), style);
         assert!(painted.starts_with("pressure   \x1b[1;31mCritical\x1b[0m · "));
         assert!(table(80, 50).starts_with("pressure   Critical · "));
-    }
-
-    #[test]
-    fn words_are_not_broken() {
-        assert_eq!(wrap_to("a: ", "bb cc dddd", 8), ["a: bb cc", "   dddd"]);
-        assert_eq!(wrap_to("", "abcdefghij k", 4), ["abcdefghij", "k"]);
-        assert_eq!(wrap_to("", "", 4), [""]);
     }
 }

@@ -1,8 +1,8 @@
-//! Below how much available memory a level begins.
+//! The available memory below which each pressure level begins.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Level, MIB};
+const MIB: u64 = 1 << 20;
 
 /// Available bytes below which a level begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,10 +17,11 @@ pub struct Thresholds {
     pub critical_bytes: u64,
 }
 
-/// Thresholds that do not follow one upon the other.
+/// The thresholds do not fall from Medium over High to Critical.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "thresholds must fall from medium over high to critical: {}, {}, {} bytes",
+    "thresholds of {}, {} and {} bytes do not fall from medium over high to critical; \
+     order them so",
     asked.medium_bytes, asked.high_bytes, asked.critical_bytes
 )]
 #[non_exhaustive]
@@ -52,9 +53,10 @@ impl Thresholds {
         }
     }
 
-    /// Returns what suits a machine with this much memory, which acts earlier where there is no swap to fall back on.
+    /// Returns what suits a machine with this much memory, which acts earlier where there is no
+    /// swap to fall back on.
     #[must_use]
-    pub fn for_machine(total_bytes: u64, has_swap: bool) -> Self {
+    pub(crate) fn for_machine(total_bytes: u64, has_swap: bool) -> Self {
         let part = |percent: u64| total_bytes / 100 * percent;
         if has_swap {
             Self {
@@ -70,18 +72,6 @@ impl Thresholds {
             }
         }
     }
-
-    pub(super) fn level(&self, available_bytes: f64) -> Level {
-        if available_bytes < self.critical_bytes as f64 {
-            Level::Critical
-        } else if available_bytes < self.high_bytes as f64 {
-            Level::High
-        } else if available_bytes < self.medium_bytes as f64 {
-            Level::Medium
-        } else {
-            Level::Low
-        }
-    }
 }
 
 #[cfg(test)]
@@ -89,22 +79,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    const GIB: u64 = 1 << 30;
-
-    #[test]
-    fn one_gibibyte_available_is_high_on_every_machine() {
-        for total_gib in [4, 8, 16, 32] {
-            for has_swap in [true, false] {
-                let thresholds = Thresholds::for_machine(total_gib * GIB, has_swap);
-                let level = thresholds.level((GIB - 1) as f64);
-                assert!(
-                    level >= Level::High,
-                    "{total_gib} GiB, swap {has_swap}: {level:?}"
-                );
-            }
-        }
-    }
 
     #[test]
     fn thresholds_must_follow_one_upon_the_other() {

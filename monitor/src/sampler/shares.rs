@@ -1,18 +1,20 @@
-//! Proportional shares, read rarely: the kernel walks every page of a process for one, some 12 ms per GiB, and holds a lock
-//! of that process meanwhile.
+//! Proportional shares. They are read rarely: for each, the kernel walks every page of a process,
+//! some 12 ms per GiB, and holds a lock of that process meanwhile.
 
 use std::collections::HashMap;
 
 use crate::component::Component;
 use crate::reader::{ProcessId, System};
+use crate::reading::Reading;
 
 /// Least time between two looks at the same process.
-pub const SHARE_MS: u64 = 60_000;
+const SHARE_MS: u64 = 60_000;
 
 /// A process that has more in RAM than this is not looked at: it would take 50 ms.
-pub const SHARED_RESIDENT_BYTES_MAX: u64 = 4 << 30;
+const SHARED_RESIDENT_BYTES_MAX: u64 = 4 << 30;
 
-/// What was read of each process of the app. At most one process is read in each sample, so that no sample takes long.
+/// What was read of each process of the app. At most one process is read in each sample, so that no
+/// sample takes long.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shares(HashMap<ProcessId, Share>);
 
@@ -71,17 +73,21 @@ impl Shares {
         }
     }
 
-    /// Returns the shares of a component's processes together; `None` unless all were read.
+    /// Returns the shares of a component's processes together, which are known once all were read.
     pub(super) fn sum(
         &self,
         members: &[(ProcessId, Component)],
         component: Component,
-    ) -> Option<u64> {
-        let mut own = members.iter().filter(|(_, c)| *c == component).peekable();
-        own.peek()?;
-        own.try_fold(0, |sum: u64, (id, _)| {
-            Some(sum.saturating_add(self.0.get(id)?.bytes?))
+    ) -> Reading<u64> {
+        let own = members.iter().filter(|(_, c)| *c == component);
+        own.map(|(id, _)| match self.0.get(id) {
+            Some(Share {
+                bytes: Some(bytes), ..
+            }) => Reading::Known(*bytes),
+            Some(_) => Reading::unknown("a process is too large, or its pages cannot be read"),
+            None => Reading::unknown("proportional shares are not read yet"),
         })
+        .fold(Reading::Known(0), Reading::plus)
     }
 }
 
@@ -137,22 +143,19 @@ mod tests {
     fn sum_is_known_only_whole_and_forgets_the_gone() {
         let (system, mut shares) = (laptop(), Shares::default());
         let runner = members(&[(4_242, 12_000)]);
-        assert_eq!(shares.sum(&runner, Component::Ollama), None);
+        assert!(!shares.sum(&runner, Component::Ollama).is_known());
         shares.refresh(&system, &runner, 0);
         let expected = (60_000 + 9_765_432) << 10;
-        assert_eq!(shares.sum(&runner, Component::Ollama), Some(expected));
         assert_eq!(
-            shares.sum(&runner, Component::Audio),
-            None,
-            "it has no process"
+            shares.sum(&runner, Component::Ollama),
+            Reading::Known(expected)
         );
+        let audio = shares.sum(&runner, Component::Audio);
+        assert_eq!(audio, Reading::Known(0), "it has no process");
         let both = members(&[(4_100, 9_000), (4_242, 12_000)]);
         shares.refresh(&system, &both, 1_000);
-        assert_eq!(
-            shares.sum(&both, Component::Ollama),
-            None,
-            "one cannot be read"
-        );
+        let sum = shares.sum(&both, Component::Ollama);
+        assert!(!sum.is_known(), "one cannot be read");
         shares.refresh(&system, &[], 2_000);
         assert!(shares.0.is_empty());
     }

@@ -1,32 +1,30 @@
-//! What is known of the app from all samples so far. Pure: it is given samples and returns the notices that are due.
+//! The state of the app after all samples so far. Pure: it takes samples and returns the notices
+//! that are due.
 
 mod conditions;
-
-use serde::Serialize;
+mod view;
 
 use crate::alert::{Alert, Alerts, Key, Notice, Timing};
+use crate::capacity::{Capacity, Settings, Thresholds};
 use crate::component::Component;
-use crate::leak::{self, Finding};
+use crate::leak;
 use crate::model::{MODELS_MAX, Model};
 use crate::pressure::Pressure;
 use crate::reader::ProcessId;
 use crate::sample::Sample;
-use crate::series::Series;
+use crate::series::{Series, Span};
 use crate::trend::{self, Trend};
 
-/// How long a trend is good for: it looks at 5-minute steps.
+use conditions::{LEAK_TARGET_MB_PER_HOUR, MEETING_TARGET_MB};
+use view::AppView;
+pub use view::ComponentView;
+
+/// How long a computed trend is used: it looks at 5-minute steps.
 const TREND_MS: u64 = 30_000;
 
-/// Components.
 const COMPONENTS: usize = Component::ALL.len();
 
-/// Rate of a leak that is worth finding, in MB (1,000,000 bytes) per hour.
-pub const LEAK_TARGET_MB_PER_HOUR: f64 = 10.0;
-
-/// What a meeting must leave behind to be worth finding, in MB (1,000,000 bytes).
-pub const MEETING_TARGET_MB: f64 = 20.0;
-
-/// How long a component's word on what it has allocated is good for.
+/// How long a component's declared allocations are used.
 const ALLOCATED_MS_MAX: u64 = 180_000;
 
 /// Series, pressure, leak verdicts and alerts of the app.
@@ -35,76 +33,56 @@ const ALLOCATED_MS_MAX: u64 = 180_000;
 ///
 /// 1.5 MB, most of it allocated at the start.
 #[derive(Debug)]
-pub struct Watcher {
+pub struct Tracker {
     series: [Series; COMPONENTS],
     total: Series,
     available: Series,
+    settings: Settings,
+    capacity: Capacity,
     pressure: Pressure,
-    leaks: [leak::Watch; COMPONENTS],
+    leaks: [leak::Detector; COMPONENTS],
     meetings: [leak::Meetings; COMPONENTS],
     /// Meetings that run now.
     meetings_open: u32,
     roots: [Option<ProcessId>; COMPONENTS],
-    declared_bytes: [u64; COMPONENTS],
-    /// With the time of the sample before it was said.
+    cache_bytes: [u64; COMPONENTS],
+    /// With the time of the sample before the declaration.
     allocated: [Option<(u64, u64)>; COMPONENTS],
     limits_bytes: [Option<u64>; COMPONENTS],
     models: [Vec<Model>; COMPONENTS],
     trends: [Trend; COMPONENTS],
     trends_ms: Option<u64>,
     alerts: Alerts,
-    measures_faster: bool,
+    samples_faster: bool,
     last: Sample,
 }
 
-/// What is known of one component.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub struct ComponentView {
-    /// Which.
-    pub component: Component,
-    /// Private bytes now.
-    pub current_bytes: u64,
-    /// Most private bytes ever.
-    pub peak_bytes: u64,
-    /// Mean of the last two hours.
-    pub average_bytes: u64,
-    /// Direction of the last hour.
-    pub trend: Trend,
-    /// Whether it leaks.
-    pub leak: Finding,
-    /// Whether meetings leave memory behind in it.
-    pub meeting_leak: Finding,
-    /// Its own limit.
-    pub limit_bytes: Option<u64>,
-    /// Bytes that it is known to need: what its models and its pipelines say they hold, or what its allocator says is in
-    /// use, whichever is more. `None`: nothing of it says so.
-    pub needed_bytes: Option<u64>,
-}
-
-impl Watcher {
-    /// Starts without a sample. `first_notice` is the number of the first notice.
+impl Tracker {
+    /// Starts without a sample: everything is unknown. `first_notice` is the number of the first
+    /// notice.
     #[must_use]
     pub fn new(timing: Timing, first_notice: u64) -> Self {
+        let last = Sample::none();
         Self {
             series: std::array::from_fn(|_| Series::new()),
             total: Series::new(),
             available: Series::new(),
+            settings: Settings::default(),
+            capacity: Capacity::new(&last.machine, &last.cgroup, Settings::default()),
             pressure: Pressure::new(),
-            leaks: std::array::from_fn(|_| leak::Watch::new(LEAK_TARGET_MB_PER_HOUR)),
+            leaks: std::array::from_fn(|_| leak::Detector::new(LEAK_TARGET_MB_PER_HOUR)),
             meetings: std::array::from_fn(|_| leak::Meetings::new(MEETING_TARGET_MB)),
             meetings_open: 0,
             roots: [None; COMPONENTS],
-            declared_bytes: [0; COMPONENTS],
+            cache_bytes: [0; COMPONENTS],
             allocated: [None; COMPONENTS],
             limits_bytes: [None; COMPONENTS],
             models: std::array::from_fn(|_| Vec::new()),
-            trends: [Trend::Stable; COMPONENTS],
+            trends: [Trend::Unknown; COMPONENTS],
             trends_ms: None,
             alerts: Alerts::new(timing, first_notice),
-            measures_faster: false,
-            last: Sample::default(),
+            samples_faster: false,
+            last,
         }
     }
 
@@ -112,34 +90,40 @@ impl Watcher {
     pub fn observe(&mut self, sample: Sample) -> Vec<Notice> {
         let now_ms = sample.at.steady_ms;
         self.fill_series(&sample);
-        self.pressure.update(&sample);
+        self.pressure.update(&sample, &self.capacity);
         for component in Component::ALL {
             self.follow_leak(component, &sample);
         }
-        if self
-            .trends_ms
-            .is_none_or(|then| now_ms.saturating_sub(then) >= TREND_MS)
-        {
+        let age_ms = |then: u64| now_ms.saturating_sub(then);
+        if self.trends_ms.is_none_or(|then| age_ms(then) >= TREND_MS) {
             self.trends_ms = Some(now_ms);
             self.trends = std::array::from_fn(|at| trend::of(&self.series[at], now_ms));
         }
         self.last = sample;
-        let conditions = conditions::of(self);
+        let conditions = conditions::of(&AppView {
+            capacity: &self.capacity,
+            pressure: &self.pressure,
+            total_bytes: self.last.total_bytes(),
+            samples_faster: self.samples_faster,
+            components: Component::ALL.map(|component| self.component(component)),
+        });
         self.alerts.update(conditions, now_ms, self.last.at.unix_ms)
     }
 
     /// Takes a sample of the past, for the series alone.
-    pub fn recall(&mut self, sample: &Sample) {
+    pub(crate) fn backfill(&mut self, sample: &Sample) {
         self.fill_series(sample);
     }
 
-    /// Starts the leak verdicts of a component anew: it has loaded or unloaded something large on purpose.
-    pub fn event(&mut self, component: Component) {
-        self.leaks[component.index()].event();
-        self.meetings[component.index()].event();
+    /// Starts the leak verdicts of a component from scratch: it has loaded or unloaded something
+    /// large on purpose.
+    pub fn reset_leak_verdicts(&mut self, component: Component) {
+        self.leaks[component.index()].reset();
+        self.meetings[component.index()].reset();
     }
 
-    /// A meeting begins, or whatever else the app does that should leave nothing behind. Meetings may overlap.
+    /// A meeting begins, or another activity that should leave nothing behind. Meetings may
+    /// overlap.
     pub fn meeting_began(&mut self) {
         self.meetings_open = self.meetings_open.saturating_add(1);
         if self.meetings_open == 1 {
@@ -155,20 +139,33 @@ impl Watcher {
         self.meetings_open = self.meetings_open.saturating_sub(1);
     }
 
-    /// Sets what a component says its caches hold: growth of a declared cache is no leak.
+    /// Sets the bytes in a component's caches: growth of a declared cache is no leak.
     pub fn declare_cache_bytes(&mut self, component: Component, bytes: u64) {
-        self.declared_bytes[component.index()] = bytes;
+        self.cache_bytes[component.index()] = bytes;
     }
 
-    /// Sets what a component's allocator says that the program has allocated, which tells a leak from fragmentation. Good
-    /// for three minutes: say it at least once a minute.
+    /// Sets the bytes that a component's program has allocated according to its allocator, which
+    /// distinguish a leak from fragmentation. They are used for three minutes.
     pub fn declare_allocated_bytes(&mut self, component: Component, bytes: u64) {
         self.allocated[component.index()] = Some((bytes, self.last.at.steady_ms));
     }
 
-    /// Sets whether samples are taken more often while the pressure is High, which its alert then says.
-    pub fn set_measures_faster(&mut self, faster: bool) {
-        self.measures_faster = faster;
+    /// Sets whether samples are taken more often while the pressure is High, which its alert
+    /// mentions.
+    pub fn set_samples_faster(&mut self, faster: bool) {
+        self.samples_faster = faster;
+    }
+
+    /// Sets the available memory below which the pressure levels begin. `None`: by the size of the
+    /// machine. Effective with the next sample.
+    pub(crate) fn set_thresholds(&mut self, thresholds: Option<Thresholds>) {
+        self.settings.thresholds = thresholds;
+    }
+
+    /// Sets what the app may use in all. `None` and 0: as much as there is. Effective with the next
+    /// sample.
+    pub fn set_budget_bytes(&mut self, budget_bytes: Option<u64>) {
+        self.settings.budget_bytes = budget_bytes;
     }
 
     /// Sets a component's own limit.
@@ -176,26 +173,27 @@ impl Watcher {
         self.limits_bytes[component.index()] = limit_bytes;
     }
 
-    /// Sets which models a component has loaded, instead of those that it said before. More than [`MODELS_MAX`] are left
-    /// out.
+    /// Sets the models that a component has loaded, in place of those before. Models beyond
+    /// [`MODELS_MAX`] are left out.
     pub fn report_models(&mut self, component: Component, models: impl IntoIterator<Item = Model>) {
         let kept = &mut self.models[component.index()];
         kept.clear();
         kept.extend(models.into_iter().take(MODELS_MAX));
     }
 
-    /// Returns the models that a component has loaded, as it says.
+    /// Returns the models that a component has loaded, by its own account.
     #[must_use]
     pub fn models(&self, component: Component) -> &[Model] {
         &self.models[component.index()]
     }
 
-    /// Returns the pressure, to set its thresholds and the budget.
-    pub fn pressure_mut(&mut self) -> &mut Pressure {
-        &mut self.pressure
+    /// Returns the capacity as of the last sample.
+    #[must_use]
+    pub fn capacity(&self) -> &Capacity {
+        &self.capacity
     }
 
-    /// Returns the pressure.
+    /// Returns the pressure as of the last sample.
     #[must_use]
     pub fn pressure(&self) -> &Pressure {
         &self.pressure
@@ -208,8 +206,7 @@ impl Watcher {
     }
 
     /// Returns the series of a component.
-    #[must_use]
-    pub fn series(&self, component: Component) -> &Series {
+    pub(crate) fn series(&self, component: Component) -> &Series {
         &self.series[component.index()]
     }
 
@@ -220,8 +217,7 @@ impl Watcher {
     }
 
     /// Returns the series of available memory.
-    #[must_use]
-    pub fn available(&self) -> &Series {
+    pub(crate) fn available(&self) -> &Series {
         &self.available
     }
 
@@ -231,26 +227,26 @@ impl Watcher {
         self.alerts.open()
     }
 
-    /// Notes that the user has seen an alert. Returns whether it was open.
-    pub fn acknowledge(&mut self, key: Key) -> bool {
+    /// Records that the user has seen an alert. Returns whether it was open.
+    pub(crate) fn acknowledge(&mut self, key: Key) -> bool {
         self.alerts.acknowledge(key)
     }
 
-    /// Notes what was done about an alert that is open or about to be, in a few words; it is told with the alert. Returns
-    /// whether there is such an alert.
-    pub fn acted(&mut self, key: Key, what: &str) -> bool {
-        self.alerts.acted(key, what)
+    /// Records an action against an alert that is open or pending, in a few words; its notices
+    /// mention it. Returns whether there is such an alert.
+    pub fn record_action(&mut self, key: Key, action: &str) -> bool {
+        self.alerts.record_action(key, action)
     }
 
-    /// Returns what is known of a component.
+    /// Returns the state of a component.
     #[must_use]
     pub fn component(&self, component: Component) -> ComponentView {
         let (at, now_ms) = (component.index(), self.last.at.steady_ms);
         ComponentView {
             component,
-            current_bytes: self.last.parts[at].private_bytes,
+            current_bytes: self.last.parts[at].private_bytes.clone(),
             peak_bytes: self.series[at].peak_bytes(),
-            average_bytes: self.series[at].average_bytes(crate::series::Span::TwoHours, now_ms),
+            average_bytes: self.series[at].average_bytes(Span::TwoHours, now_ms),
             trend: self.trends[at],
             leak: self.leaks[at].finding().clone(),
             meeting_leak: self.meetings[at].finding().clone(),
@@ -259,13 +255,19 @@ impl Watcher {
         }
     }
 
+    /// Fills the series with the figures that are known, and computes the capacity.
     fn fill_series(&mut self, sample: &Sample) {
         let now_ms = sample.at.steady_ms;
+        self.capacity = Capacity::new(&sample.machine, &sample.cgroup, self.settings);
         for (series, part) in self.series.iter_mut().zip(&sample.parts) {
-            series.push(now_ms, part.private_bytes);
+            if let Some(bytes) = part.private_bytes.get() {
+                series.push(now_ms, bytes);
+            }
         }
-        self.total.push(now_ms, sample.total_bytes);
-        if let Some(bytes) = sample.available_bytes() {
+        if let Some(bytes) = sample.total_bytes().get() {
+            self.total.push(now_ms, bytes);
+        }
+        if let Some(bytes) = self.capacity.available_bytes.get() {
             self.available.push(now_ms, bytes);
         }
     }
@@ -273,19 +275,23 @@ impl Watcher {
     fn follow_leak(&mut self, component: Component, sample: &Sample) {
         let at = component.index();
         let part = &sample.parts[at];
+        // A blind reading is no value, and a process that cannot be seen is no restart.
+        let Some(private_bytes) = part.private_bytes.get() else {
+            return;
+        };
         if part.oldest != self.roots[at] {
             self.roots[at] = part.oldest;
-            self.event(component);
+            self.reset_leak_verdicts(component);
             // Another process has another allocator.
             self.allocated[at] = None;
         }
         let now_ms = sample.at.steady_ms;
-        let bytes = part.private_bytes.saturating_sub(self.declared_bytes[at]);
+        let bytes = private_bytes.saturating_sub(self.cache_bytes[at]);
         self.leaks[at].push(now_ms, bytes, self.allocated_bytes(component, now_ms));
         self.meetings[at].push(bytes);
     }
 
-    /// What the component has allocated, as far as it says so.
+    /// Bytes that the component has allocated, if it has declared them lately.
     fn allocated_bytes(&self, component: Component, now_ms: u64) -> Option<u64> {
         self.allocated[component.index()]
             .filter(|(_, then)| now_ms.saturating_sub(*then) <= ALLOCATED_MS_MAX)

@@ -1,10 +1,12 @@
-//! When an alert begins, is repeated, and ends.
+//! The lifecycle of an alert: when it begins, is repeated, and ends. Pure.
 
 use std::collections::VecDeque;
 
-use super::{Alert, Condition, Event, Facts, Key, Kind, Notice, Severity};
+use super::condition::{Condition, Facts};
+use super::key::{Key, Kind, Severity};
+use super::notice::{Alert, Event, Notice};
 
-/// How long alerts wait, in milliseconds.
+/// Times of an alert's lifecycle, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Timing {
@@ -14,9 +16,9 @@ pub struct Timing {
     pub warning_for_ms: u64,
     /// How long an alert must be clear before it ends, and before it becomes less bad.
     pub keep_firing_ms: u64,
-    /// After what time a Warning is repeated. Info is not.
+    /// Time after which a Warning is repeated. Info is not.
     pub warning_repeat_ms: u64,
-    /// After what time a Critical is repeated.
+    /// Time after which a Critical is repeated.
     pub critical_repeat_ms: u64,
 }
 
@@ -43,25 +45,25 @@ impl Timing {
 }
 
 /// Loud notices that are not Critical within [`LOUD_WINDOW_MS`].
-pub const LOUD_MAX: usize = 3;
+const LOUD_MAX: usize = 3;
 
 /// Window of [`LOUD_MAX`].
-pub const LOUD_WINDOW_MS: u64 = 600_000;
+const LOUD_WINDOW_MS: u64 = 600_000;
 
-/// Deeds that are told with one alert.
-pub const ACTED_MAX: usize = 4;
+/// Most actions that are kept for one alert.
+const ACTED_MAX: usize = 4;
 
-/// Longest description of a deed, in characters.
-pub const ACTED_CHARS_MAX: usize = 200;
+/// Longest description of an action, in characters.
+const ACTED_CHARS_MAX: usize = 200;
 
 #[derive(Clone, Debug)]
 struct Tracked {
     key: Key,
     facts: Facts,
-    /// What was done since the alert began, the oldest first.
+    /// Actions since the alert began, the oldest first.
     acted: VecDeque<String>,
     state: State,
-    /// When it began to fire, by the clock of the system.
+    /// Start of the firing, by the clock of the system.
     since_unix_ms: u64,
     notices: u32,
     acknowledged: bool,
@@ -91,7 +93,7 @@ struct Firing {
 ///
 /// # Memory
 ///
-/// One entry per key: at most 6 kinds x 7 subjects.
+/// One entry per key: at most 7 kinds x 7 subjects.
 #[derive(Clone, Debug)]
 pub struct Alerts {
     timing: Timing,
@@ -112,7 +114,7 @@ impl Alerts {
         }
     }
 
-    /// Takes what holds now, one condition per key, and returns the notices that are due.
+    /// Takes the conditions of now, one per key, and returns the notices that are due.
     pub fn update(&mut self, conditions: Vec<Condition>, now_ms: u64, unix_ms: u64) -> Vec<Notice> {
         let mut due = Vec::new();
         for condition in conditions {
@@ -120,7 +122,7 @@ impl Alerts {
                 due.push((condition.key, event, severity, facts));
             }
         }
-        // The worst first, so that it is not the one for which no loud notice is left.
+        // The worst first: the rate limit of loud notices must hit the others.
         due.sort_by_key(|(_, _, severity, _)| std::cmp::Reverse(*severity));
         due.into_iter()
             .map(|(key, event, severity, facts)| {
@@ -148,7 +150,7 @@ impl Alerts {
         open
     }
 
-    /// Notes that the user has seen an alert. Returns whether it was open.
+    /// Records that the user has seen an alert. Returns whether it was open.
     pub fn acknowledge(&mut self, key: Key) -> bool {
         let found = self
             .tracked
@@ -160,13 +162,13 @@ impl Alerts {
         })
     }
 
-    /// Notes what was done about an alert that is open or about to be; it is told with the alert from now on. Of more than
-    /// [`ACTED_MAX`] deeds the oldest is left out. Returns whether there is such an alert.
-    pub fn acted(&mut self, key: Key, what: &str) -> bool {
+    /// Records an action against an alert that is open or pending, for its notices from now on. Of
+    /// more than four actions the oldest is left out. Returns whether there is such an alert.
+    pub fn record_action(&mut self, key: Key, action: &str) -> bool {
         let active = |t: &&mut Tracked| t.key == key && !matches!(t.state, State::Ok);
         let found = self.tracked.iter_mut().find(active);
         found.is_some_and(|tracked| {
-            tracked.act(what);
+            tracked.act(action);
             true
         })
     }
@@ -189,14 +191,15 @@ impl Alerts {
             tracked.since_unix_ms = unix_ms;
         }
         tracked.notices = tracked.notices.saturating_add(1);
-        let facts = tracked.told();
+        let facts = tracked.facts_with_actions();
         if event == Event::Resolved {
             tracked.acted.clear();
         }
         Some((event, severity, facts))
     }
 
-    /// A critical machine makes a component's warning idle talk, and a leak says more than growth.
+    /// A warning about a component is quiet while the machine is critical, and growth while it is
+    /// known as a leak.
     fn is_inhibited(&self, key: Key, severity: Severity) -> bool {
         let fires = |kind, component, least| {
             let wanted = Key::new(kind, component);
@@ -261,29 +264,29 @@ impl Tracked {
             notices: self.notices,
             acknowledged: self.acknowledged,
             resolving: firing.clear_since_ms.is_some(),
-            facts: self.told(),
+            facts: self.facts_with_actions(),
         })
     }
 
-    fn act(&mut self, what: &str) {
-        let what: String = what.chars().take(ACTED_CHARS_MAX).collect();
-        if what.is_empty() || self.acted.contains(&what) {
+    fn act(&mut self, action: &str) {
+        let action: String = action.chars().take(ACTED_CHARS_MAX).collect();
+        if action.is_empty() || self.acted.contains(&action) {
             return;
         }
         if self.acted.len() == ACTED_MAX {
             self.acted.pop_front();
         }
-        self.acted.push_back(what);
+        self.acted.push_back(action);
     }
 
-    /// The facts with what was done.
-    fn told(&self) -> Facts {
+    /// The facts with the actions that were taken.
+    fn facts_with_actions(&self) -> Facts {
         let mut facts = self.facts.clone();
-        for what in &self.acted {
+        for action in &self.acted {
             if !facts.done.is_empty() {
                 facts.done.push_str("; ");
             }
-            facts.done.push_str(what);
+            facts.done.push_str(action);
         }
         facts
     }
@@ -311,7 +314,7 @@ impl Tracked {
                 },
                 Some(severity),
             ) => {
-                // Something worse waits anew, which for Critical is no wait.
+                // A worse state has its own wait, which Critical has not.
                 let since_ms = if severity > held { now_ms } else { since_ms };
                 self.pend(severity, since_ms, now_ms, timing)
             }

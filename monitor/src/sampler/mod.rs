@@ -1,21 +1,27 @@
-//! Takes samples: reads, attributes, and names what could not be had.
+//! Takes samples: reads the system, attributes every byte, and gives the reason for what is
+//! unknown.
 
-use super::shares::Shares;
-use super::{Moment, Sample};
+mod publishers;
+mod shares;
+
 use crate::component::Component;
 use crate::gauge::Gauges;
 use crate::membership::Membership;
 use crate::reader::{Entry, PROCESSES_MAX, ProcessId, ReadError, System};
+use crate::reading::Reading;
+use crate::sample::{Moment, Sample};
 
-/// Most pipelines whose gauges are read.
-pub const PUBLISHERS_MAX: usize = 16;
+use publishers::Publishers;
+pub use publishers::{PUBLISHERS_MAX, TooManyPublishers};
+use shares::Shares;
 
-/// How long a search for the owner of a port is good for, in milliseconds: it looks through the open files of every
-/// process, some 20 ms with 300 of them.
+/// How long a search for the owner of a port is good for, in milliseconds: it looks through the
+/// open files of every process, some 20 ms with 300 of them.
 const PORT_SEARCH_MS: u64 = 30_000;
 
-/// Every so many samples the whole table of processes is read; between them only the new numbers. At one sample in 5 s a
-/// number that was used again at once is noticed after 30 s; memory is never read of the wrong process.
+/// The whole table of processes is read once in this number of samples, and only new numbers in
+/// between. At one sample in 5 s a number that was used again at once is noticed after 30 s; memory
+/// is never read of the wrong process.
 const TABLE_SAMPLES: u32 = 6;
 
 /// Takes samples.
@@ -28,7 +34,7 @@ pub struct Sampler {
     system: System,
     own: ProcessId,
     membership: Membership,
-    publishers: Vec<Gauges>,
+    publishers: Publishers,
     entries: Vec<Entry>,
     members: Vec<(ProcessId, Component)>,
     listeners: Vec<(u16, ProcessId)>,
@@ -39,15 +45,6 @@ pub struct Sampler {
     reads_shares: bool,
 }
 
-/// Too many publishers are watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("one more publisher of gauges than the limit of {limit}")]
-#[non_exhaustive]
-pub struct TooManyPublishers {
-    /// [`PUBLISHERS_MAX`].
-    pub limit: usize,
-}
-
 impl Sampler {
     /// Makes a sampler. `own` is the process whose pipelines publish gauges.
     #[must_use]
@@ -56,7 +53,7 @@ impl Sampler {
             system,
             own,
             membership,
-            publishers: Vec::new(),
+            publishers: Publishers::default(),
             entries: Vec::with_capacity(512.min(PROCESSES_MAX)),
             members: Vec::new(),
             listeners: Vec::new(),
@@ -67,33 +64,29 @@ impl Sampler {
         }
     }
 
-    /// Reads a pipeline's gauges from now on.
+    /// Reads a pipeline's gauges from now on, until every handle of them is dropped.
     ///
     /// # Errors
     ///
     /// [`TooManyPublishers`]: let pipelines share a registry.
-    pub fn watch(&mut self, gauges: Gauges) -> Result<(), TooManyPublishers> {
-        if self.publishers.len() == PUBLISHERS_MAX {
-            return Err(TooManyPublishers {
-                limit: PUBLISHERS_MAX,
-            });
-        }
-        self.publishers.push(gauges);
-        Ok(())
+    pub fn register(&mut self, gauges: &Gauges) -> Result<(), TooManyPublishers> {
+        self.publishers.register(gauges)
     }
 
-    /// Returns the registries that are read.
-    #[must_use]
-    pub fn publishers(&self) -> &[Gauges] {
-        &self.publishers
+    /// Returns the registries that are read, each with its place, which it keeps.
+    #[cfg(feature = "dashboard")]
+    pub(crate) fn publishers(&self) -> Vec<(usize, Gauges)> {
+        self.publishers.alive().collect()
     }
 
-    /// Sets whether proportional shares are read, which walks the pages of one process in each sample.
-    pub fn set_reads_shares(&mut self, reads: bool) {
+    /// Sets whether proportional shares are read, which walks the pages of one process in each
+    /// sample.
+    pub(crate) fn set_reads_shares(&mut self, reads: bool) {
         self.reads_shares = reads;
     }
 
-    /// Reads the proportional shares of all processes of the last sample, which takes 12 ms per GiB of them.
+    /// Reads the proportional shares of all processes of the last sample, which takes 12 ms per GiB
+    /// of them.
     pub fn read_shares(&mut self, now_ms: u64) {
         self.shares.refresh_all(&self.system, &self.members, now_ms);
     }
@@ -105,7 +98,7 @@ impl Sampler {
 
     /// Returns the system that is read.
     #[must_use]
-    pub fn system(&self) -> &System {
+    pub(crate) fn system(&self) -> &System {
         &self.system
     }
 
@@ -115,32 +108,14 @@ impl Sampler {
         &self.members
     }
 
-    /// Takes a sample. It always succeeds: what cannot be read is missing from it, with a reason.
+    /// Takes a sample. It always succeeds: a figure that cannot be read is unknown in it, for a
+    /// reason.
     pub fn sample(&mut self, at: Moment) -> Sample {
         let mut sample = Sample {
             at,
             ..Sample::default()
         };
-        match self.system.machine() {
-            Ok(machine) => {
-                if machine.estimated {
-                    sample
-                        .reasons
-                        .push("available memory is estimated".to_owned());
-                }
-                sample.machine = Some(machine);
-            }
-            Err(error) => sample.reasons.push(explain(&error)),
-        }
-        sample.cgroup = self.system.cgroup().ok();
-        match self.system.psi() {
-            Ok(psi) => sample.psi = Some(psi),
-            // A system that has no such figure needs no word on every report.
-            Err(ReadError::Unsupported { .. }) => {}
-            Err(error) => sample
-                .reasons
-                .push(format!("stalls are unknown: {}", explain(&error))),
-        }
+        self.read_machine(&mut sample);
         match self.read_table() {
             Ok(()) => {
                 self.search_ports(at.steady_ms);
@@ -150,11 +125,43 @@ impl Sampler {
                 self.share(&mut sample);
             }
             Err(error) => {
-                sample.reasons.push(explain(&error));
-                self.measure_own(&mut sample);
+                let why = error.explain();
+                sample.parts.iter_mut().for_each(|part| part.blind(&why));
+                sample.reasons.push(why);
             }
         }
         sample
+    }
+
+    fn read_machine(&self, sample: &mut Sample) {
+        let mut unknown = |what: &str, error: &ReadError| {
+            let why = error.explain();
+            sample.reasons.push(format!("{what} unknown: {why}"));
+            why
+        };
+        sample.machine = match self.system.machine() {
+            Ok(machine) => Reading::Known(machine),
+            Err(error) => Reading::unknown(unknown("memory of the machine is", &error)),
+        };
+        sample.cgroup = match self.system.cgroup() {
+            Ok(group) => Reading::Known(group),
+            Err(error) => Reading::unknown(unknown("the limit of the control group is", &error)),
+        };
+        sample.psi = match self.system.psi() {
+            Ok(psi) => Reading::Known(psi),
+            // A system without such figures needs no word on every report.
+            Err(error @ ReadError::Unsupported { .. }) => Reading::unknown(error.to_string()),
+            Err(error) => Reading::unknown(unknown("stalls are", &error)),
+        };
+        if sample
+            .machine
+            .get()
+            .is_some_and(|machine| machine.estimated)
+        {
+            sample
+                .reasons
+                .push("available memory is estimated".to_owned());
+        }
     }
 
     fn read_table(&mut self) -> Result<(), ReadError> {
@@ -174,20 +181,22 @@ impl Sampler {
             if oldest.is_none_or(|o| (id.start_time, id.pid) < (o.start_time, o.pid)) {
                 *oldest = Some(*id);
             }
+            let held = if *id == self.own {
+                self.publishers.held()
+            } else {
+                Vec::new()
+            };
             match self.system.memory_of(*id) {
-                Ok(memory) => {
-                    let held = if *id == self.own {
-                        self.held()
-                    } else {
-                        Vec::new()
-                    };
-                    sample.attribute(*component, &memory, &held);
-                }
+                Ok(memory) => sample.attribute(*component, &memory, &held),
                 // It ended since the table was read: it costs nothing.
                 Err(ReadError::Gone { .. }) => {}
                 Err(error) => {
-                    sample.parts[component.index()].estimated = true;
-                    sample.reasons.push(explain(&error));
+                    let why = error.explain();
+                    let holders = held.iter().map(|(holder, _)| holder);
+                    for component in holders.chain([component]) {
+                        sample.parts[component.index()].blind(&why);
+                    }
+                    sample.reasons.push(why);
                 }
             }
         }
@@ -202,24 +211,6 @@ impl Sampler {
             let part = &mut sample.parts[component.index()];
             part.proportional_bytes = self.shares.sum(&self.members, component);
         }
-    }
-
-    /// Without a table of processes this process is still known.
-    fn measure_own(&self, sample: &mut Sample) {
-        if let Ok(memory) = crate::reader::own() {
-            sample.attribute(Component::Unattributed, &memory, &self.held());
-        }
-        sample
-            .parts
-            .iter_mut()
-            .for_each(|part| part.estimated = true);
-    }
-
-    fn held(&self) -> Vec<(Component, u64)> {
-        self.publishers
-            .iter()
-            .map(|g| (g.component(), g.held_bytes()))
-            .collect()
     }
 
     fn search_ports(&mut self, now_ms: u64) {
@@ -247,13 +238,5 @@ impl Sampler {
             .iter()
             .filter_map(owner)
             .collect();
-    }
-}
-
-/// An error with its causes, on one line.
-fn explain(error: &ReadError) -> String {
-    match std::error::Error::source(error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
     }
 }

@@ -1,16 +1,19 @@
-//! Follows one component over a day.
+//! The leak verdict of one component, followed over a day.
 
 use std::collections::VecDeque;
 
-use super::{Finding, GUARD_MINUTES, SKIP_MINUTES, Verdict, WINDOW_MINUTES, cause, floor, judge};
+use super::cause::cause;
+use super::finding::{Finding, Verdict};
+use super::floor::{GUARD_MINUTES, SKIP_MINUTES, WINDOW_MINUTES, floor};
+use super::judge::judge;
 
-/// Most that may be unknown of what the program has allocated: one minute in so many.
+/// The allocator's figures are used if at most one minute in this many lacks one.
 const UNKNOWN_PART_MAX: usize = 10;
 
 #[derive(Clone, Copy, Debug)]
 struct Minute {
     least_mb: f32,
-    /// What the program itself has allocated; not a number where it does not say.
+    /// Bytes that the program itself has allocated; not a number where it does not report them.
     allocated_mb: f32,
 }
 
@@ -20,7 +23,7 @@ struct Minute {
 ///
 /// 12 KB, and three buffers of 12 KB while it judges.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub struct Detector {
     target_mb_per_hour: f64,
     minutes: VecDeque<Minute>,
     minute: u64,
@@ -29,7 +32,7 @@ pub struct Watch {
     finding: Finding,
 }
 
-impl Watch {
+impl Detector {
     /// Follows a component. `target_mb_per_hour` is the rate worth finding.
     #[must_use]
     pub fn new(target_mb_per_hour: f64) -> Self {
@@ -43,8 +46,9 @@ impl Watch {
         }
     }
 
-    /// Takes what the component holds now, less what it declares as its cache, and what its allocator says the program
-    /// has allocated, where that is known. Judges at each full hour.
+    /// Takes the bytes that the component holds now, less its declared cache, and the bytes that
+    /// the program has allocated according to its allocator, where it reports them. Judges at each
+    /// full hour. An unknown reading is left out.
     pub fn push(&mut self, steady_ms: u64, bytes: u64, allocated_bytes: Option<u64>) {
         let minute = steady_ms / 60_000;
         let now = Minute {
@@ -57,7 +61,7 @@ impl Watch {
                 // The minimum of a number and NaN is the number.
                 last.allocated_mb = last.allocated_mb.min(now.allocated_mb);
             }
-            // Minutes without a value are as the one before: a gap neither grows nor shrinks.
+            // A gap neither grows nor shrinks, so its minutes repeat the one before.
             Some(last) => {
                 let (last, missing) = (*last, minute - self.minute - 1);
                 (0..missing.min(WINDOW_MINUTES as u64)).for_each(|_| self.keep(last));
@@ -75,8 +79,9 @@ impl Watch {
         }
     }
 
-    /// Starts anew: the component was restarted, or loaded or unloaded something large on purpose.
-    pub fn event(&mut self) {
+    /// Starts from scratch: the component was restarted, or it loaded or unloaded something large
+    /// on purpose.
+    pub fn reset(&mut self) {
         *self = Self::new(self.target_mb_per_hour);
     }
 
@@ -103,13 +108,14 @@ impl Watch {
             && let Some(grown_mb) = self.allocated_grown_mb()
         {
             finding.cause = Some(cause(finding.grown_mb, grown_mb));
-            let said = format!("; what it has allocated grew by {grown_mb:.0} MB");
-            finding.evidence.push_str(&said);
+            let allocated = format!("; its allocations grew by {grown_mb:.0} MB");
+            finding.evidence.push_str(&allocated);
         }
         self.finding = finding;
     }
 
-    /// Growth of the floor of what was allocated over the judged minutes; `None`: too many of them are unknown.
+    /// Growth of the floor of the allocated bytes over the judged minutes; `None`: too many of them
+    /// are unknown.
     fn allocated_grown_mb(&self) -> Option<f64> {
         let allocated: Vec<f64> = self
             .minutes

@@ -5,13 +5,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::{Context, guard, metrics, stream};
-use crate::alert::{Key, Notice};
-use crate::component::Component;
-use crate::gauge::{Gauges, Reading};
-use crate::model::Model;
+use super::context::Context;
+use super::{events, guard, metrics, state};
+use crate::alert::Key;
 use crate::report::{
     self, Course, MemoryAlert, MemoryAnalysisReport, MemoryMetrics, MemoryUsageReport,
 };
@@ -24,56 +22,28 @@ const PAGE: &str = include_str!("page/index.html");
 const SCRIPT: &str = include_str!("page/app.js");
 const STYLE: &str = include_str!("page/style.css");
 
-/// What the page shows of one moment.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct StateView {
-    usage: MemoryUsageReport,
-    alerts: Vec<MemoryAlert>,
-    recovered: Vec<Notice>,
-    pipelines: Vec<Pipeline>,
-    models: Vec<ReportedModel>,
-}
-
-/// What one pipeline publishes.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Pipeline {
-    component: Component,
-    gauges: Vec<Reading>,
-}
-
-/// A model and who has loaded it.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReportedModel {
-    component: Component,
-    #[serde(flatten)]
-    model: Model,
-}
-
 pub(super) fn routes(context: Context) -> Router {
     let api = Router::new()
         .route("/api/v1/session", post(session))
         .route(
             "/api/v1/state",
-            get(|State(c): State<Context>| async move { Json(state(&c)) }),
+            get(|State(c): State<Context>| async move { Json(state::state(&c)) }),
         )
         .route("/api/v1/usage", get(usage))
         .route("/api/v1/metrics", get(json_metrics))
         .route(
             "/api/v1/models",
-            get(|State(c): State<Context>| async move { Json(models(&c)) }),
+            get(|State(c): State<Context>| async move { Json(state::models(&c)) }),
         )
         .route(
             "/api/v1/pipelines",
-            get(|State(c): State<Context>| async move { Json(pipelines(&c)) }),
+            get(|State(c): State<Context>| async move { Json(state::pipelines(&c)) }),
         )
         .route("/api/v1/history", get(history))
         .route("/api/v1/alerts", get(alerts))
         .route("/api/v1/alerts/acknowledge", post(acknowledge))
         .route("/api/v1/report", get(report))
-        .route("/api/v1/stream", get(stream::live))
+        .route("/api/v1/stream", get(events::live))
         .route("/metrics", get(openmetrics))
         .route_layer(middleware::from_fn_with_state(
             context.clone(),
@@ -98,43 +68,7 @@ pub(super) fn routes(context: Context) -> Router {
         .with_state(context)
 }
 
-/// Everything that the page shows, as of the last sample.
-pub(super) fn state(context: &Context) -> StateView {
-    let (usage, alerts) = context
-        .monitor
-        .with(|watcher| (MemoryUsageReport::new(watcher), report::alerts(watcher)));
-    StateView {
-        usage,
-        alerts,
-        recovered: context.stream.recovered(),
-        pipelines: pipelines(context),
-        models: models(context),
-    }
-}
-
-fn pipelines(context: &Context) -> Vec<Pipeline> {
-    let publishers = context.monitor.publishers();
-    let pipeline = |p: &Gauges| Pipeline {
-        component: p.component(),
-        gauges: p.snapshot(),
-    };
-    publishers.iter().map(pipeline).collect()
-}
-
-fn models(context: &Context) -> Vec<ReportedModel> {
-    context.monitor.with(|watcher| {
-        let of = |component| {
-            watcher
-                .models(component)
-                .iter()
-                .cloned()
-                .map(move |model| ReportedModel { component, model })
-        };
-        Component::ALL.into_iter().flat_map(of).collect()
-    })
-}
-
-/// Turns the token into a cookie, which event streams can send and scripts cannot read.
+/// Answers a valid token with a cookie, which event streams can send and scripts cannot read.
 async fn session(State(context): State<Context>) -> Response {
     let name = guard::cookie_name(context.port);
     let cookie = format!(
@@ -172,16 +106,16 @@ async fn acknowledge(State(context): State<Context>, Json(key): Json<Key>) -> St
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct Parameters {
     span: Option<String>,
     format: Option<String>,
 }
 
 async fn history(
     State(context): State<Context>,
-    Query(wanted): Query<Wanted>,
+    Query(parameters): Query<Parameters>,
 ) -> Result<Json<Vec<Course>>, StatusCode> {
-    let span = match wanted.span.as_deref() {
+    let span = match parameters.span.as_deref() {
         None | Some("twoHours") => Span::TwoHours,
         Some("tenMinutes") => Span::TenMinutes,
         Some("sevenDays") => Span::SevenDays,
@@ -190,16 +124,17 @@ async fn history(
     Ok(Json(
         context
             .monitor
-            .with(|watcher| report::courses(watcher, span)),
+            .with(|tracker| report::courses(tracker, span)),
     ))
 }
 
-async fn report(State(context): State<Context>, Query(wanted): Query<Wanted>) -> Response {
+async fn report(State(context): State<Context>, Query(parameters): Query<Parameters>) -> Response {
     let report = context.monitor.with(MemoryAnalysisReport::new);
-    match wanted.format.as_deref() {
+    match parameters.format.as_deref() {
         None | Some("json") => Json(report).into_response(),
         Some("md") => typed("text/markdown; charset=utf-8", report.to_markdown()),
-        // The page's own style is inline, which the policy of this server forbids: it is for saving.
+        // Its style is inline, which the policy of this server forbids, so browsers save it
+        // instead.
         Some("html") => {
             let mut response = Html(report.to_html()).into_response();
             let save = HeaderValue::from_static("attachment; filename=\"memory-report.html\"");
@@ -216,7 +151,7 @@ async fn openmetrics(State(context): State<Context>) -> Response {
     let publishers = context.monitor.publishers();
     let text = context
         .monitor
-        .with(|watcher| metrics::render(watcher, &publishers));
+        .with(|tracker| metrics::render(tracker, &publishers));
     typed(metrics::TYPE, text)
 }
 

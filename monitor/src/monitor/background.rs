@@ -1,24 +1,36 @@
-//! What runs in the background: one thread that samples, and on Linux one that sleeps until the kernel says that tasks
-//! stall.
+//! The threads in the background: one samples, and on Linux another sleeps until the kernel reports
+//! that tasks wait for memory.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::{INTERVAL_HIGH, INTERVAL_MS_MIN, RECORD_MS, STEADY_START_MS};
 use crate::alert::Delivery;
 use crate::history::{History, Record};
 use crate::pressure::Level;
-use crate::sample::{Moment, Sampler};
-use crate::watcher::Watcher;
+use crate::sample::Moment;
+use crate::sampler::Sampler;
+use crate::tracker::Tracker;
 
-/// What the handle and the threads share.
+/// Shortest interval: the finest series shows no shorter one.
+pub const INTERVAL_MS_MIN: u64 = 100;
+
+/// Interval while the pressure is High or Critical, if the set one is longer.
+pub(super) const INTERVAL_HIGH: Duration = Duration::from_secs(1);
+
+/// Least time between two records of the history.
+const RECORD_MS: u64 = 10_000;
+
+/// The steady clock starts here, so that a week of history lies before it.
+const STEADY_START_MS: u64 = 8 * 24 * 3_600_000;
+
+/// State of the handle and of the threads.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) started: Instant,
+    started: Instant,
     // Two locks, so that reports do not wait for the reading of files. Taken in this order.
     pub(super) sampling: Mutex<Sampling>,
-    pub(super) watcher: Mutex<Watcher>,
+    pub(super) tracker: Mutex<Tracker>,
     pub(super) delivery: Delivery,
     pub(super) pace: Mutex<Pace>,
     pub(super) wake: Condvar,
@@ -28,31 +40,53 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Sampling {
     pub(super) sampler: Sampler,
-    pub(super) history: Option<History>,
-    pub(super) recorded_ms: Option<u64>,
+    history: Option<History>,
+    recorded_ms: Option<u64>,
 }
 
-/// How often samples are taken.
+/// The pace of sampling.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     /// `None`: stopped.
     pub(super) interval: Option<Duration>,
     pub(super) ticks: u64,
-    /// A sample is wanted before the interval is over.
-    pub(super) soon: bool,
+    /// A sample is requested before the interval is over.
+    soon: bool,
 }
 
 impl Shared {
-    pub(super) fn run(&self) {
+    pub(super) fn new(
+        started: Instant,
+        sampler: Sampler,
+        history: Option<History>,
+        tracker: Tracker,
+        delivery: Delivery,
+    ) -> Self {
+        Self {
+            started,
+            sampling: Mutex::new(Sampling {
+                sampler,
+                history,
+                recorded_ms: None,
+            }),
+            tracker: Mutex::new(tracker),
+            delivery,
+            pace: Mutex::new(Pace::default()),
+            wake: Condvar::new(),
+        }
+    }
+
+    fn run(&self) {
         loop {
-            // A statement of its own: in the head of a loop the lock would be held through its body.
+            // A statement of its own: in the head of a loop the lock would be held through its
+            // body.
             let interval = lock(&self.pace).interval;
             let Some(set) = interval else { return };
             self.tick();
-            let high = lock(&self.watcher).pressure().level() >= Level::High;
+            let high = lock(&self.tracker).pressure().level() >= Level::High;
             let interval = if high { set.min(INTERVAL_HIGH) } else { set };
-            // Woken when the interval changes, which may be to none, and when a sample is wanted; that however only after a
-            // while, so that whoever wants many does not get them all.
+            // Woken when the interval changes, which may be to none. A requested sample waits for
+            // the least interval, so that many requests cause one sample.
             let least = Duration::from_millis(INTERVAL_MS_MIN);
             let pace = self.wait(lock(&self.pace), least, |pace| pace.interval == Some(set));
             let waits = |pace: &mut Pace| pace.interval == Some(set) && !pace.soon;
@@ -77,18 +111,18 @@ impl Shared {
 
     pub(super) fn tick(&self) {
         let mut sampling = lock(&self.sampling);
-        // Walking pages holds a lock of the process that is looked at: not when every allocation counts.
-        let calm = lock(&self.watcher).pressure().level() < Level::Critical;
+        // Walking pages holds a lock of that process, which must not stall while memory is
+        // critical.
+        let calm = lock(&self.tracker).pressure().level() < Level::Critical;
         sampling.sampler.set_reads_shares(calm);
         let at = self.now();
         let sample = sampling.sampler.sample(at);
         let (notices, record) = {
-            let mut watcher = lock(&self.watcher);
-            let notices = watcher.observe(sample);
-            (
-                notices,
-                Record::new(watcher.last(), watcher.pressure().level()),
-            )
+            let mut tracker = lock(&self.tracker);
+            let notices = tracker.observe(sample);
+            let level = tracker.pressure().level();
+            let record = Record::new(tracker.last(), tracker.capacity(), level);
+            (notices, record)
         };
         sampling.record(&record, at.steady_ms);
         drop(sampling);
@@ -119,14 +153,14 @@ impl Sampling {
     }
 }
 
-/// Fills the series with what was recorded in the last week.
-pub(super) fn recall(watcher: &mut Watcher, records: impl Iterator<Item = Record>) {
+/// Fills the series with the records of the last week.
+pub(super) fn backfill(tracker: &mut Tracker, records: impl Iterator<Item = Record>) {
     let now = unix_ms();
     for record in records {
         let age_ms = now.checked_sub(record.unix_ms);
-        // What the clock of the system dates into the future cannot be placed.
+        // A record that the system's clock dated into the future cannot be placed.
         if let Some(at) = age_ms.and_then(|age| STEADY_START_MS.checked_sub(age)) {
-            watcher.recall(&record.to_sample(at));
+            tracker.backfill(&record.to_sample(at));
         }
     }
 }
@@ -155,7 +189,7 @@ pub(super) struct Background {
 impl Background {
     pub(super) fn start(shared: &Arc<Shared>) -> std::io::Result<Self> {
         #[cfg(target_os = "linux")]
-        let stalls = watch_stalls(shared)?;
+        let stalls = wait_for_stalls(shared)?;
         let shared = Arc::clone(shared);
         let thread = std::thread::Builder::new().name("memory-monitor".to_owned());
         Ok(Self {
@@ -165,7 +199,7 @@ impl Background {
         })
     }
 
-    /// Waits until the threads have ended, which the pace has told to.
+    /// Waits until the threads have ended. The pace must be stopped before.
     pub(super) fn join(self) {
         #[cfg(target_os = "linux")]
         if let Some((stop, thread)) = self.stalls {
@@ -182,25 +216,26 @@ fn end(thread: JoinHandle<()>) {
     }
 }
 
-/// Takes a sample when tasks begin to wait for memory. `None`: the kernel does not tell, so the interval is all there is.
+/// Takes a sample when tasks begin to wait for memory. `None`: the kernel does not report it, and
+/// samples are taken at the interval alone.
 #[cfg(target_os = "linux")]
-fn watch_stalls(
+fn wait_for_stalls(
     shared: &Arc<Shared>,
 ) -> std::io::Result<Option<(std::io::PipeWriter, JoinHandle<()>)>> {
     let trigger = match lock(&shared.sampling).sampler.system().stall_trigger() {
         Ok(trigger) => trigger,
         Err(error) => {
-            tracing::debug!(%error, "stalls are seen at the next sample only");
+            tracing::debug!(%error, "stalls are not reported between samples");
             return Ok(None);
         }
     };
     let (stop, stopper) = std::io::pipe()?;
     let shared = Arc::clone(shared);
-    let watch = move || {
+    let wait = move || {
         while trigger.wait(&stop) {
             shared.sample_soon();
         }
     };
     let thread = std::thread::Builder::new().name("memory-stalls".to_owned());
-    Ok(Some((stopper, thread.spawn(watch)?)))
+    Ok(Some((stopper, thread.spawn(wait)?)))
 }
