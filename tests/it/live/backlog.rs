@@ -48,7 +48,7 @@ fn beyond_the_spill_limit_audio_is_silence_at_its_place() {
     let lost: Vec<Span> = watch.dropped();
     assert_eq!(
         summary.damage,
-        lost.iter().map(|s| (*s).into()).collect::<Vec<_>>()
+        lost
     );
     let kept = kept.lock().unwrap();
     assert_eq!(kept.len(), 140 * 16_000);
