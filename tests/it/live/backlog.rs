@@ -46,10 +46,7 @@ fn beyond_the_spill_limit_audio_is_silence_at_its_place() {
     let summary = summary.unwrap();
     assert_eq!((summary.ended, summary.audio_s), (Ended::Damaged, 140.0));
     let lost: Vec<Span> = watch.dropped();
-    assert_eq!(
-        summary.damage,
-        lost
-    );
+    assert_eq!(summary.damage, lost);
     let kept = kept.lock().unwrap();
     assert_eq!(kept.len(), 140 * 16_000);
     for (at, sample) in (0..).zip(kept.iter()) {
