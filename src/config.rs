@@ -19,8 +19,8 @@ pub(crate) const PAUSE_SAMPLES_MIN: usize = 1_920; // 120 ms
 /// two blocks a second and not hundreds.
 pub(crate) const BLOCK_SAMPLES: usize = 8_000;
 
-/// Samples behind a window that the detector has scored, so that the length of a pause at its end is
-/// known: one second.
+/// Samples behind a window that the detector has scored, so that the length of a pause at its end
+/// is known: one second.
 pub(crate) const LOOK_AHEAD_SAMPLES: usize = 16_000;
 
 /// Most spans of one kind that a summary lists: 4,096 × 16 bytes. Its sums count all of them.

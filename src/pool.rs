@@ -111,7 +111,7 @@ impl Pool {
 
     /// Returns a handle that changes how many blocks there are.
     #[must_use]
-    pub fn resizer(&self) -> Resizer {
+    pub(crate) fn resizer(&self) -> Resizer {
         Resizer {
             free: self.free.clone(),
             slots: Arc::clone(&self.slots),
@@ -120,7 +120,7 @@ impl Pool {
 
     /// Returns the bytes of all blocks that exist, free or lent.
     #[must_use]
-    pub fn held_bytes(&self) -> u64 {
+    pub(crate) fn held_bytes(&self) -> u64 {
         (self.slots.size().alive * BLOCK_SAMPLES * size_of::<f32>()) as u64
     }
 
@@ -132,7 +132,7 @@ impl Pool {
 
     /// Returns how many blocks can be taken without waiting.
     #[must_use]
-    pub fn free(&self) -> usize {
+    pub(crate) fn free(&self) -> usize {
         self.free.len()
     }
 
@@ -149,7 +149,7 @@ impl Pool {
 
 /// Changes how many blocks a pool has, from any thread. Clones change the same pool.
 #[derive(Clone, Debug)]
-pub struct Resizer {
+pub(crate) struct Resizer {
     free: Receiver<Box<[f32]>>,
     slots: Arc<Slots>,
 }
@@ -161,7 +161,7 @@ impl Resizer {
     /// # Errors
     ///
     /// [`ConfigError::OutOfRange`] for any other number; nothing changes then.
-    pub fn resize(&self, blocks: usize) -> Result<(), ConfigError> {
+    pub(crate) fn resize(&self, blocks: usize) -> Result<(), ConfigError> {
         within(blocks, self.slots.max)?;
         let mut size = self.slots.size();
         size.limit = blocks;
@@ -218,7 +218,7 @@ fn within(blocks: usize, max: usize) -> Result<(), ConfigError> {
 /// Counts of a pool since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct PoolStats {
+pub(crate) struct PoolStats {
     /// Blocks that were taken.
     pub acquired: u64,
     /// Blocks that were released.
@@ -246,7 +246,7 @@ impl Block {
 
     /// Returns whether the block has no room left.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.len == BLOCK_SAMPLES
     }
 

@@ -24,11 +24,11 @@ pub struct Summary {
     pub speech_s: f64,
     /// Wall time from start to end, in seconds.
     pub processing_s: f64,
-    /// Processing time / audio time of this run, without what a journal held: below 1 is faster than
-    /// real time.
+    /// Processing time / audio time of this run, without what a journal held: below 1 is faster
+    /// than real time.
     pub rtf: f64,
-    /// Time in which the engine waited for audio to be read and decoded, in seconds: for a file some
-    /// milliseconds for each window, for a pipe or a live input as long as the writer takes.
+    /// Time in which the engine waited for audio to be read and decoded, in seconds: for a file
+    /// some milliseconds for each window, for a pipe or a live input as long as the writer takes.
     pub waited_s: f64,
     /// Windows that were given to the engine.
     pub windows: u64,

@@ -53,7 +53,7 @@ impl Resampler {
     /// Makes a resampler that keeps one channel, counted from 0. The output is silent while the
     /// input has no such channel.
     #[must_use]
-    pub fn of_channel(channel: usize) -> Self {
+    pub(crate) fn of_channel(channel: usize) -> Self {
         Self {
             channel: Some(channel),
             stretch: None,

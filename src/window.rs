@@ -92,7 +92,7 @@ impl Window {
     }
 
     /// Removes everything before `time`.
-    pub fn consume_to(&mut self, time: Time) {
+    pub(crate) fn consume_to(&mut self, time: Time) {
         self.consume(time.samples_since(self.start));
     }
 
@@ -106,7 +106,7 @@ impl Window {
 
     /// Returns for how many samples there is room.
     #[must_use]
-    pub fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> usize {
         self.samples.len() - self.len
     }
 

@@ -1,4 +1,5 @@
-//! Time on the clock, and processor time of this process: the latter is what a quiet machine would need.
+//! Time on the clock, and processor time of this process: the latter is what a quiet machine would
+//! need.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,7 @@ pub(crate) fn measure<T>(work: impl FnOnce() -> T) -> (T, Spent) {
     (result, Spent { clock, processor })
 }
 
-/// Processor time of all threads so far, where the system tells.
+/// Processor time of all threads so far, where the system reports it.
 fn processor_time() -> Option<Duration> {
     #[cfg(unix)]
     {

@@ -1,8 +1,8 @@
-//! Opens any bytes as a journal and goes on with it: no panic, nothing of a foreign file is changed, and what a transcription
-//! ends with is what its journal says.
+//! Opens any bytes as a journal and goes on with it: no panic, nothing of a foreign file is
+//! changed, and what a transcription ends with is what its journal says.
 //!
-//! The first byte of an input says what the rest is: a file as it is, lines that get their checksums, or lines behind the
-//! right first one, as only a journal of this very input has it.
+//! The first byte of an input says what the rest is: a file as it is, lines that get their
+//! checksums, or lines behind the right first one, as only a journal of this very input has it.
 
 #![no_main]
 

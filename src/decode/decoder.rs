@@ -261,8 +261,8 @@ impl Decoder {
         self.timeline.now()
     }
 
-    /// Returns the CRC-32 of all packets that were read. It depends on the input's bytes alone and not
-    /// on the processor, unlike decoded samples.
+    /// Returns the CRC-32 of all packets that were read. It depends on the input's bytes alone and
+    /// not on the processor, unlike decoded samples.
     pub(crate) fn checksum(&self) -> u32 {
         self.checksum.clone().finalize()
     }

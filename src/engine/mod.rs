@@ -1,8 +1,8 @@
 //! Turns a window of audio into text: the contract between the pipeline and a speech recognizer.
 //!
 //! ```text
-//!  Engine ── load(variant) ──▶ Model ── new_state() ──▶ State ── transcribe(window) ──▶ Transcription
-//!  describes itself            weights                  working memory
+//!  Engine ─ load(variant) ─▶ Model ─ new_state() ─▶ State ─ transcribe(window) ─▶ Transcription
+//!  describes itself          weights                working memory
 //! ```
 //!
 //! An engine only recognizes. The pipeline chooses windows, keeps the text before them, retries,

@@ -1,7 +1,7 @@
 //! Crash-safe progress: the work of a killed transcription is kept, and the rest has the same text.
 //!
-//! A journal is a file of lines, each a checksum and a record in JSON: first what is transcribed, by
-//! what and how, then one record for each window, with its segments and everything that the next
+//! A journal is a file of lines, each a checksum and a record in JSON: first what is transcribed,
+//! by what and how, then one record for each window, with its segments and everything that the next
 //! window depends on. A record is on the disk before its segments go to the sink.
 //!
 //! To resume, the input is decoded again from its start, a thousand times faster than it is
@@ -146,7 +146,8 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`JournalError::Exists`] when there is a file of that name, [`JournalError::Io`] when none can be made.
+    /// [`JournalError::Exists`] when there is a file of that name, [`JournalError::Io`] when none
+    /// can be made.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, JournalError> {
         Self::with(path.as_ref(), OpenOptions::new().create_new(true))
     }

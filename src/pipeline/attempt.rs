@@ -163,8 +163,8 @@ impl Recognizer<'_> {
         self.commit(segments, done.min(span.end))
     }
 
-    /// Transcribes speech inside a window that has no text once more, alone. What stays without text
-    /// is reported.
+    /// Transcribes speech inside a window that has no text once more, alone. What stays without
+    /// text is reported.
     fn transcribe_gap(
         &mut self,
         window: Span,

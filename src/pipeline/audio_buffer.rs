@@ -30,8 +30,8 @@ pub(super) struct AudioBuffer<'a> {
     speech: Option<&'a mut SpeechMap>,
     /// `None`: the input is not live.
     edge: Option<LiveEdge>,
-    /// Ends of the blocks that were read, with the checksums of the input up to there. None of a live
-    /// input, which has no journal.
+    /// Ends of the blocks that were read, with the checksums of the input up to there. None of a
+    /// live input, which has no journal.
     marks: VecDeque<AudioMark>,
     /// The newest mark before the window.
     passed: AudioMark,

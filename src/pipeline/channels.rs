@@ -169,7 +169,8 @@ struct Forward {
 }
 
 impl Forward {
-    /// Returns whether the merging thread still takes events: its sink may have had enough or failed.
+    /// Returns whether the merging thread still takes events: its sink may have had enough or
+    /// failed.
     fn send(&self, event: SinkEvent) -> bool {
         self.events.send(event).is_ok()
     }
@@ -297,7 +298,8 @@ mod tests {
         segment
     }
 
-    /// Sends the events of a channel: for each step whether a segment is there, and how far it goes.
+    /// Sends the events of a channel: for each step whether a segment is there, and how far it
+    /// goes.
     fn send(channel: u8, steps: &[(bool, u64)], out: &Sender<SinkEvent>) -> Vec<(u64, Option<u8>)> {
         let (mut at, mut sent) = (0, Vec::new());
         for &(has_segment, length) in steps {

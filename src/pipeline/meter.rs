@@ -92,8 +92,8 @@ impl Meter {
         self.segments_queued.set(0);
     }
 
-    /// Reads what the process holds; 20 µs, once for each window. Where the system does not say, the
-    /// peaks stay zero.
+    /// Reads what the process holds; 20 µs, once for each window. Where the system does not say,
+    /// the peaks stay zero.
     pub(super) fn sample(&mut self) {
         let Ok(memory) = reader::own() else { return };
         self.private.set(memory.private_bytes);

@@ -1,9 +1,9 @@
 //! The wiring: the only place that knows all stages. Three threads, bounded queues, shutdown.
 //!
 //! ```text
-//!  scribe-decode                      scribe-engine                                    caller
-//!  decoding ── blocks ──▶ audio_buffer ▶ schedule ▶ attempt ▶ stitch ── segments ──▶ threads::deliver
-//!  source, decode, resample           window, vad   engine                             sink
+//!  scribe-decode                     scribe-engine                              caller
+//!  decoding ─ blocks ─▶ audio_buffer ▶ schedule ▶ attempt ▶ stitch ─ segments ─▶ threads::deliver
+//!  source, decode, resample         window, vad   engine                         sink
 //! ```
 //!
 //! | question | file |

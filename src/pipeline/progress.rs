@@ -25,20 +25,22 @@ impl Progress {
         Time::from_samples(self.0.position_samples.load(Ordering::Relaxed))
     }
 
-    /// Returns up to where the input was decoded: ahead of [`position`](Self::position) by a window and the pool.
+    /// Returns up to where the input was decoded: ahead of [`position`](Self::position) by a window
+    /// and the pool.
     #[must_use]
     pub fn decoded(&self) -> Time {
         Time::from_samples(self.0.decoded_samples.load(Ordering::Relaxed))
     }
 
-    /// Returns how many bytes of the input were read, which is as far as [`decoded`](Self::decoded).
+    /// Returns how many bytes of the input were read, which is as far as
+    /// [`decoded`](Self::decoded).
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
         self.0.bytes_read.load(Ordering::Relaxed)
     }
 
-    /// Returns the input's length in bytes, if it is known. Durations that files declare are often wrong, so the bytes say
-    /// how much is left.
+    /// Returns the input's length in bytes, if it is known. Durations that files declare are often
+    /// wrong, so the bytes say how much is left.
     #[must_use]
     pub fn bytes_total(&self) -> Option<u64> {
         Some(self.0.bytes_total.load(Ordering::Relaxed)).filter(|&bytes| bytes > 0)

@@ -125,8 +125,8 @@ impl Recognizer<'_> {
         self.context.progress.reached(self.carried.position);
     }
 
-    /// Commits a window: persists its segments with the state that the next window needs, then sends
-    /// them to the sink.
+    /// Commits a window: persists its segments with the state that the next window needs, then
+    /// sends them to the sink.
     pub(super) fn commit(&mut self, mut segments: Vec<Segment>, done: Time) -> Result<(), Stop> {
         for segment in &mut segments {
             segment.id = self.carried.next_id;

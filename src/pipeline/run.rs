@@ -28,8 +28,8 @@ use crate::time::Time;
 use crate::vad::SpeechMap;
 use crate::window::Window;
 
-/// Most events that wait for the sink: segments, of which a window has about ten, and after them how
-/// far the transcript reaches.
+/// Most events that wait for the sink: segments, of which a window has about ten, and after them
+/// how far the transcript reaches.
 pub(super) const SEGMENTS_QUEUED_MAX: usize = 64;
 
 /// The parts of a transcriber that one input uses.

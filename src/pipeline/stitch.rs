@@ -195,7 +195,8 @@ mod tests {
             let mut answer = Transcription::new(
                 times.iter().map(|&(a, b)| Segment::new(time(a), time(b), "x")).collect(),
             );
-            answer.boundaries = at.iter().map(|&(at, s, c)| Boundary::new(time(at), s, c)).collect();
+            let boundary = |&(at, s, c): &_| Boundary::new(time(at), s, c);
+            answer.boundaries = at.iter().map(boundary).collect();
             let kept = keep(&mut answer, time(length), is_cut);
             let mut from = Time::ZERO;
             for segment in &kept.segments {

@@ -66,8 +66,8 @@ pub struct Transcriber {
 }
 
 impl EnginePool {
-    /// Makes a transcriber that uses this pool, and allocates its buffers. For each that the pool was
-    /// [planned](Self::plan) for, call it once.
+    /// Makes a transcriber that uses this pool, and allocates its buffers. For each that the pool
+    /// was [planned](Self::plan) for, call it once.
     ///
     /// # Errors
     ///
@@ -101,8 +101,8 @@ impl EnginePool {
 }
 
 impl Transcriber {
-    /// Plans the memory, refuses what does not fit, and allocates the buffers. The engine's model is
-    /// loaded for the first window, or by [`EnginePool::load`].
+    /// Plans the memory, refuses what does not fit, and allocates the buffers. The engine's model
+    /// is loaded for the first window, or by [`EnginePool::load`].
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl Transcriber {
         self.cancel.clone()
     }
 
-    /// Replaces the token that stops the transcriptions that follow: by a new one after a cancel, or
-    /// by one that several transcribers share.
+    /// Replaces the token that stops the transcriptions that follow: by a new one after a cancel,
+    /// or by one that several transcribers share.
     pub fn set_cancel(&mut self, cancel: &Cancel) {
         self.cancel = cancel.clone();
     }
@@ -150,8 +150,8 @@ impl Transcriber {
         self.controls.clone()
     }
 
-    /// Touches all memory that a transcription will use, so that a machine that cannot hold it shows
-    /// it now.
+    /// Touches all memory that a transcription will use, so that a machine that cannot hold it
+    /// shows it now.
     ///
     /// # Errors
     ///
@@ -193,12 +193,12 @@ impl Transcriber {
         self.run(Input::Encoded(&mut source), options, (sink, true), None)
     }
 
-    /// Transcribes one input and keeps a journal of it. If the program is killed or the transcription
-    /// cancelled at any moment, the next call with that journal resumes there: at most one window is
-    /// transcribed again.
+    /// Transcribes one input and keeps a journal of it. If the program is killed or the
+    /// transcription cancelled at any moment, the next call with that journal resumes there: at
+    /// most one window is transcribed again.
     ///
-    /// The sink is given all segments from the first on, those of the journal at once: it writes the
-    /// same as if nothing had happened. Changes of settings by [`Controls`] are not kept.
+    /// The sink is given all segments from the first on, those of the journal at once: it writes
+    /// the same as if nothing had happened. Changes of settings by [`Controls`] are not kept.
     ///
     /// # Errors
     ///
@@ -225,8 +225,8 @@ impl Transcriber {
     /// Transcribes what is pushed into a feed, until the feed is dropped, and hands the segments to
     /// `sink` as they come.
     ///
-    /// Speech is transcribed when the speaker pauses if the engine is not behind, else in windows of
-    /// full length; the [module](crate::live) says more. Audio that was dropped is
+    /// Speech is transcribed when the speaker pauses if the engine is not behind, else in windows
+    /// of full length; the [module](crate::live) says more. Audio that was dropped is
     /// [damage](Summary::damage).
     ///
     /// Audio is consumed when its text is with the sink. If a call ends early, by a cancel or an

@@ -217,14 +217,14 @@ impl SpeechMap {
 
     /// Returns the length of all spans that were discarded since the start.
     #[must_use]
-    pub fn speech_forgotten(&self) -> Time {
+    pub(crate) fn speech_forgotten(&self) -> Time {
         Time::from_samples(self.tracker.speech_samples)
     }
 
     /// Returns what distinguishes this detector from any other whose spans may differ. For Silero
     /// it is the fingerprint of the model, and not the path of its file.
     #[must_use]
-    pub fn identity(&self) -> String {
+    pub(crate) fn identity(&self) -> String {
         self.detector.identity()
     }
 }

@@ -138,8 +138,8 @@ fn run(
     )
 }
 
-/// Every thread is joined before `transcribe` returns: each of these calls returns, and the next one
-/// finds every block of the pool.
+/// Every thread is joined before `transcribe` returns: each of these calls returns, and the next
+/// one finds every block of the pool.
 #[test]
 fn cancelled_at_any_moment_it_ends_whole() {
     let folder = TempDir::new().unwrap();

@@ -13,7 +13,7 @@ use steadyscribe::{
     Summary, Time, Transcriber, Whisper, WhisperOptions,
 };
 
-use crate::support::input::{Pieces, hear};
+use crate::support::input::{Pieces, decode_all};
 use crate::support::sinks::Enough;
 
 /// Length of each channel, in samples: 40 s.
@@ -43,7 +43,9 @@ fn spoken(scene: &str) -> Vec<f32> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("fixtures")
         .join(scene);
-    let mut samples = hear(&mut FileSource::open(path).unwrap()).unwrap().samples;
+    let mut samples = decode_all(&mut FileSource::open(path).unwrap())
+        .unwrap()
+        .samples;
     samples.truncate(LENGTH);
     samples
 }

@@ -188,7 +188,7 @@ fn round(scribe: &mut Transcriber) {
     let mut options = LiveOptions::default();
     options.spill_bytes = 8 << 20;
     let (mut feed, mut live) = Live::start(options).unwrap();
-    let speech = input::hear(&mut source()).unwrap().samples;
+    let speech = input::decode_all(&mut source()).unwrap().samples;
     for piece in speech[..8 * 16_000].chunks(1_600) {
         assert_eq!(feed.push(piece, 16_000, 1), piece.len());
     }
@@ -238,7 +238,8 @@ fn soak() {
 mod slow {
     use super::*;
 
-    /// Ten transcribers in ten threads take turns on one state: each has the text that it has alone.
+    /// Ten transcribers in ten threads take turns on one state: each has the text that it has
+    /// alone.
     #[test]
     #[ignore = "slow: make test-all"]
     fn ten_transcribers_take_turns_on_one_state() {
@@ -252,8 +253,8 @@ mod slow {
         assert!(alone.iter().flatten().count() > 10, "{alone:?}");
     }
 
-    /// A state each, some states, one state, as the budget says: the weights are there once, the total
-    /// keeps to the budget, and the texts are the same.
+    /// A state each, some states, one state, as the budget says: the weights are there once, the
+    /// total keeps to the budget, and the texts are the same.
     #[test]
     #[ignore = "slow: make test-all"]
     fn ten_transcribers_share_one_model() {

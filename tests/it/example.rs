@@ -1,5 +1,5 @@
-//! The parts of the example program that need no process: cargo runs the tests of an example only in place of building
-//! it, so they run here.
+//! The parts of the example program that need no process: cargo runs the tests of an example only
+//! in place of building it, so they run here.
 
 #![allow(dead_code, reason = "the program uses the rest")]
 #![allow(clippy::print_stderr, reason = "it is a program on a terminal")]

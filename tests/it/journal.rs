@@ -113,7 +113,7 @@ fn one_journal_goes_on_in_the_same_process() {
     let (summary, segments, _) = run_to(0);
     assert_eq!(summary.ended, Ended::Complete);
     assert_eq!(segments, uninterrupted().1);
-    // All of it is in the journal now, and none is heard again.
+    // All of it is in the journal now, and no window is transcribed again.
     let (summary, segments, _) = run_to(0);
     assert_eq!(segments, uninterrupted().1);
     assert_eq!(summary.windows, uninterrupted().0.windows);
@@ -205,7 +205,7 @@ fn what_is_no_journal_is_left_alone() {
     assert!(matches!(folder, Err(JournalError::Io { .. })));
 }
 
-/// Killed while the first line was written: it starts anew.
+/// Killed while the first line was written: it starts from scratch.
 #[test]
 fn a_torn_first_line_is_no_loss() {
     let folder = TempDir::new().unwrap();
@@ -219,7 +219,8 @@ fn a_torn_first_line_is_no_loss() {
     }
 }
 
-/// A record of numbers that no transcription comes to is as good as none, though its checksum is right.
+/// A record of numbers that no transcription comes to is as good as none, though its checksum is
+/// right.
 #[test]
 fn impossible_records_are_left_out() {
     let folder = TempDir::new().unwrap();
@@ -247,7 +248,8 @@ mod slow {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
 
-        /// Cancelled anywhere, several times, with a last record torn anywhere: the same segments and the same counts.
+        /// Cancelled anywhere, several times, with a last record torn anywhere: the same segments
+        /// and the same counts.
         #[test]
         #[ignore = "slow: make test-all"]
         fn a_resumed_transcript_is_the_whole_one(
@@ -296,7 +298,8 @@ mod program {
     /// Times that the program is killed at work.
     const KILLS: u32 = 50;
 
-    /// Transcribes 18 s in windows of 5 s, with previous text and the temperature ladder, into `folder`.
+    /// Transcribes 18 s in windows of 5 s, with previous text and the temperature ladder, into
+    /// `folder`.
     fn command(folder: &Path, name: &str) -> Command {
         let test = std::env::current_exe().unwrap();
         let profile = test.parent().unwrap().parent().unwrap();
@@ -371,13 +374,15 @@ mod program {
             fs::write(&changed, model).unwrap();
             refuses("model", command(folder, "a").arg("--model").arg(&changed));
             let mut other = Command::new(command(folder, "a").get_program());
-            let words = "--quiet --threads 1 --window-seconds 5 --duration 18 --output b.json --format json";
+            let words = "--quiet --threads 1 --window-seconds 5 --duration 18 --format json \
+                         --output b.json";
             other.args(words.split(' ')).current_dir(folder);
             let input = SPEECH.replace("standup.opus", "monologue.mp3");
             refuses("input", other.arg(input));
         }
 
-        /// Killed at 50 random moments: the same bytes, and no window that was done is heard again.
+        /// Killed at 50 random moments: the same bytes, and no window that was done is
+        /// transcribed again.
         #[test]
         #[ignore = "slow: make test-all"]
         fn killed_and_resumed_it_writes_the_same_bytes() {

@@ -115,7 +115,8 @@ fn leaves<'a>(stem: &str, text: &'a str, found: &mut BTreeSet<String>) -> &'a st
 
 #[test]
 fn paths_are_found_in_groups_and_in_code() {
-    let text = "use crate::a::{B, c::{D, E}};\nfn f() -> crate::g::H { crate::i::j(1) } // crate::k\n\
+    let text = "use crate::a::{B, c::{D, E}};\n\
+                fn f() -> crate::g::H { crate::i::j(1) } // crate::k\n\
                 /// [`x`](crate::l::M)\n#[cfg(test)]\nmod tests {\n    use crate::n::O;\n}\n";
     let expected = ["a::B", "a::c::D", "a::c::E", "g::H", "i::j"];
     let found = paths(text);

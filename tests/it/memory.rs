@@ -13,8 +13,8 @@ use steadyscribe::{Config, Segment, Span, Time, Transcriber};
 use crate::support::heap;
 use crate::support::input::{Piece, Pieces};
 
-/// Three minutes of speech as mp3, so many times in a row, without taking memory for it. Its header would say that the rest is
-/// to be left out, so the stream starts behind it.
+/// Three minutes of speech as mp3, so many times in a row, without taking memory for it. Its header
+/// would say that the rest is to be left out, so the stream starts behind it.
 fn speech(minutes: usize) -> Pieces {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/monologue.mp3");
     let mut file = io::BufReader::new(std::fs::File::open(path).unwrap());
@@ -29,7 +29,8 @@ fn speech(minutes: usize) -> Pieces {
     Pieces::of(vec![Piece::Bytes(frames); minutes.div_ceil(3)]).piped()
 }
 
-/// Runs one test of this file, which is ignored otherwise, in a process of its own, and returns what it printed.
+/// Runs one test of this file, which is ignored otherwise, in a process of its own, and returns
+/// what it printed.
 fn child(test: &str, minutes: usize) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -89,7 +90,8 @@ fn allocations() {
     config.window_s = 10.0;
     let mut scribe = Transcriber::new(config, Scripted::new(said)).unwrap();
     let summary = scribe.transcribe(speech(minutes()), &mut live).unwrap();
-    // Read when all threads have ended, not on the way, when the decoder may be any number of packets ahead.
+    // Read when all threads have ended, not on the way, when the decoder may be any number of
+    // packets ahead.
     let (allocations, _) = heap::process();
     assert!(summary.audio_s > 59.0 * minutes() as f64);
     assert!(
@@ -111,8 +113,8 @@ fn allocations_do_not_grow_with_the_input() {
     let [short, middle, long] = [6, 33, 60].map(|minutes| child("allocations", minutes));
     let (least, most) = (number(&long, "least"), number(&long, "most"));
     assert!(most - least < 64 << 10, "live bytes from {least} to {most}");
-    // mp3 at 44.1 kHz has 38.28 packets a second, each one allocation of the demuxer. Windows and segments of a minute
-    // are some ten allocations each, of text and lists of spans.
+    // mp3 at 44.1 kHz has 38.28 packets a second, each one allocation of the demuxer. Windows and
+    // segments of a minute are some ten allocations each, of text and lists of spans.
     let allocations = |said: &str| number(said, "allocations") as f64;
     let rate = |from: &str, to: &str| (allocations(to) - allocations(from)) / (27.0 * 60.0);
     let (early, late) = (rate(&short, &middle), rate(&middle, &long));
@@ -137,7 +139,8 @@ fn whole_process() {
     );
     let engine = Whisper::open(model, WhisperOptions::default()).unwrap();
     let mut config = Config::default();
-    config.previous_text = false; // a third of the time for the same memory: the warm-up has used the longest prompt
+    // A third of the time for the same memory: the warm-up has used the longest prompt.
+    config.previous_text = false;
     let mut scribe = Transcriber::new(config, engine).unwrap();
     scribe.warm_up().unwrap();
     let mut count = Count(0);

@@ -417,8 +417,8 @@ fn child() {
 mod slow {
     use super::*;
 
-    /// Whichever single byte of a model is wrong, the check returns; and a model that it accepts runs
-    /// in whisper.cpp. Models run in a process of their own, so that an abort is noticed.
+    /// Whichever single byte of a model is wrong, the check returns; and a model that it accepts
+    /// runs in whisper.cpp. Models run in a process of their own, so that an abort is noticed.
     #[test]
     #[ignore = "slow: make test-all"]
     fn accepted_mutations_can_be_run() {
@@ -461,8 +461,8 @@ mod slow {
         }
     }
 
-    /// Flips every bit of the dimensions, and of the headers of a matrix, a vector and a kernel, one at
-    /// a time.
+    /// Flips every bit of the dimensions, and of the headers of a matrix, a vector and a kernel,
+    /// one at a time.
     #[test]
     #[ignore = "slow: make test-all"]
     fn no_flipped_bit_in_dimensions_or_tensor_headers_is_accepted() {

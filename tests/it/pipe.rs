@@ -10,7 +10,7 @@ use steadyscribe::{Config, Ended, InputError, Segment, Time, Transcriber, Vad};
 
 use crate::support::files::{Sample, Wave, index_first, repeat_fragments};
 use crate::support::heap::measure;
-use crate::support::input::{Heard as Audio, Pieces, fixture, hear};
+use crate::support::input::{Decoded as Audio, Pieces, decode_all, fixture};
 use crate::support::signal::bursts;
 
 /// A reader that returns at most `step` bytes at a time, and counts them.
@@ -40,7 +40,7 @@ fn drips(bytes: Vec<u8>, step: usize) -> (PipeSource, Arc<AtomicU64>) {
 }
 
 fn decode_pipe(bytes: Vec<u8>, step: usize) -> Result<Audio, InputError> {
-    hear(&mut drips(bytes, step).0)
+    decode_all(&mut drips(bytes, step).0)
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn small_reads_decode_to_the_samples_of_the_file() {
         "opus-live.webm",
         "adpcm-ms.wav",
     ] {
-        let whole = hear(&mut Pieces::file(fixture(file))).unwrap();
+        let whole = decode_all(&mut Pieces::file(fixture(file))).unwrap();
         for step in [1, 7, 100_000] {
             let decoded = decode_pipe(fixture(file), step).unwrap();
             assert!(decoded.samples == whole.samples, "{file} by {step}");
@@ -71,7 +71,7 @@ fn small_reads_decode_to_the_samples_of_the_file() {
 fn index_behind_the_audio_is_refused_when_the_audio_begins() {
     let mut file = fixture("../meeting.m4a");
     let (source, given) = drips(file.clone(), 4_096);
-    let error = hear(&mut { source }).err().unwrap();
+    let error = decode_all(&mut { source }).err().unwrap();
     assert!(matches!(error, InputError::Unsupported { .. }), "{error:?}");
     assert!(
         error.to_string().contains("-movflags +faststart"),
@@ -82,7 +82,7 @@ fn index_behind_the_audio_is_refused_when_the_audio_begins() {
         "{given:?} bytes were read"
     );
     // The remedy works.
-    let whole = hear(&mut Pieces::file(file.clone())).unwrap();
+    let whole = decode_all(&mut Pieces::file(file.clone())).unwrap();
     file = index_first(&file);
     assert!(decode_pipe(file, 4_096).unwrap().samples == whole.samples);
 }
@@ -161,9 +161,9 @@ fn positions_from_the_start_of_the_file_are_found() {
             - 4;
         file[tfhd + 12..tfhd + 20].copy_from_slice(&(moof as u64).to_be_bytes());
     }
-    let whole = hear(&mut Pieces::file(fixture("aac-fragments.mp4"))).unwrap();
+    let whole = decode_all(&mut Pieces::file(fixture("aac-fragments.mp4"))).unwrap();
     assert!(
-        hear(&mut Pieces::file(file.clone())).unwrap().samples == whole.samples,
+        decode_all(&mut Pieces::file(file.clone())).unwrap().samples == whole.samples,
         "as a file"
     );
     let decoded = decode_pipe(file, 1_000).unwrap();
@@ -189,7 +189,9 @@ fn raw_samples_are_those_of_a_wave_file() {
             rate_hz: 22_050,
             channels: 2,
         };
-        let expected = hear(&mut Pieces::file(wave.riff(&signal))).unwrap().samples;
+        let expected = decode_all(&mut Pieces::file(wave.riff(&signal)))
+            .unwrap()
+            .samples;
         let lowest_first = wave.data(&signal);
         let mut highest_first = lowest_first.clone();
         for sample in highest_first.chunks_exact_mut(sample.bytes()) {
@@ -203,11 +205,11 @@ fn raw_samples_are_those_of_a_wave_file() {
             let format: RawFormat = format!("{name}{order}:22050:2").parse().unwrap();
             for step in [1, 5, 100_000] {
                 let (pipe, _) = drips(data.clone(), step);
-                let decoded = hear(&mut RawSource::new(pipe, format)).unwrap();
+                let decoded = decode_all(&mut RawSource::new(pipe, format)).unwrap();
                 assert!(decoded.samples == expected, "{format} by {step}");
             }
             let file = Pieces::file(data.clone());
-            let decoded = hear(&mut RawSource::new(file, format)).unwrap();
+            let decoded = decode_all(&mut RawSource::new(file, format)).unwrap();
             assert!(decoded.samples == expected, "{format} in a file");
             assert_eq!(decoded.info.byte_len, Some(data.len() as u64 + 44));
             assert_eq!(decoded.stats.stopped_early, None);
@@ -221,7 +223,7 @@ fn aiff_without_lengths_is_decoded_to_its_end() {
     let wave = Wave::mono(16_000);
     let signal = bursts(16_000);
     let mut file = wave.aiff(&signal);
-    let expected = hear(&mut Pieces::file(file.clone())).unwrap().samples;
+    let expected = decode_all(&mut Pieces::file(file.clone())).unwrap().samples;
     let sound = file.windows(4).position(|name| name == b"SSND").unwrap();
     let frames = file.windows(4).position(|name| name == b"COMM").unwrap() + 10;
     for at in [4, sound + 4, frames] {
@@ -230,14 +232,15 @@ fn aiff_without_lengths_is_decoded_to_its_end() {
     let decoded = decode_pipe(file.clone(), 1_000).unwrap();
     assert!(decoded.samples == expected, "{} s", decoded.seconds());
     assert_eq!(decoded.stats.stopped_early, None);
-    assert!(hear(&mut Pieces::file(file)).unwrap().samples == expected);
+    assert!(decode_all(&mut Pieces::file(file)).unwrap().samples == expected);
 }
 
 #[test]
 fn half_a_sample_at_the_end_of_raw_samples_is_dropped() {
     for name in ["s16be:16000:1", "s24le:16000:1", "f64be:16000:1"] {
         let format: RawFormat = name.parse().unwrap();
-        let decoded = hear(&mut RawSource::new(drips(vec![0; 4_801], 100).0, format)).unwrap();
+        let decoded =
+            decode_all(&mut RawSource::new(drips(vec![0; 4_801], 100).0, format)).unwrap();
         let bytes = name[1..3].parse::<usize>().unwrap() / 8;
         assert_eq!(decoded.samples.len(), 4_801 / bytes, "{name}");
     }
@@ -328,6 +331,6 @@ fn cancel_does_not_wait_for_the_writer() {
 #[test]
 fn boxed_source_is_a_source() {
     let mut boxed: Box<dyn Source> = Box::new(drips(fixture("opus.ogg"), 100).0);
-    assert_eq!(hear(&mut boxed).unwrap().info.codec, "opus");
+    assert_eq!(decode_all(&mut boxed).unwrap().info.codec, "opus");
     assert_eq!(boxed.name(), "drips");
 }

@@ -19,7 +19,9 @@ fn run(words: &str, input: &Path) -> Output {
 fn one_sided(folder: &TempDir) -> PathBuf {
     let said = folder.path().join("said.raw");
     let mut source = steadyscribe::FileSource::open(fixture("standup.opus")).unwrap();
-    let samples = crate::support::input::hear(&mut source).unwrap().samples;
+    let samples = crate::support::input::decode_all(&mut source)
+        .unwrap()
+        .samples;
     let frames = samples[..8 * 16_000].iter();
     let bytes: Vec<u8> = frames
         .flat_map(|sample| [[0; 4], sample.to_le_bytes()].concat())

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use crate::program::{FIRST_LINE, fixture, json, names, program, text};
-use crate::support::input::{Pieces, hear};
+use crate::support::input::{Pieces, decode_all};
 
 /// Longest wait for a line: the first window takes seconds on a busy machine.
 const LINE_WITHIN: Duration = Duration::from_secs(120);
@@ -82,7 +82,7 @@ fn text_comes_while_the_writer_still_writes() {
 
 #[test]
 fn a_flag_gives_the_format_of_raw_samples() {
-    let decoded = hear(&mut Pieces::file(bytes("standup.opus"))).unwrap();
+    let decoded = decode_all(&mut Pieces::file(bytes("standup.opus"))).unwrap();
     let samples = decoded.samples.iter().take(16_000 * 4);
     let raw: Vec<u8> = samples
         .flat_map(|sample| ((sample * 32_767.0) as i16).to_be_bytes())

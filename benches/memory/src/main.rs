@@ -1,12 +1,14 @@
-//! How much memory a recording takes by its length: this library beside a path that takes the whole file.
+//! How much memory a recording takes by its length: this library beside a path that takes the whole
+//! file.
 //!
 //! ```text
 //! cargo bench -p steadyscribe-memory-bench [-- [--minutes 1,5,15] [--chart]]
 //! ```
 //!
-//! Neither has a speech model: what one takes comes on top of both. Each length and path is measured in a process of its own that reads
-//! its private memory (anonymous and shared pages, in memory or swapped) every 2 ms. `--chart` writes `benches/memory.svg` anew. For an
-//! hour it needs 3 GB of memory and 0.7 GB of disk.
+//! Neither has a speech model: what one takes comes on top of both. Each length and path is
+//! measured in a process of its own that reads its private memory (anonymous and shared pages, in
+//! memory or swapped) every 2 ms. `--chart` replaces `benches/memory.svg`. For an hour it needs
+//! 3 GB of memory and 0.7 GB of disk.
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 #![allow(clippy::unwrap_used, reason = "a bench that fails may panic")]

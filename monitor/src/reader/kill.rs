@@ -13,7 +13,7 @@ impl System {
     /// # Errors
     ///
     /// Not found: it has ended. Permission denied: it is another user's. Unsupported: the system
-    /// cannot tell it from a later process with its number.
+    /// cannot distinguish it from a later process with its number.
     pub(crate) fn kill(&self, id: ProcessId) -> io::Result<()> {
         if self.is_captured() {
             return Err(io::ErrorKind::Unsupported.into());

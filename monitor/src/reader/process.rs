@@ -46,7 +46,7 @@ pub struct ProcessMemory {
     /// Bytes in RAM now, shared pages and mapped files included. For display.
     pub resident_bytes: u64,
     /// Mapped files in RAM, which the kernel can drop without writing. `None`: the system does not
-    /// tell.
+    /// report it.
     pub reclaimable_bytes: Option<u64>,
     /// Swapped out. Part of `private_bytes`. `None`: the system does not report it.
     pub swap_bytes: Option<u64>,

@@ -230,8 +230,8 @@ impl EnginePool {
         self.0.account.held()
     }
 
-    /// Returns the gauges of the engine and of all transcribers of this pool, for the monitor: bytes
-    /// of model, states, windows and block pools, depth of the queues, real-time factor.
+    /// Returns the gauges of the engine and of all transcribers of this pool, for the monitor:
+    /// bytes of model, states, windows and block pools, depth of the queues, real-time factor.
     #[must_use]
     pub fn gauges(&self) -> Gauges {
         self.0.account.gauges()
@@ -334,8 +334,8 @@ impl Inner {
         Ok(leases)
     }
 
-    /// Returns the model, loaded if it was absent, and its generation. The caller counts as a user of
-    /// it until it calls `end_use`.
+    /// Returns the model, loaded if it was absent, and its generation. The caller counts as a user
+    /// of it until it calls `end_use`.
     fn model(&self, cancel: &Cancel) -> Result<(Arc<dyn Model>, u64), EngineError> {
         let mut slots = self.lock();
         loop {

@@ -2,7 +2,7 @@
 //! where.
 
 use crate::support::files::mp4_box;
-use crate::support::input::{Heard, Pieces, fixture, hear};
+use crate::support::input::{Decoded, Pieces, decode_all, fixture};
 use crate::support::signal::find_burst;
 
 /// Reads a scene of the fixtures.
@@ -36,8 +36,8 @@ fn cut(mut bytes: Vec<u8>, percent: usize) -> Vec<u8> {
     bytes
 }
 
-fn decode_bytes(bytes: Vec<u8>) -> Heard {
-    hear(&mut Pieces::file(bytes)).unwrap()
+fn decode_bytes(bytes: Vec<u8>) -> Decoded {
+    decode_all(&mut Pieces::file(bytes)).unwrap()
 }
 
 /// Returns the similarity of two pieces of audio, 0 to 1.
@@ -52,7 +52,7 @@ fn alike(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Checks that audio before and behind the damage has the same time as in the undamaged recording.
-fn check_places(whole: &Heard, damaged: &Heard, what: &str) {
+fn check_places(whole: &Decoded, damaged: &Decoded, what: &str) {
     let last = whole.samples.len();
     let quarter = last / 4..last / 4 + 32_000;
     let behind = last * 9 / 10 - 32_000..last * 9 / 10;
@@ -183,7 +183,7 @@ fn block_that_holds_nonsense_is_lost_alone() {
             damaged[at + 5] |= 6;
             let file = Pieces::file(damaged);
             let mut file = if piped { file.piped() } else { file };
-            let decoded = hear(&mut file).unwrap();
+            let decoded = decode_all(&mut file).unwrap();
             let what = format!("block at {at}, pipe: {piped}");
             assert!(
                 (decoded.seconds() - whole.seconds()).abs() < 0.03,
@@ -284,7 +284,7 @@ fn last_part_that_cannot_be_found_is_reported() {
         for piped in [false, true] {
             let input = Pieces::file(bytes.clone());
             let mut input = if piped { input.piped() } else { input };
-            let decoded = hear(&mut input).unwrap();
+            let decoded = decode_all(&mut input).unwrap();
             let what = format!("{name:?} of {file}, pipe: {piped}");
             let missing = whole.seconds() - decoded.seconds();
             assert!((0.1..1.1).contains(&missing), "{what}: {missing} s");
@@ -309,7 +309,7 @@ fn fragment_that_is_empty_is_no_damage() {
         for piped in [false, true] {
             let input = Pieces::file([&bytes[..], &empty].concat());
             let mut input = if piped { input.piped() } else { input };
-            let decoded = hear(&mut input).unwrap();
+            let decoded = decode_all(&mut input).unwrap();
             let what = format!("flags {flags:x}, pipe: {piped}");
             assert_eq!(decoded.stats.stopped_early, None, "{what}");
             assert!(decoded.samples == whole.samples, "{what}");
@@ -366,7 +366,7 @@ fn cut_file_is_decoded_to_the_cut_and_reported() {
 
 #[test]
 fn index_that_is_cut_off_is_named_by_the_error() {
-    let error = hear(&mut Pieces::file(cut(recording("meeting.m4a"), 60)))
+    let error = decode_all(&mut Pieces::file(cut(recording("meeting.m4a"), 60)))
         .err()
         .unwrap();
     assert!(matches!(
@@ -386,12 +386,14 @@ fn disk_that_fails_ends_the_recording_and_is_reported() {
         (recording("standup.opus"), 100_000),
         (recording("room_tone.flac"), 500_000),
     ] {
-        let decoded = hear(&mut Pieces::file(bytes.clone()).failing_at(at))
+        let decoded = decode_all(&mut Pieces::file(bytes.clone()).failing_at(at))
             .unwrap_or_else(|error| panic!("{} bytes: {error:?}", bytes.len()));
         assert!(decoded.frames() > 10_000);
         let reason = decoded.stats.stopped_early.unwrap();
         assert_eq!(reason, "cannot read on: the disk is broken");
-        let error = hear(&mut Pieces::file(bytes).failing_at(0)).err().unwrap();
+        let error = decode_all(&mut Pieces::file(bytes).failing_at(0))
+            .err()
+            .unwrap();
         assert!(
             matches!(error, steadyscribe::InputError::Unreadable { .. }),
             "{error:?}"
@@ -403,7 +405,8 @@ fn disk_that_fails_ends_the_recording_and_is_reported() {
 mod slow {
     use super::*;
 
-    /// Fixtures with bytes changed at random cause no panic, no endless run, and no unbounded memory.
+    /// Fixtures with bytes changed at random cause no panic, no endless run, and no unbounded
+    /// memory.
     #[test]
     #[ignore = "slow: make test-all"]
     fn changed_bytes_never_panic() {
@@ -442,7 +445,7 @@ mod slow {
                     changed[at] = byte() as u8;
                 }
                 let (decoded, heap) =
-                    crate::support::heap::measure(|| hear(&mut Pieces::file(changed)));
+                    crate::support::heap::measure(|| decode_all(&mut Pieces::file(changed)));
                 let kept = decoded.map_or(0, |decoded| decoded.samples.capacity() as u64 * 8);
                 assert!(
                     heap.peak_bytes < kept + (12 << 20),

@@ -3,7 +3,7 @@
 use steadyscribe::audio::Format;
 use steadyscribe::decode::probe;
 
-use crate::support::input::{Pieces, fixture, hear};
+use crate::support::input::{Pieces, decode_all, fixture};
 use crate::support::signal::check_bursts;
 
 /// The facts about a fixture.
@@ -122,7 +122,7 @@ fn length_and_times_are_right_in_every_format() {
             padding,
             later_s,
         } = *known;
-        let decoded = hear(&mut Pieces::file(fixture(file))).unwrap();
+        let decoded = decode_all(&mut Pieces::file(fixture(file))).unwrap();
         assert_eq!(
             (decoded.info.container, decoded.info.codec),
             (container, codec),
@@ -161,14 +161,14 @@ fn pipe_decodes_to_the_samples_of_the_file() {
         .iter()
         .filter(|known| !known.file.starts_with("he-aac-"))
     {
-        let piped = hear(&mut Pieces::file(fixture(known.file)).piped());
+        let piped = decode_all(&mut Pieces::file(fixture(known.file)).piped());
         if needs_seek.contains(&known.file) {
             let error = piped.err().unwrap().to_string();
             assert!(error.contains("moov"), "{}: {error}", known.file);
             continue;
         }
         let piped = piped.unwrap_or_else(|error| panic!("{}: {error}", known.file));
-        let file = hear(&mut Pieces::file(fixture(known.file))).unwrap();
+        let file = decode_all(&mut Pieces::file(fixture(known.file))).unwrap();
         assert_eq!(piped.samples.len(), file.samples.len(), "{}", known.file);
         assert!(
             piped.samples == file.samples,
@@ -183,7 +183,7 @@ fn pipe_decodes_to_the_samples_of_the_file() {
 fn sound_that_starts_after_the_picture_keeps_its_time() {
     // The files round the 0.4 s, and the first one also its start, to the units of their tables.
     for (file, later_s) in [("film-late.mp4", 0.4), ("film-late.webm", 0.4)] {
-        let decoded = hear(&mut Pieces::file(fixture(file))).unwrap();
+        let decoded = decode_all(&mut Pieces::file(fixture(file))).unwrap();
         check_bursts(&decoded.samples, later_s, file);
         assert!(
             decoded.stats.damage.is_empty(),
@@ -192,7 +192,7 @@ fn sound_that_starts_after_the_picture_keeps_its_time() {
         );
     }
     // The muxer put the delay of the picture into the first packet of sound.
-    let decoded = hear(&mut Pieces::file(fixture("film-fragments.mp4"))).unwrap();
+    let decoded = decode_all(&mut Pieces::file(fixture("film-fragments.mp4"))).unwrap();
     check_bursts(&decoded.samples, 8_576.0 / 48_000.0, "film-fragments.mp4");
     assert!(decoded.stats.damage.is_empty());
 }
@@ -230,7 +230,7 @@ fn chained_ogg_is_one_time_line() {
         (&["vorbis.ogg", "opus-stereo.opus", "flac-in.ogg"], 4.5),
     ] {
         let bytes: Vec<u8> = parts.iter().flat_map(|part| fixture(part)).collect();
-        let decoded = hear(&mut Pieces::file(bytes)).unwrap();
+        let decoded = decode_all(&mut Pieces::file(bytes)).unwrap();
         assert!(
             (decoded.seconds() - seconds).abs() < 0.0002,
             "{parts:?}: {} s",

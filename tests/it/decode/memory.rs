@@ -181,9 +181,9 @@ mod slow {
 
     /// Feature: meetily-memory-optimization, Property 3: Audio Memory Streaming Efficiency
     ///
-    /// For any recording of any length, rate, type of samples and number of channels, and for any sizes
-    /// of chunks, decoding and resampling hold a fixed amount of memory, allocate per packet only what
-    /// the demuxer allocates, and return every sample exactly once.
+    /// For any recording of any length, rate, type of samples and number of channels, and for any
+    /// sizes of chunks, decoding and resampling hold a fixed amount of memory, allocate per packet
+    /// only what the demuxer allocates, and return every sample exactly once.
     #[test]
     #[ignore = "slow: make test-all"]
     fn any_recording_streams_in_fixed_memory() {

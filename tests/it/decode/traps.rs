@@ -14,11 +14,11 @@ use steadyscribe::source::Source;
 use super::processor_time;
 use crate::support::files::{Wave, big_chunk, boxes, index_first, mp4_box, split_at_box};
 use crate::support::heap::measure;
-use crate::support::input::{Heard, Piece, Pieces, fixture, hear};
+use crate::support::input::{Decoded, Piece, Pieces, decode_all, fixture};
 use crate::support::signal::{bursts, check_bursts, find_burst};
 
-fn decode_bytes(bytes: impl Into<std::sync::Arc<[u8]>>) -> Heard {
-    hear(&mut Pieces::file(bytes)).unwrap()
+fn decode_bytes(bytes: impl Into<std::sync::Arc<[u8]>>) -> Decoded {
+    decode_all(&mut Pieces::file(bytes)).unwrap()
 }
 
 /// T1. The demuxer's count of frames would end the recording early: it comes from the header of the
@@ -197,7 +197,7 @@ fn time_base_of_an_index_of_segments_is_not_the_tracks() {
     for piped in [false, true] {
         let input = Pieces::file(bytes.clone());
         let mut input = if piped { input.piped() } else { input };
-        let decoded = hear(&mut input).unwrap();
+        let decoded = decode_all(&mut input).unwrap();
         assert!(decoded.samples == whole.samples, "pipe: {piped}");
         assert!(decoded.stats.damage.is_empty());
     }
@@ -277,7 +277,12 @@ fn t12_index_has_a_limit() {
         Piece::Zeros(MORE.into()),
         Piece::Bytes(index[at + 16..].into()),
     ];
-    let (error, heap) = measure(|| hear(&mut Pieces::of(pieces)).err().unwrap().to_string());
+    let (error, heap) = measure(|| {
+        decode_all(&mut Pieces::of(pieces))
+            .err()
+            .unwrap()
+            .to_string()
+    });
     assert!(
         error.contains("an mp4 index of 42 MB (at most 33 MB)"),
         "{error}"
@@ -300,12 +305,15 @@ fn t14_header_decides_no_allocation() {
         Piece::Zeros(150 << 20),
         Piece::Bytes(wave[12..].into()),
     ];
-    let (decoded, heap) = measure(|| hear(&mut Pieces::of(pieces)).unwrap());
+    let (decoded, heap) = measure(|| decode_all(&mut Pieces::of(pieces)).unwrap());
     check_bursts(&decoded.samples, 0.0, "aiff");
     assert!(heap.peak_bytes < 2 << 20, "{} bytes", heap.peak_bytes);
     // The container whose demuxer would allocate 16 GB is refused.
     let caf = [&b"caff\x00\x01\x00\x00"[..], &big_chunk(b"desc", &[0; 32])].concat();
-    let error = hear(&mut Pieces::file(caf)).err().unwrap().to_string();
+    let error = decode_all(&mut Pieces::file(caf))
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("CAF"), "{error}");
 }
 
@@ -322,7 +330,7 @@ fn t15_surround_vorbis_is_decoded() {
 #[test]
 fn t16_pcm_in_mov_is_right() {
     let mut source = Pieces::file(fixture("pcm.mov"));
-    let decoded = hear(&mut source as &mut dyn Source).unwrap();
+    let decoded = decode_all(&mut source as &mut dyn Source).unwrap();
     assert_eq!(decoded.stats.packets, 12_000);
     assert_eq!(decoded.samples.len(), 24_000);
 }
@@ -375,7 +383,7 @@ fn damaged_length_is_not_believed() {
         Piece::Bytes(block[..].into()),
         Piece::Zeros(REST),
     ];
-    let (decoded, heap) = measure(|| hear(&mut Pieces::of(pieces)).unwrap());
+    let (decoded, heap) = measure(|| decode_all(&mut Pieces::of(pieces)).unwrap());
     assert!(decoded.seconds() > 0.5, "{} s", decoded.seconds());
     assert!(heap.peak_bytes < 40 << 20, "{} bytes", heap.peak_bytes);
 }

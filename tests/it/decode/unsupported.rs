@@ -2,11 +2,11 @@
 
 use steadyscribe::InputError;
 
-use crate::support::input::{Pieces, fixture, hear};
+use crate::support::input::{Pieces, decode_all, fixture};
 
 fn check(bytes: &[u8], named: &str, advice: &str) {
     for input in [Pieces::file(bytes), Pieces::file(bytes).piped()] {
-        match hear(&mut { input }) {
+        match decode_all(&mut { input }) {
             Err(InputError::Unsupported { what, remedy, .. }) => {
                 assert!(what.contains(named), "{what:?} does not name {named}");
                 assert!(remedy.contains(advice), "{remedy}");
@@ -39,7 +39,7 @@ fn codec_in_mp4_is_named() {
         ("unsupported-ac3.mp4", "AC-3"),
         ("unsupported-aac-51.m4a", "AAC of 6 channels"),
     ] {
-        let error = hear(&mut Pieces::file(fixture(file)))
+        let error = decode_all(&mut Pieces::file(fixture(file)))
             .err()
             .unwrap()
             .to_string();
@@ -90,7 +90,7 @@ fn nothing_to_decode_is_an_error() {
         b"ID3\x04\x00\x00\x7f\x7f\x7f\x7f",
     ] {
         for input in [Pieces::file(bytes), Pieces::file(bytes).piped()] {
-            let error = hear(&mut { input }).err();
+            let error = decode_all(&mut { input }).err();
             let shown = String::from_utf8_lossy(bytes).into_owned();
             assert!(
                 matches!(
@@ -110,7 +110,7 @@ fn empty_input_is_named() {
         (file.clone(), "the file is empty (0 bytes)"),
         (file.piped(), "the pipe ended before its first byte"),
     ] {
-        let error = hear(&mut input).err().unwrap().to_string();
+        let error = decode_all(&mut input).err().unwrap().to_string();
         assert!(error.contains(expected), "{error}");
     }
 }
@@ -128,7 +128,7 @@ fn format_outside_the_limits_is_unsupported() {
             rate_hz,
             channels,
         };
-        let error = hear(&mut Pieces::file(wave.riff(&[0.0; 4_000])))
+        let error = decode_all(&mut Pieces::file(wave.riff(&[0.0; 4_000])))
             .err()
             .unwrap();
         assert!(matches!(error, InputError::Unsupported { .. }), "{error}");

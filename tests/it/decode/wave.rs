@@ -8,7 +8,7 @@ use steadyscribe::decode::{Decoder, probe};
 use steadyscribe::source::Source;
 
 use crate::support::files::{Sample, Wave, chunk};
-use crate::support::input::{Piece, Pieces, hear};
+use crate::support::input::{Piece, Pieces, decode_all};
 use crate::support::signal::{bursts, check_bursts};
 
 /// A size that 32 bits cannot hold.
@@ -17,7 +17,7 @@ const HUGE_BYTES: u64 = (4 << 30) + (1 << 20);
 fn check(bytes: Vec<u8>, frames: u64, what: &str) {
     let files = [Pieces::file(bytes.clone()), Pieces::file(bytes).piped()];
     for mut file in files {
-        let decoded = hear(&mut file).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let decoded = decode_all(&mut file).unwrap_or_else(|error| panic!("{what}: {error}"));
         let rate_hz = u64::from(decoded.info.format.rate_hz);
         assert_eq!(decoded.frames(), frames, "{what}");
         assert_eq!(
@@ -85,7 +85,7 @@ fn every_length_near_a_block() {
         0_usize, 1, 2, 3, 959, 960, 961, 1_151, 1_152, 1_153, 1_919, 1_920, 1_921,
     ] {
         let file = Wave::mono(48_000).riff(&vec![0.5; frames]);
-        let decoded = hear(&mut Pieces::file(file));
+        let decoded = decode_all(&mut Pieces::file(file));
         if frames == 0 {
             assert!(decoded.is_err(), "a file without frames is an error");
             continue;
@@ -121,7 +121,7 @@ fn sizes_of_64_bits() {
         frames,
         "RF64 without size",
     );
-    let decoded = hear(&mut Pieces::file(
+    let decoded = decode_all(&mut Pieces::file(
         [wave.rf64_header(b"RF64", len), data].concat(),
     ))
     .unwrap();
@@ -257,7 +257,7 @@ fn cut_file_is_decoded_to_the_cut_and_reported() {
     for (what, mut bytes) in files {
         bytes.truncate(bytes.len() - 40_001);
         for mut input in [Pieces::file(bytes.clone()), Pieces::file(bytes).piped()] {
-            let decoded = hear(&mut input).unwrap();
+            let decoded = decode_all(&mut input).unwrap();
             let missing = signal.len() as u64 - decoded.frames();
             assert!(
                 (20_000..=20_002).contains(&missing),

@@ -12,7 +12,7 @@ use steadyscribe::live::{Feed, Live, LiveOptions, Status, Watch};
 use steadyscribe::sink::Sink;
 use steadyscribe::{Cancel, Config, Error, InputOptions, Segment, Summary, Time, Transcriber, Vad};
 
-use crate::support::input::hear;
+use crate::support::input::decode_all;
 
 mod backlog;
 mod disk;
@@ -172,7 +172,7 @@ pub(super) fn push_ramp(feed: &mut Feed, from: u64, count: u64) {
 pub(super) fn speech() -> Vec<f32> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/monologue.mp3");
     let mut source = steadyscribe::FileSource::open(path).unwrap();
-    hear(&mut source).unwrap().samples
+    decode_all(&mut source).unwrap().samples
 }
 
 /// One test of this folder, which is ignored otherwise, in its own process.

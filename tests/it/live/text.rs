@@ -81,7 +81,7 @@ fn score(name: &str, segments: &[Segment]) -> (usize, usize) {
 /// up and the result does not depend on the machine. Returns the segments, and for each the seconds
 /// of audio that were pushed between its end and its arrival.
 fn play(name: &str, options: LiveOptions) -> (Vec<Segment>, Vec<f64>) {
-    let audio = hear(&mut FileSource::open(fixture(name)).unwrap()).unwrap();
+    let audio = decode_all(&mut FileSource::open(fixture(name)).unwrap()).unwrap();
     let (mut feed, mut live) = Live::start(options).unwrap();
     let watch = live.watch();
     let busy = Arc::new(AtomicBool::new(false));

@@ -146,7 +146,7 @@ impl Bytes for Reader {
 }
 
 /// The decoded audio of an input.
-pub(crate) struct Heard {
+pub(crate) struct Decoded {
     pub(crate) info: MediaInfo,
     /// 16 kHz mono.
     pub(crate) samples: Vec<f32>,
@@ -155,7 +155,7 @@ pub(crate) struct Heard {
     pub(crate) stats: DecodeStats,
 }
 
-impl Heard {
+impl Decoded {
     /// Frames of all stretches.
     pub(crate) fn frames(&self) -> u64 {
         self.stretches.iter().map(|(_, frames)| frames).sum()
@@ -177,7 +177,7 @@ impl Heard {
 }
 
 /// Decodes and resamples all of an input.
-pub(crate) fn hear(source: &mut dyn Source) -> Result<Heard, InputError> {
+pub(crate) fn decode_all(source: &mut dyn Source) -> Result<Decoded, InputError> {
     let mut decoder = Decoder::open(source)?;
     let mut resampler = Resampler::new();
     let mut samples = Vec::new();
@@ -200,7 +200,7 @@ pub(crate) fn hear(source: &mut dyn Source) -> Result<Heard, InputError> {
     }
     resampler.finish(&mut |out| samples.extend_from_slice(out));
     assert!(decoder.next()?.is_none(), "it continues after its end");
-    Ok(Heard {
+    Ok(Decoded {
         info: decoder.info().clone(),
         samples,
         stretches,

@@ -54,13 +54,13 @@ pub(crate) fn find_burst(samples: &[f32], at_s: f64) -> (f64, f64) {
             else {
                 continue;
             };
-            let heard: f64 = window.iter().map(|sample| f64::from(*sample).powi(2)).sum();
+            let energy: f64 = window.iter().map(|sample| f64::from(*sample).powi(2)).sum();
             let product: f64 = window
                 .iter()
                 .zip(&template)
                 .map(|(a, b)| f64::from(*a) * b)
                 .sum();
-            let alike = product / (heard * wanted + 1e-12).sqrt();
+            let alike = product / (energy * wanted + 1e-12).sqrt();
             if alike > best.1 {
                 let found_s = (place + step as f64 + half) / RATE_HZ;
                 best = ((found_s - at_s) * 1e3, alike);

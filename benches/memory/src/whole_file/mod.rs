@@ -1,8 +1,10 @@
-//! The path that takes the whole file: import of a recording in Meetily 0.3.0, up to where its model begins.
+//! The path that takes the whole file: import of a recording in Meetily 0.3.0, up to where its
+//! model begins.
 //!
-//! Written anew from a description of its buffers: what is allocated, how large, and until when it lives. Decoder, resampler, thread pool
-//! and their versions are those that it uses. Its speech detector, Silero by ONNX Runtime, comes from a repository and not from a
-//! registry; earshot gives the probabilities here, and what is kept of the audio is the same. Whisper itself is left out.
+//! Rewritten from a description of its buffers: what is allocated, how large, and until when it
+//! lives. Decoder, resampler, thread pool and their versions are those that it uses. Its speech
+//! detector, Silero by ONNX Runtime, comes from a repository and not from a registry; earshot gives
+//! the probabilities here, and what is kept of the audio is the same. Whisper itself is left out.
 
 mod decode;
 mod resample;
@@ -20,7 +22,8 @@ const SEGMENT_SAMPLES_MIN: usize = 1_600;
 
 const RATE_HZ: f64 = 16_000.0;
 
-/// Decodes, resamples, finds speech, splits, and does what is done with each segment before the model sees it.
+/// Decodes, resamples, finds speech, splits, and does what is done with each segment before the
+/// model sees it.
 pub(crate) fn transcribe(path: &Path, meter: &Meter) -> Took {
     meter.stage(Stage::Decode);
     let decoded = decode::decode(path);
