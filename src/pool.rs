@@ -131,14 +131,14 @@ impl Pool {
     }
 
     /// Returns how many blocks can be taken without waiting.
-    #[must_use]
+    #[cfg(test)]
     pub(crate) fn free(&self) -> usize {
         self.free.len()
     }
 
     /// Returns the counts of blocks taken and released.
     #[must_use]
-    pub fn stats(&self) -> PoolStats {
+    pub(crate) fn stats(&self) -> PoolStats {
         PoolStats {
             acquired: self.slots.acquired.load(Ordering::Relaxed),
             released: self.slots.released.load(Ordering::Relaxed),
