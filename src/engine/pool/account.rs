@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use steadyscribe_monitor::gauge::Unit;
 use steadyscribe_monitor::{Component, Gauge, Gauges};
 
-use super::{ModelSlot, Slots};
+use super::slots::{ModelSlot, Slots};
 use crate::budget::Footprint;
 
 /// What an engine holds.

@@ -1,6 +1,5 @@
 //! The one owner of what an engine holds: loads, lends, accounts for and frees model and states.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,6 +9,7 @@ use steadyscribe_monitor::Gauges;
 
 use self::account::Account;
 use self::idle::IdleTimer;
+use self::slots::{ModelSlot, Slot, Slots};
 use super::{Engine, EngineError, Limits, Model, Request, State, Transcription};
 use crate::budget::Plan;
 use crate::cancel::Cancel;
@@ -19,6 +19,7 @@ use crate::memory;
 
 mod account;
 mod idle;
+mod slots;
 #[cfg(test)]
 mod tests;
 
@@ -75,43 +76,6 @@ struct Inner {
     idle: Option<IdleTimer>,
 }
 
-/// Everything that changes, behind one lock that is never held while a model is loaded or a window
-/// is transcribed.
-struct Slots {
-    model: ModelSlot,
-    /// Slots that no transcriber has borrowed.
-    free: Vec<Slot>,
-    /// Slots that are borrowed.
-    lent: usize,
-    /// Windows in progress that use a model, and so a state.
-    users: usize,
-    /// Those of them whose model was unloaded. A model is loaded again only when there are none, so
-    /// that two copies of it never exist.
-    retired: usize,
-    /// Who waits for slots, in the order of asking. At most one entry for each transcriber and
-    /// each caller of `warm_up`.
-    waiting: VecDeque<u64>,
-    next_ticket: u64,
-    /// Counts the requests to free states, and those to free the model.
-    state_generation: u64,
-    model_generation: u64,
-    last_used: Instant,
-}
-
-enum ModelSlot {
-    Absent,
-    Loading,
-    Loaded(Arc<dyn Model>),
-}
-
-/// A place for one state.
-#[derive(Default)]
-struct Slot {
-    state: Option<Box<dyn State>>,
-    /// The transcriber that used it last.
-    user: Option<u64>,
-}
-
 impl EnginePool {
     /// Plans the memory of `engine` for `transcribers`, which work side by side. Loads nothing.
     ///
@@ -129,27 +93,13 @@ impl EnginePool {
         config.validate()?;
         config.check_window_within(limits.window_samples_max)?;
         let plan = Plan::new(config, &engine.variants(), transcribers)?;
-        let mut free = Vec::with_capacity(plan.states());
-        free.resize_with(plan.states(), Slot::default);
-        let slots = Slots {
-            model: ModelSlot::Absent,
-            free,
-            lent: 0,
-            users: 0,
-            retired: 0,
-            waiting: VecDeque::new(),
-            next_ticket: 0,
-            state_generation: 0,
-            model_generation: 0,
-            last_used: Instant::now(),
-        };
         let account = Account::new(plan.variant().footprint);
         let inner = Arc::new_cyclic(|inner| Inner {
             engine: Box::new(engine),
             config: config.clone(),
-            plan,
             limits,
-            slots: Mutex::new(slots),
+            slots: Mutex::new(Slots::new(plan.states())),
+            plan,
             changed: Condvar::new(),
             account,
             next_audio_id: AtomicU64::new(0),
@@ -435,29 +385,6 @@ impl Inner {
             return model_left;
         }
         [state_left, model_left].into_iter().flatten().min()
-    }
-}
-
-impl Slots {
-    /// Takes a free slot: the one that `user` used last, else one with a state.
-    fn take(&mut self, user: Option<u64>) -> Slot {
-        let mine = |slot: &Slot| user.is_some() && slot.user == user && slot.state.is_some();
-        let at = (self.free.iter().position(mine))
-            .or_else(|| self.free.iter().position(|slot| slot.state.is_some()))
-            .unwrap_or(0);
-        let mut slot = self.free.swap_remove(at);
-        slot.user = user;
-        self.lent += 1;
-        self.users += usize::from(slot.state.is_some());
-        slot
-    }
-
-    /// A user of the model of that generation is done with it.
-    fn end_use(&mut self, generation: u64) {
-        self.users -= 1;
-        if generation != self.model_generation {
-            self.retired -= 1;
-        }
     }
 }
 

@@ -6,7 +6,6 @@ use super::language::LanguageProbabilities;
 use super::pace::Pace;
 use super::rules;
 use super::sampling::{self, Hypothesis, Rng, SAMPLED_TOKENS_MAX, SampledToken, argmax};
-use super::state::failed;
 use super::vocabulary::Vocabulary;
 use crate::cancel::Cancel;
 use crate::engine::EngineError;
@@ -247,4 +246,8 @@ impl Decoder {
 /// Returns a token as whisper.cpp counts it. Vocabularies end far below `i32::MAX`.
 fn id(token: u32) -> i32 {
     i32::try_from(token).unwrap_or_default()
+}
+
+pub(super) fn failed(error: whisper_rs::WhisperError) -> EngineError {
+    EngineError::Failed(Box::new(error))
 }

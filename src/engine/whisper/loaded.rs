@@ -1,15 +1,12 @@
 //! The loaded model: weights, vocabulary and the user's prompt, shared by all states.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use whisper_rs::{WhisperContext, WhisperContextParameters, WhisperError};
 
 use super::options::WhisperOptions;
-use super::state::WhisperState;
 use super::vocabulary::Vocabulary;
 use super::{PROMPT_TOKENS_MAX, gpu};
-use crate::engine::{EngineError, Model, State};
 use crate::ggml::{ModelError, quiet_logs};
 
 /// A model whose weights are in memory.
@@ -51,12 +48,6 @@ impl WhisperModel {
     /// Returns how many text positions the model has.
     pub(super) fn text_context(&self) -> usize {
         usize::try_from(self.context.n_text_ctx()).unwrap_or_default()
-    }
-}
-
-impl Model for WhisperModel {
-    fn new_state(self: Arc<Self>) -> Result<Box<dyn State>, EngineError> {
-        Ok(Box::new(WhisperState::new(self)?))
     }
 }
 

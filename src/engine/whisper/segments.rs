@@ -1,14 +1,11 @@
 //! From sampled tokens to segments with times, and to the boundaries between them.
 
 use super::sampling::SampledToken;
-use super::token_times::{texts, times};
+use super::token_times::{STEP_SAMPLES, texts, times};
 use super::vocabulary::Vocabulary;
 use crate::engine::Boundary;
 use crate::time::Time;
 use crate::transcript::{Segment, Token};
-
-/// Samples in one step of a timestamp: 20 ms.
-pub(super) const STEP_SAMPLES: u64 = 320;
 
 /// Returns the bytes that a token stands for.
 pub(super) type Spelling<'a> = dyn Fn(u32) -> &'a [u8] + 'a;

@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use super::decoder::{Decoder, Task};
+use super::decoder::{Decoder, Task, failed};
 use super::fallback::{Candidate, Decoded, Repetition, decode_with_fallback};
 use super::language::LanguageProbabilities;
 use super::loaded::WhisperModel;
 use super::{PREVIOUS_TOKENS_MAX, language, segments, vocabulary};
 use crate::audio::WINDOW_SAMPLES_MAX;
-use crate::engine::{Boundary, EngineCounts, EngineError, Language, Request, State, Transcription};
+use crate::engine::{
+    Boundary, EngineCounts, EngineError, Language, Model, Request, State, Transcription,
+};
 use crate::time::Time;
 use crate::transcript::Quality;
 
@@ -40,6 +42,12 @@ struct Encoded {
     audio_id: u64,
     /// `None` where the language is given or the model knows only one.
     languages: Option<LanguageProbabilities>,
+}
+
+impl Model for WhisperModel {
+    fn new_state(self: Arc<Self>) -> Result<Box<dyn State>, EngineError> {
+        Ok(Box::new(WhisperState::new(self)?))
+    }
 }
 
 impl WhisperState {
@@ -285,10 +293,6 @@ fn quality(candidate: &Candidate) -> Quality {
         compression_ratio: finite(candidate.compression_ratio),
         temperature: finite(candidate.hypothesis.temperature),
     }
-}
-
-pub(super) fn failed(error: whisper_rs::WhisperError) -> EngineError {
-    EngineError::Failed(Box::new(error))
 }
 
 #[cfg(test)]

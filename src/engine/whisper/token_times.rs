@@ -1,8 +1,10 @@
 //! The texts of a segment's tokens, and when each of them begins.
 
 use super::sampling::SampledToken;
-use super::segments::STEP_SAMPLES;
 use crate::time::Time;
+
+/// Samples in one step of a timestamp: 20 ms.
+pub(super) const STEP_SAMPLES: u64 = 320;
 
 /// A time that is less probable than this does not show when its token begins. Source: whisper.cpp,
 /// `thold_pt`.
