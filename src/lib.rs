@@ -95,7 +95,7 @@ pub use error::{ConfigError, InputError};
 pub use ggml::ModelError;
 pub use journal::{Journal, JournalError};
 pub use live::{Feed, Live, LiveError, LiveOptions};
-pub use pipeline::{Channels, Controls, Error, Progress, Transcriber};
+pub use pipeline::{Channels, Controls, Error, Progress, Segments, Transcriber};
 pub use report::{BlockCounts, Ended, MemoryReport, Summary};
 pub use source::FileSource;
 pub use time::{Span, Time};

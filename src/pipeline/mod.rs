@@ -8,7 +8,7 @@
 //!
 //! | question | file |
 //! |---|---|
-//! | what can a caller do? | `transcriber.rs`, `controls.rs`, `progress.rs` |
+//! | what can a caller do? | `transcriber.rs`, `segments.rs`, `controls.rs`, `progress.rs` |
 //! | how do the threads of one input start, stop and fail? | `run.rs`, `outcome.rs`, `threads.rs` |
 //! | how do bytes become blocks? | `decoding.rs` |
 //! | how do blocks become segments? | `recognizing.rs`: the table there leads on |
@@ -20,6 +20,7 @@ pub use self::channels::Channels;
 pub use self::controls::Controls;
 pub use self::error::Error;
 pub use self::progress::Progress;
+pub use self::segments::Segments;
 pub use self::transcriber::Transcriber;
 
 mod attempt;
@@ -36,6 +37,7 @@ mod progress;
 mod recognizing;
 mod run;
 mod schedule;
+mod segments;
 mod stitch;
 mod threads;
 mod transcriber;

@@ -177,6 +177,33 @@ fn audio_of_a_stream_is_checked_where_the_journal_ends() {
     assert_eq!(resume(bytes, 0).unwrap(), uninterrupted().1);
 }
 
+/// JSON has no infinite numbers: an engine that answers with one loses nothing by it.
+#[test]
+fn figures_that_are_not_numbers_do_not_tear_the_journal() {
+    use steadyscribe::engine::{Transcription, from_fn};
+
+    let folder = TempDir::new().unwrap();
+    let mut journal = Journal::create(folder.path().join("journal")).unwrap();
+    let engine = from_fn("infinite", |window, _| {
+        let end = Time::from_samples(window.len() as u64);
+        let mut segment = Segment::new(Time::ZERO, end, "text");
+        segment.quality.avg_logprob = Some(f32::NEG_INFINITY);
+        segment.quality.no_speech_prob = Some(f32::NAN);
+        Ok(Transcription::new(vec![segment]))
+    });
+    let mut scribe = Transcriber::new(config(), engine).unwrap();
+    let mut resume = |segments: &mut Vec<Segment>| {
+        let source = FileSource::open(SPEECH).unwrap();
+        scribe.resume(source, &InputOptions::default(), &mut journal, segments)
+    };
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    let windows = resume(&mut first).unwrap().windows;
+    // All of it is read back, and no window is transcribed again.
+    assert_eq!(resume(&mut second).unwrap().windows, windows);
+    assert_eq!(first, second);
+    assert!(!first.is_empty());
+}
+
 #[test]
 fn what_is_no_journal_is_left_alone() {
     let folder = TempDir::new().unwrap();

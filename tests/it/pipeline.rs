@@ -403,6 +403,38 @@ fn gauges_publish_what_is_held() {
     assert_eq!(gauges.held_bytes(), 5 + 7 + 16 * 32_000 + 31 * 64_000);
 }
 
+/// Segments come one by one, and the transcriber comes back with the summary.
+#[test]
+fn segments_can_be_pulled() {
+    let engine = acts(|_, window: &[f32]| Ok(one(window)));
+    let scribe = Transcriber::new(config(), engine).unwrap();
+    let mut segments = scribe
+        .into_segments(noise(70.0), InputOptions::default())
+        .unwrap();
+    let ends: Vec<f64> = segments
+        .by_ref()
+        .map(|segment| segment.end.seconds())
+        .collect();
+    assert_eq!(ends, [30.0, 60.0, 70.0]);
+    let (scribe, summary) = segments.finish().unwrap();
+    assert_eq!(summary.unwrap().ended, Ended::Complete);
+    // A caller that has enough gets the transcriber back too, and dropping ends the thread.
+    let mut segments = scribe
+        .into_segments(noise(600.0), InputOptions::default())
+        .unwrap();
+    assert!(segments.next().is_some());
+    let (scribe, summary) = segments.finish().unwrap();
+    assert_eq!(summary.unwrap().ended, Ended::Stopped);
+    let engines = scribe.engines().clone();
+    drop(
+        scribe
+            .into_segments(noise(600.0), InputOptions::default())
+            .unwrap(),
+    );
+    let buffers = engines.gauges().held_bytes();
+    assert_eq!(buffers, 0, "the transcriber is gone");
+}
+
 /// A governor unloads while a transcription is paused: nothing is held until it is resumed.
 #[test]
 fn a_paused_transcription_can_be_unloaded_and_resumed() {
