@@ -10,6 +10,7 @@ use super::json::Json;
 use super::jsonl::JsonLines;
 use super::lrc::Lrc;
 use super::srt::Srt;
+use super::subtitles::Subtitles;
 use super::text::Text;
 use super::vtt::Vtt;
 
@@ -111,12 +112,12 @@ impl Format {
     pub fn sink<'a>(self, out: impl Write + 'a, file: &str) -> Box<dyn Sink + 'a> {
         match self {
             Self::Text => Box::new(Text::new(out)),
-            Self::Srt => Box::new(Srt::new(out)),
-            Self::Vtt => Box::new(Vtt::new(out)),
+            Self::Srt => Box::new(Subtitles::<_, Srt>::new(out)),
+            Self::Vtt => Box::new(Subtitles::<_, Vtt>::new(out)),
             Self::Json => Box::new(Json::new(out, file)),
             Self::JsonLines => Box::new(JsonLines::new(out)),
             Self::Csv => Box::new(Csv::new(out)),
-            Self::Lrc => Box::new(Lrc::new(out)),
+            Self::Lrc => Box::new(Subtitles::<_, Lrc>::new(out)),
         }
     }
 }

@@ -2,61 +2,28 @@
 
 use std::io::{self, Write};
 
-use super::Sink;
-use super::cue::{ChannelMark, Cue, Cues};
-use crate::time::Time;
-use crate::transcript::{Ending, Segment};
+use super::cue::{ChannelMark, Cue};
+use super::subtitles::CueFormat;
 
 /// Writes [`Format::Lrc`](super::Format::Lrc).
 #[derive(Debug)]
-pub(super) struct Lrc<W> {
-    out: W,
-    cues: Cues,
-}
+pub(super) struct Lrc;
 
-impl<W: Write> Lrc<W> {
-    pub(super) fn new(out: W) -> Self {
-        Self {
-            out,
-            cues: Cues::new(ChannelMark::Prefix),
+impl CueFormat for Lrc {
+    const MARK: ChannelMark = ChannelMark::Prefix;
+
+    fn write(out: &mut dyn Write, _: u64, cue: &Cue) -> io::Result<()> {
+        let (minutes, seconds) = (cue.start_ms / 60_000, cue.start_ms / 1_000 % 60);
+        let hundredths = cue.start_ms / 10 % 100;
+        let mut text = cue.text.replace('\n', " ");
+        // Readers take brackets at the start of a line for a time.
+        if text.starts_with('[') {
+            text = text.replacen('[', "(", 1).replacen(']', ")", 1);
         }
-    }
-
-    fn write(&mut self, cues: &[Cue]) -> io::Result<()> {
-        for cue in cues {
-            let (minutes, seconds) = (cue.start_ms / 60_000, cue.start_ms / 1_000 % 60);
-            let hundredths = cue.start_ms / 10 % 100;
-            let mut text = cue.text.replace('\n', " ");
-            if text.starts_with('[') {
-                text = text.replacen('[', "(", 1).replacen(']', ")", 1);
-            }
-            write!(self.out, "[{minutes:02}:{seconds:02}.{hundredths:02}]")?;
-            if let Some(channel) = cue.channel {
-                write!(self.out, "({channel}) ")?;
-            }
-            writeln!(self.out, "{text}")?;
+        write!(out, "[{minutes:02}:{seconds:02}.{hundredths:02}]")?;
+        if let Some(channel) = cue.channel {
+            write!(out, "({channel}) ")?;
         }
-        self.out.flush()
-    }
-}
-
-impl<W: Write> Sink for Lrc<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
-        let cues = self.cues.take(segment);
-        self.write(&cues)?;
-        Ok(true)
-    }
-
-    fn reached(&mut self, time: Time) -> io::Result<()> {
-        let cues = self.cues.take_until(time);
-        if cues.is_empty() {
-            return Ok(());
-        }
-        self.write(&cues)
-    }
-
-    fn finish(&mut self, _: &Ending) -> io::Result<()> {
-        let cues = self.cues.take_rest();
-        self.write(&cues)
+        writeln!(out, "{text}")
     }
 }

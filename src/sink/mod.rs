@@ -26,6 +26,7 @@ mod jsonl;
 mod lrc;
 mod output;
 mod srt;
+mod subtitles;
 mod tee;
 mod text;
 mod vtt;

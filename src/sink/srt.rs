@@ -2,60 +2,23 @@
 
 use std::io::{self, Write};
 
-use super::Sink;
-use super::cue::{ChannelMark, Cue, Cues};
-use crate::time::Time;
-use crate::transcript::{Ending, Segment};
+use super::cue::{ChannelMark, Cue};
+use super::subtitles::CueFormat;
 
 /// Writes [`Format::Srt`](super::Format::Srt).
 #[derive(Debug)]
-pub(super) struct Srt<W> {
-    out: W,
-    cues: Cues,
-    written: u64,
-}
+pub(super) struct Srt;
 
-impl<W: Write> Srt<W> {
-    pub(super) fn new(out: W) -> Self {
-        Self {
-            out,
-            cues: Cues::new(ChannelMark::Prefix),
-            written: 0,
+impl CueFormat for Srt {
+    const MARK: ChannelMark = ChannelMark::Prefix;
+
+    fn write(out: &mut dyn Write, number: u64, cue: &Cue) -> io::Result<()> {
+        let (start, end) = (clock(cue.start_ms), clock(cue.end_ms));
+        write!(out, "{number}\n{start} --> {end}\n")?;
+        if let Some(channel) = cue.channel {
+            write!(out, "[{channel}] ")?;
         }
-    }
-
-    fn write(&mut self, cues: &[Cue]) -> io::Result<()> {
-        for cue in cues {
-            self.written += 1;
-            let (start, end) = (clock(cue.start_ms), clock(cue.end_ms));
-            write!(self.out, "{}\n{start} --> {end}\n", self.written)?;
-            if let Some(channel) = cue.channel {
-                write!(self.out, "[{channel}] ")?;
-            }
-            write!(self.out, "{}\n\n", plain(&cue.text))?;
-        }
-        self.out.flush()
-    }
-}
-
-impl<W: Write> Sink for Srt<W> {
-    fn segment(&mut self, segment: &Segment) -> io::Result<bool> {
-        let cues = self.cues.take(segment);
-        self.write(&cues)?;
-        Ok(true)
-    }
-
-    fn reached(&mut self, time: Time) -> io::Result<()> {
-        let cues = self.cues.take_until(time);
-        if cues.is_empty() {
-            return Ok(());
-        }
-        self.write(&cues)
-    }
-
-    fn finish(&mut self, _: &Ending) -> io::Result<()> {
-        let cues = self.cues.take_rest();
-        self.write(&cues)
+        write!(out, "{}\n\n", plain(&cue.text))
     }
 }
 
