@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
+use steadyscribe_monitor::Gauge;
 
 use crate::cancel::Cancel;
 use crate::config::{BLOCK_SAMPLES, POOL_BLOCKS_MAX, POOL_BLOCKS_MIN};
@@ -43,6 +44,8 @@ struct Size {
     alive: usize,
     /// Blocks that may exist.
     limit: usize,
+    /// Where the bytes of the blocks are published.
+    gauge: Option<Gauge>,
 }
 
 /// The wait for a block ended without one: it was cancelled, or the reader of filled blocks has
@@ -72,6 +75,7 @@ impl Pool {
             size: Mutex::new(Size {
                 alive: slots,
                 limit: slots,
+                gauge: None,
             }),
             acquired: AtomicU64::new(0),
             released: AtomicU64::new(0),
@@ -118,10 +122,18 @@ impl Pool {
         }
     }
 
+    /// Adds the bytes of all blocks to a gauge, and keeps it up to date for as long as the blocks
+    /// exist.
+    pub(crate) fn publish(&self, gauge: Gauge) {
+        let mut size = self.slots.size();
+        gauge.add(size.bytes());
+        size.gauge = Some(gauge);
+    }
+
     /// Returns the bytes of all blocks that exist, free or lent.
     #[must_use]
     pub(crate) fn held_bytes(&self) -> u64 {
-        (self.slots.size().alive * BLOCK_SAMPLES * size_of::<f32>()) as u64
+        self.slots.size().bytes()
     }
 
     /// Returns how many blocks the pool was made with.
@@ -166,14 +178,47 @@ impl Resizer {
         let mut size = self.slots.size();
         size.limit = blocks;
         while size.alive > size.limit && self.free.try_recv().is_ok() {
-            size.alive -= 1;
+            size.shrink();
         }
         while size.alive < size.limit {
-            size.alive += 1;
+            size.grow();
             // There is room: no more blocks than slots are ever alive.
             let _ = self.slots.free.try_send(new_block());
         }
         Ok(())
+    }
+}
+
+/// Bytes of one block.
+const BLOCK_BYTES: u64 = (BLOCK_SAMPLES * size_of::<f32>()) as u64;
+
+impl Size {
+    fn bytes(&self) -> u64 {
+        self.alive as u64 * BLOCK_BYTES
+    }
+
+    /// Counts a block that was allocated.
+    fn grow(&mut self) {
+        self.alive += 1;
+        if let Some(gauge) = &self.gauge {
+            gauge.add(BLOCK_BYTES);
+        }
+    }
+
+    /// Counts a block that is freed.
+    fn shrink(&mut self) {
+        self.alive -= 1;
+        if let Some(gauge) = &self.gauge {
+            gauge.sub(BLOCK_BYTES);
+        }
+    }
+}
+
+impl Drop for Size {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.gauge {
+            gauge.sub(self.bytes());
+        }
     }
 }
 
@@ -187,7 +232,7 @@ impl Slots {
     fn give_back(&self, block: Box<[f32]>) {
         let mut size = self.size();
         if size.alive > size.limit {
-            size.alive -= 1;
+            size.shrink();
         } else {
             // There is room for each slot, so this fails only when the pool has gone, and then the
             // block goes with it.

@@ -12,8 +12,8 @@ use crate::report::MemoryReport;
 /// Transcribers of one engine pool share their gauges: bytes and queues add up.
 #[derive(Debug)]
 pub(super) struct Meter {
-    pool: Share,
-    window: Share,
+    /// Counted for as long as the transcriber exists.
+    _window: Share,
     blocks_queued: Share,
     segments_queued: Share,
     private: Gauge,
@@ -46,8 +46,9 @@ impl Drop for Share {
 }
 
 impl Meter {
-    /// Publishes in the registry of an engine pool.
-    pub(super) fn new(gauges: &Gauges) -> Self {
+    /// Publishes in the registry of an engine pool what the pool of blocks and the window hold, and
+    /// later the rest.
+    pub(super) fn new(gauges: &Gauges, pool: &Pool, window_bytes: u64) -> Self {
         // The registry has room for these, and all transcribers ask for them alike.
         let gauge = |name, unit| {
             gauges
@@ -58,9 +59,11 @@ impl Meter {
             gauge: gauge(name, unit),
             value: 0,
         };
+        pool.publish(gauge("pool", Unit::HeldBytes));
+        let mut window = share("window", Unit::HeldBytes);
+        window.set(window_bytes);
         Self {
-            pool: share("pool", Unit::HeldBytes),
-            window: share("window", Unit::HeldBytes),
+            _window: window,
             blocks_queued: share("blocks_queued", Unit::Count),
             segments_queued: share("segments_queued", Unit::Count),
             private: gauge("process_private", Unit::Bytes),
@@ -71,12 +74,6 @@ impl Meter {
             peak_private_bytes: 0,
             peak_rss_bytes: 0,
         }
-    }
-
-    /// Publishes what the pool and the window hold.
-    pub(super) fn allocated(&mut self, pool_bytes: u64, window_bytes: u64) {
-        self.pool.set(pool_bytes);
-        self.window.set(window_bytes);
     }
 
     /// Publishes how much waits in the queues, and how fast the pipeline is.

@@ -84,8 +84,7 @@ impl EnginePool {
         let pool = Pool::new(config.pool_blocks)?;
         let window = Window::new(config.window_samples() + LOOK_AHEAD_SAMPLES)?;
         let controls = Controls::new(config, pool.resizer());
-        let mut meter = Meter::new(&self.gauges());
-        meter.allocated(pool.held_bytes(), config.window_bytes());
+        let meter = Meter::new(&self.gauges(), &pool, config.window_bytes());
         Ok(Transcriber {
             user: self.join()?,
             engines: self.clone(),

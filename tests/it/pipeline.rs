@@ -319,6 +319,11 @@ fn settings_take_effect_at_the_next_window() {
         [480_000, 160_000, 160_000, 160_000, 160_000]
     );
     assert_eq!(summary.memory.pool_bytes, 64_000);
+    // The gauge follows, also while nothing is transcribed.
+    let held = || scribe.engines().gauges().held_bytes();
+    assert_eq!(held(), 64_000 + 31 * 64_000);
+    scribe.controls().set_buffer_limit(96_000).unwrap();
+    assert_eq!(held(), 96_000 + 31 * 64_000);
 }
 
 /// An engine with a footprint, whose model and state are counted while they exist.
