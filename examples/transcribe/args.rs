@@ -272,12 +272,11 @@ mod tests {
 
     #[test]
     fn a_detector_is_auto_off_or_a_file() {
-        let chosen = |line| parse(line).unwrap().config().vad;
+        let chosen = |line: &str| parse(line).unwrap().config().vad;
         assert_eq!(chosen("--vad auto a.wav"), Vad::Auto);
-        assert_eq!(
-            chosen("--vad silero.bin a.wav"),
-            Vad::Silero("silero.bin".into())
-        );
+        let model = "fixtures/model/silero-vad.bin";
+        let line = format!("--vad {model} a.wav");
+        assert_eq!(chosen(&line), Vad::Silero(model.into()));
     }
 
     #[test]
