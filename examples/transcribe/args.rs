@@ -301,6 +301,7 @@ mod tests {
             "--threads 65 a.wav",
             "--start -1 a.wav",
             "--quiet --verbose a.wav",
+            "--vad no-such-file.bin a.wav",
             "--no-such-flag a.wav",
         ] {
             assert!(parse(line).is_err(), "{line}");

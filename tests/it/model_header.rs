@@ -246,7 +246,7 @@ fn models_in_f32_are_refused() {
     bytes[44..48].copy_from_slice(&0_i32.to_le_bytes());
     let error = check_bytes(&bytes).unwrap_err().to_string();
     assert!(
-        error.contains("ftype is 0, must be 1 (f16), 2002 (q4_0)"),
+        error.contains("ftype is 0, expected 1 (f16), 2002 (q4_0)"),
         "{error}"
     );
 }
