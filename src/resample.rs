@@ -26,7 +26,7 @@ use crate::audio::{Format, SAMPLE_RATE_HZ};
 ///
 /// ```
 /// use steadyscribe::audio::Format;
-/// use steadyscribe::resample::Resampler;
+/// use steadyscribe::internals::Resampler;
 ///
 /// let mut resampler = Resampler::new();
 /// let mut out = Vec::new();
