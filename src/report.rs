@@ -42,12 +42,12 @@ pub struct Summary {
     pub skipped_silence_s: f64,
     /// Speech that no segment covers, in seconds.
     pub uncovered_s: f64,
-    /// The first spans of such speech, at most [`SPANS_MAX`].
+    /// The first spans of such speech, at most [`SPANS_MAX`](crate::SPANS_MAX).
     pub uncovered: Vec<Span>,
     /// Packets that could not be decoded.
     pub damaged_packets: u64,
-    /// Where audio is missing from the input and was replaced by silence, at most [`SPANS_MAX`]
-    /// spans.
+    /// Where audio is missing from the input and was replaced by silence, at most
+    /// [`SPANS_MAX`](crate::SPANS_MAX) spans.
     pub damage: Vec<Span>,
     /// Why reading stopped before the input's end, if it did.
     pub stopped_early: Option<String>,

@@ -31,8 +31,8 @@ pub struct Segments {
 impl Transcriber {
     /// Transcribes an input in a thread of its own, for callers that pull segments.
     ///
-    /// The iterator ends with the input, or with an error: [`Segments::finish`] distinguishes the two and
-    /// returns the transcriber.
+    /// The iterator ends with the input, or with an error: [`Segments::finish`] distinguishes the
+    /// two and returns the transcriber.
     ///
     /// # Errors
     ///
