@@ -73,7 +73,8 @@ pub(crate) fn svg(rows: &[Row]) -> String {
     };
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         width=\"{WIDTH}\" height=\"{HEIGHT}\" font-family=\"sans-serif\" font-size=\"13\" fill=\"{GREY}\">\n"
+         width=\"{WIDTH}\" height=\"{HEIGHT}\" \
+         font-family=\"sans-serif\" font-size=\"13\" fill=\"{GREY}\">\n"
     );
     let title = "Private memory by length of a 48 kHz stereo recording, without a model";
     text(&mut svg, (LEFT, 25.0), "start", title);
