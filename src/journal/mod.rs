@@ -234,7 +234,8 @@ impl Journal {
         self.identity = Some(head.identity);
         self.end = lines.end;
         while let Some(record) = lines.next::<Record>().map_err(&fail)? {
-            if !record.carried.is_possible() {
+            let count = self.segment_count() + record.segments.len() as u64;
+            if !record.carried.is_possible() || record.carried.next_id != count {
                 break;
             }
             self.advance(record.carried, record.audio);

@@ -255,18 +255,20 @@ fn impossible_records_are_left_out() {
     run(config(), &mut Journal::create(&path).unwrap(), 9);
     let whole = fs::read_to_string(&path).unwrap();
     let (before, last) = whole.trim_end().rsplit_once('\n').unwrap();
-    let windows = last.split("\"windows\":").nth(1).unwrap();
-    let windows = windows.split(',').next().unwrap();
-    let absurd = last[9..].replace(
-        &format!("\"windows\":{windows}"),
-        "\"windows\":18446744073709551615",
-    );
-    assert_ne!(absurd, last[9..]);
-    let sum = crc32fast::hash(absurd.as_bytes());
-    fs::write(&path, format!("{before}\n{sum:08x} {absurd}\n")).unwrap();
-    let (summary, segments) = run(config(), &mut Journal::open(&path).unwrap(), 0);
-    assert_eq!(segments, uninterrupted().1);
-    assert_eq!(summary.windows, uninterrupted().0.windows);
+    // More windows than there can be, and another number of segments than are in the file.
+    for (field, value) in [("windows", u64::MAX), ("next_id", 7_000)] {
+        let number = last.split(&format!("\"{field}\":")).nth(1).unwrap();
+        let number = number.split(',').next().unwrap();
+        let was = format!("\"{field}\":{number}");
+        let absurd = last[9..].replace(&was, &format!("\"{field}\":{value}"));
+        assert_ne!(absurd, last[9..]);
+        let sum = crc32fast::hash(absurd.as_bytes());
+        fs::write(&path, format!("{before}\n{sum:08x} {absurd}\n")).unwrap();
+        let (summary, segments) = run(config(), &mut Journal::open(&path).unwrap(), 0);
+        assert_eq!(segments, uninterrupted().1);
+        assert_eq!(summary.windows, uninterrupted().0.windows);
+        assert_eq!(summary.segments, uninterrupted().0.segments);
+    }
 }
 
 mod slow {
