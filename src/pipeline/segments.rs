@@ -42,7 +42,7 @@ impl Transcriber {
     ///
     /// ```
     /// use steadyscribe::engine::{Scripted, ScriptedUtterance};
-    /// use steadyscribe::{Config, FileSource, InputOptions, Span, Time, Transcriber};
+    /// use steadyscribe::{Config, Ended, FileSource, InputOptions, Span, Time, Transcriber};
     ///
     /// let span = Span::new(Time::ZERO, Time::from_seconds(1.0));
     /// let engine = Scripted::new(vec![ScriptedUtterance::new(span, "Good morning.")]);
@@ -53,7 +53,7 @@ impl Transcriber {
     ///     println!("{}", segment.text);
     /// }
     /// let (scribe, summary) = segments.finish()?;
-    /// assert_eq!(summary?.segments, 1);
+    /// assert_eq!(summary?.ended, Ended::Complete);
     /// # let _ = scribe;
     /// # Ok::<(), steadyscribe::Error>(())
     /// ```

@@ -387,7 +387,7 @@ mod program {
                 let said = String::from_utf8(output.stderr).unwrap();
                 assert_eq!(output.status.code(), Some(2), "{what}: {said}");
                 assert!(
-                    said.contains(&format!("cannot resume: {what} was ")),
+                    said.contains(&format!("cannot resume, because {what} was ")),
                     "{said}"
                 );
                 assert!(fs::read(folder.join("journal")).unwrap() == kept, "{what}");

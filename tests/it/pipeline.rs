@@ -387,7 +387,8 @@ fn an_idle_engine_gives_its_memory_back() {
         0,
         "a dropped transcriber holds nothing"
     );
-    assert_eq!(Arc::strong_count(&exists), 1);
+    // The timer's thread may be the one that drops the engine.
+    until("a dropped engine", || Arc::strong_count(&exists) == 1);
 }
 
 #[test]
