@@ -246,18 +246,10 @@ fn new_block() -> Box<[f32]> {
 }
 
 /// Checks a number of blocks against the least that works and `max`.
-#[expect(clippy::cast_precision_loss, reason = "shown to people only")]
+#[expect(clippy::cast_precision_loss, reason = "slot counts are small")]
 fn within(blocks: usize, max: usize) -> Result<(), ConfigError> {
-    if (POOL_BLOCKS_MIN..=max).contains(&blocks) {
-        return Ok(());
-    }
-    let (min, max) = (POOL_BLOCKS_MIN as f64, max as f64);
-    Err(ConfigError::OutOfRange {
-        what: "pool_blocks",
-        asked: blocks as f64,
-        min,
-        max,
-    })
+    let [asked, min, max] = [blocks, POOL_BLOCKS_MIN, max].map(|blocks| blocks as f64);
+    ConfigError::check_range("pool_blocks", asked, min, max)
 }
 
 /// Counts of a pool since it was made.

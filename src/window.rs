@@ -46,12 +46,7 @@ impl Window {
     pub fn new(capacity: usize) -> Result<Self, ConfigError> {
         if capacity == 0 {
             let (what, max) = ("capacity of a window (samples)", f64::MAX);
-            return Err(ConfigError::OutOfRange {
-                what,
-                asked: 0.0,
-                min: 1.0,
-                max,
-            });
+            return Err(ConfigError::out_of_range(what, 0.0, 1.0, max));
         }
         let samples = vec![0.0; capacity].into_boxed_slice();
         Ok(Self {

@@ -139,25 +139,13 @@ impl LiveOptions {
         #[expect(clippy::cast_precision_loss, reason = "powers of two")]
         let (min, max) = (SPILL_BYTES_MIN as f64, SPILL_BYTES_MAX as f64);
         if self.spill_bytes > 0 {
-            within("spill_bytes (0 for none)", spill_bytes, min, max)?;
+            ConfigError::check_range("spill_bytes (0 for none)", spill_bytes, min, max)?;
         }
         let (min, max) = (f64::from(WINDOW_S_MIN), f64::from(WINDOW_S_MAX));
-        within("window_s (seconds)", f64::from(self.window_s), min, max)?;
+        ConfigError::check_range("window_s (seconds)", f64::from(self.window_s), min, max)?;
         let (min, max) = (PAUSE_MIN.as_secs_f64(), PAUSE_MAX.as_secs_f64());
-        within("pause (seconds)", self.pause.as_secs_f64(), min, max)
+        ConfigError::check_range("pause (seconds)", self.pause.as_secs_f64(), min, max)
     }
-}
-
-fn within(what: &'static str, asked: f64, min: f64, max: f64) -> Result<(), ConfigError> {
-    if (min..=max).contains(&asked) {
-        return Ok(());
-    }
-    Err(ConfigError::OutOfRange {
-        what,
-        asked,
-        min,
-        max,
-    })
 }
 
 /// Why a live input could not be started.
